@@ -1,0 +1,144 @@
+"""Shells and frequencies: FSC, resolution, low-pass, crop, pad.
+
+Every array has its origin (DFT centre) at index ``size // 2`` on each transformed axis.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def centred_fft(array: Tensor, dims: int) -> Tensor:
+    """DFT over the last ``dims`` axes, origin at index size // 2 before and after."""
+    axes = tuple(range(-dims, 0))
+    return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(array, dim=axes), dim=axes), dim=axes)
+
+
+def centred_ifft(array: Tensor, dims: int) -> Tensor:
+    """Inverse of `centred_fft`."""
+    axes = tuple(range(-dims, 0))
+    return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(array, dim=axes), dim=axes), dim=axes)
+
+
+def coordinates(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+    """Integer coordinates about index size // 2, last axis first: (x, y) or (x, y, z); shape (dims, size, …)."""
+    axis = torch.arange(size, dtype=dtype, device=device) - size // 2
+    return torch.stack(torch.meshgrid(*[axis] * dims, indexing="ij")[::-1])
+
+
+def radius(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+    """Distance of every pixel (dims 2) or voxel (dims 3) from index size // 2, in pixels; shape (size,) * dims."""
+    return coordinates(size, dims, dtype=dtype, device=device).norm(dim=0)
+
+
+def pad_or_crop(array: Tensor, size: int, dims: int) -> Tensor:
+    """Zero-pad or crop the last ``dims`` axes to ``size``, keeping index size // 2 at the origin. Never stretches."""
+    out = array
+    for axis in range(-dims, 0):
+        have = out.shape[axis]
+        shape = list(out.shape)
+        shape[axis] = size
+        first = size // 2 - have // 2
+        if first >= 0:
+            padded = out.new_zeros(shape)
+            padded.narrow(axis, first, have).copy_(out)
+            out = padded
+        else:
+            out = out.narrow(axis, -first, size)
+    return out.contiguous()
+
+
+def resample(array: Tensor, size: int, dims: int) -> Tensor:
+    """Resample to ``size`` by cropping or padding the Fourier transform: the field of view stays, values keep their scale.
+
+    A projection that sums over z must be scaled by size / old size as well, since its voxels become longer.
+
+    Args:
+        array: images (…, d, d) or volumes (…, d, d, d).
+        size: new side in pixels.
+        dims: 2 for images, 3 for volumes.
+    """
+    old = array.shape[-1]
+    if size == old:
+        return array.clone()
+    spectrum = pad_or_crop(centred_fft(array, dims), size, dims)
+    smaller = min(size, old)
+    if smaller % 2 == 0:                                # the unpaired Nyquist plane of the smaller grid has no real counterpart
+        first = size // 2 - smaller // 2
+        for axis in range(-dims, 0):
+            spectrum.narrow(axis, first, 1).zero_()
+    return centred_ifft(spectrum, dims).real * (size / old) ** dims
+
+
+def low_pass(array: Tensor, cutoff: float, dims: int, *, width: float = 1.0) -> Tensor:
+    """Keep frequencies below ``cutoff`` shells, with an edge ``width`` shells wide (a Fermi function)."""
+    shell = radius(array.shape[-1], dims, dtype=array.dtype, device=array.device)
+    return centred_ifft(centred_fft(array, dims) * torch.sigmoid((cutoff - shell) * 4 / width), dims).real
+
+
+def shell_index(size: int, dims: int, *, device: torch.device | str = "cpu") -> Tensor:
+    """Shell number (nearest whole radius) of every Fourier coefficient on the centred grid, int64."""
+    return radius(size, dims, device=device).round().long()
+
+
+def fourier_shell_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Fourier shell correlation of two maps (or ring correlation of two images).
+
+    Args:
+        first, second: (…, d, d, d) volumes; the leading axes broadcast.
+
+    Returns:
+        FSC at shells 0 … d // 2, shape (…, d // 2 + 1). A shell empty in one of the maps has FSC 0.
+    """
+    dims = 3
+    size = first.shape[-1]
+    a, b = centred_fft(first.double(), dims), centred_fft(second.double(), dims)
+    shell = shell_index(size, dims, device=first.device).flatten()
+    count = size // 2 + 1
+    keep = shell < count
+
+    def per_shell(values: Tensor) -> Tensor:
+        flat = values.flatten(-dims)[..., keep]
+        return flat.new_zeros(*flat.shape[:-1], count).index_add_(-1, shell[keep], flat)
+
+    cross = per_shell((a * b.conj()).real)
+    power = per_shell(a.abs().square()) * per_shell(b.abs().square())
+    floor = torch.finfo(power.dtype).tiny
+    return torch.where(power > floor, cross / power.clamp(min=floor).sqrt(), torch.zeros_like(cross))
+
+
+def mean_fsc(curve: Tensor) -> Tensor:
+    """Mean of the FSC over shells 1 … d/2; curve (…, shells) as from `fourier_shell_correlation`."""
+    return curve[..., 1:].mean(-1)
+
+
+class Resolution(NamedTuple):
+    """Where an FSC curve first falls below a threshold."""
+
+    frequency: float    # cycles per pixel; 0.5 when it never falls
+    reached_nyquist: bool
+
+
+def resolution_at(curve: Tensor, size: int, threshold: float) -> Resolution:
+    """First crossing of the threshold, linearly interpolated between shells; curve over shells 0 … size // 2, one map."""
+    values = curve.tolist()
+    for shell in range(1, len(values)):
+        if values[shell] < threshold:
+            above, below = (values[shell - 1] if shell > 1 else 1.0), values[shell]
+            fraction = (above - threshold) / (above - below) if above > below else 0.0
+            return Resolution((shell - 1 + max(fraction, 0.0)) / size, False)
+    return Resolution(0.5, True)
+
+
+def area_under_fsc(curve: Tensor, size: int) -> float:
+    """Area under the FSC from 0 to 0.5 cycles per pixel by trapezoids, FSC(0) = 1; a perfect map of even size has 0.5."""
+    values = curve.double().clone()
+    values[..., 0] = 1.0
+    return float(torch.trapezoid(values, dx=1.0 / size)) * (0.5 * size / (len(values) - 1) if size % 2 else 1.0)
+
+
+def soft_edge(distance: Tensor, edge: float, width: float) -> Tensor:
+    """Raised cosine: 1 where distance ≤ edge, 0 beyond edge + width."""
+    return 0.5 + 0.5 * torch.cos(math.pi * ((distance - edge) / width).clamp(0, 1))
