@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .fourier import coordinates
 
-_ACCURACY = {torch.float32: {"eps": 1e-5, "upsampfac": 1.25}, torch.float64: {"eps": 1e-13, "upsampfac": 2.0}}
+_ACCURACY = {torch.float32: {"eps": 5e-5, "upsampfac": 1.25}, torch.float64: {"eps": 1e-13, "upsampfac": 2.0}}
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
@@ -37,10 +37,10 @@ def _half_plane(size: int, dtype: torch.dtype, device: torch.device) -> _HalfPla
     index = (inside & ((kx > 0) | (ky[:, None] >= 0))).flatten().nonzero()[:, 0]
     row, column = index // len(kx), index % len(kx)
     points = torch.stack([kx[column], ky[row], torch.zeros_like(row)], 1) * (2 * math.pi / size)
-    weight = torch.where(index == 0, 1.0, 2.0) / size**2
+    weight = torch.where(index == 0, 1.0, 2.0).to(dtype) / size**2
     axis = ((column == 0) & (row > 0)).nonzero()[:, 0]
     partner = (size - row[axis]) * len(kx)
-    return _HalfPlane(points.to(device, dtype), index.to(device), weight.to(device, dtype), axis.to(device), partner.to(device))
+    return _HalfPlane(points.to(device, dtype), index.to(device), weight.to(device), axis.to(device), partner.to(device))
 
 
 def _nufft(device: torch.device) -> Any:
