@@ -4,8 +4,9 @@ Every array has its origin (DFT centre) at index ``size // 2`` on each transform
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,49 @@ def centred_ifft(array: Tensor, dims: int) -> Tensor:
     """Inverse of `centred_fft`."""
     axes = tuple(range(-dims, 0))
     return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(array, dim=axes), dim=axes), dim=axes)
+
+
+_ACCURACY: dict[torch.dtype, dict[str, float]] = {
+    torch.float32: {"eps": 5e-5, "upsampfac": 1.25},
+    torch.float64: {"eps": 1e-13, "upsampfac": 2.0},
+}
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | None, isign: int) -> Tensor:
+    """One batched non-uniform FFT: finufft, or cufinufft on CUDA (the ``cuda`` extra)."""
+    axes = [points[:, axis].contiguous() for axis in reversed(range(points.shape[1]))]      # (z, y, x), as the arrays
+    options: dict[str, Any] = {"isign": isign, "modeord": 0, **_ACCURACY[points.dtype]}
+    sizes = () if shape is None else (shape,)
+    name = f"nufft{points.shape[1]}d{kind}"
+    if values.device.type == "cuda":
+        import cufinufft
+
+        return getattr(cufinufft, name)(*axes, values.contiguous(), *sizes, **options)
+    import finufft
+
+    options["nthreads"] = torch.get_num_threads()
+    found = getattr(finufft, name)(*[axis.numpy() for axis in axes], values.contiguous().numpy(), *sizes, **options)
+    return torch.from_numpy(np.asarray(found))
+
+
+def transform_at(arrays: Tensor, points: Tensor) -> Tensor:
+    """Fourier transform Σ a(p) exp(−i k·p) of images or volumes at any frequencies k, origin at index size // 2.
+
+    Args:
+        arrays: real images (b, d, d) or volumes (b, d, d, d).
+        points: frequencies (x, y) or (x, y, z) in radians per pixel, within ±π, shape (p, 2) or (p, 3).
+
+    Returns:
+        Complex values, shape (b, p); relative error about 5e-5 in float32 and 1e-13 in float64.
+    """
+    return _nufft(2, arrays.to(_COMPLEX[arrays.dtype]), points, None, -1).reshape(len(arrays), -1)
+
+
+def adjoint_transform_at(values: Tensor, points: Tensor, size: int) -> Tensor:
+    """Exact adjoint of `transform_at`: Σ v exp(+i k·p), shape (b, p) to complex (b, d, d) or (b, d, d, d)."""
+    shape = (size,) * points.shape[1]
+    return _nufft(1, values, points, shape, 1).reshape(-1, *shape)
 
 
 def coordinates(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:

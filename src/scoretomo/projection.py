@@ -7,16 +7,12 @@ the half plane that a real image needs. The adjoint uses the same points, kernel
 
 import math
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .fourier import coordinates
-
-_ACCURACY = {torch.float32: {"eps": 5e-5, "upsampfac": 1.25}, torch.float64: {"eps": 1e-13, "upsampfac": 2.0}}
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+from .fourier import adjoint_transform_at, coordinates, transform_at
 
 
 class _HalfPlane(NamedTuple):
@@ -43,43 +39,6 @@ def _half_plane(size: int, dtype: torch.dtype, device: torch.device) -> _HalfPla
     return _HalfPlane(points.to(device, dtype), index.to(device), weight.to(device), axis.to(device), partner.to(device))
 
 
-def _nufft(device: torch.device) -> Any:
-    """The non-uniform FFT of this device: finufft, or cufinufft on CUDA (the ``cuda`` extra)."""
-    if device.type == "cuda":
-        import cufinufft
-
-        return cufinufft
-    import finufft
-
-    return finufft
-
-
-def _at_points(volumes: Tensor, points: Tensor) -> Tensor:
-    """Fourier transform of volumes (b, d, d, d) at points (p, 3), (x, y, z) in radians per pixel: (b, p), complex."""
-    x, y, z = (points[:, axis].contiguous() for axis in range(3))
-    values = volumes.to(_COMPLEX[volumes.dtype]).contiguous()
-    options: dict[str, Any] = {"isign": -1, "modeord": 0, **_ACCURACY[volumes.dtype]}
-    nufft = _nufft(volumes.device)
-    if volumes.device.type == "cuda":
-        return nufft.nufft3d2(z, y, x, values, **options).reshape(len(volumes), -1)
-    options |= {"nthreads": torch.get_num_threads()}
-    found = nufft.nufft3d2(z.numpy(), y.numpy(), x.numpy(), values.numpy(), **options)
-    return torch.from_numpy(np.atleast_2d(found))
-
-
-def _from_points(values: Tensor, points: Tensor, size: int) -> Tensor:
-    """Adjoint of `_at_points`, real part: values (b, p) to volumes (b, d, d, d)."""
-    x, y, z = (points[:, axis].contiguous() for axis in range(3))
-    shape = (size, size, size)
-    options: dict[str, Any] = {"isign": 1, "modeord": 0, **_ACCURACY[points.dtype]}
-    nufft = _nufft(values.device)
-    if values.device.type == "cuda":
-        return nufft.nufft3d1(z, y, x, values.contiguous(), shape, **options).real.reshape(-1, *shape)
-    options |= {"nthreads": torch.get_num_threads()}
-    found = nufft.nufft3d1(z.numpy(), y.numpy(), x.numpy(), values.contiguous().numpy(), shape, **options)
-    return torch.from_numpy(np.ascontiguousarray(found.real)).reshape(-1, *shape)
-
-
 def _slices(plane: _HalfPlane, rotations: Tensor) -> Tensor:
     """Points Rᵀ(kx, ky, 0) of every view, shape (m · p, 3)."""
     return (plane.points @ rotations.to(plane.points)).reshape(-1, 3)
@@ -97,7 +56,7 @@ def project(volume: Tensor, rotations: Tensor) -> Tensor:
     """
     size, batch = volume.shape[-1], volume.shape[:-3]
     plane = _half_plane(size, volume.dtype, volume.device)
-    values = _at_points(volume.reshape(-1, size, size, size), _slices(plane, rotations))
+    values = transform_at(volume.reshape(-1, size, size, size), _slices(plane, rotations))
     spectrum = values.new_zeros(values.shape[0] * len(rotations), size * (size // 2 + 1))
     values = values.reshape(len(spectrum), -1)
     spectrum[:, plane.index] = values
@@ -120,7 +79,7 @@ def backproject(views: Tensor, rotations: Tensor) -> Tensor:
     plane = _half_plane(size, views.dtype, views.device)
     spectrum = torch.fft.rfft2(torch.fft.ifftshift(views, dim=(-2, -1)).reshape(-1, size, size))
     values = spectrum.flatten(-2)[:, plane.index] * plane.weight
-    volumes = _from_points(values.reshape(batch.numel(), -1), _slices(plane, rotations), size)
+    volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), _slices(plane, rotations), size).real.contiguous()
     return volumes.reshape(*batch, size, size, size)
 
 
@@ -138,7 +97,7 @@ def rotate(volume: Tensor, rotation: Tensor, shift: Tensor | None = None) -> Ten
     size, batch = volume.shape[-1], volume.shape[:-3]
     k = coordinates(size, 3, dtype=volume.dtype, device=volume.device).flatten(1).T * (2 * math.pi / size)
     inside = k.norm(dim=1) < math.pi * (1 - 1e-6)
-    values = _at_points(volume.reshape(-1, size, size, size), k[inside] @ rotation.to(k))
+    values = transform_at(volume.reshape(-1, size, size, size), k[inside] @ rotation.to(k))
     if shift is not None:
         values = values * torch.exp(-1j * (k[inside] @ shift.to(k)))
     spectrum = values.new_zeros(len(values), size**3)
