@@ -1,0 +1,124 @@
+"""Where work runs: device, threads, private random streams, local processes.
+
+Results must not depend on the number of workers. So every worker computes with one thread (the order of sums is then fixed), a
+batch is always made of the same images, and every image draws from a random stream of its own.
+"""
+
+import hashlib
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import wait
+from multiprocessing.queues import Queue
+from queue import Empty
+from typing import Any, TypeVar
+
+import torch
+
+Task = TypeVar("Task")
+Message = TypeVar("Message")
+
+
+class WorkerError(RuntimeError):
+    """A worker process died without a word, as it does when memory runs out."""
+
+
+def random_stream(seed: int, *names: str | int) -> torch.Generator:
+    """A random stream that belongs to a seed and a name, such as ``random_stream(0, "noise", 17)``, and to nothing else."""
+    digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def best_device() -> torch.device:
+    """The CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def run_tasks(
+    function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int
+) -> Iterator[tuple[int, Message]]:
+    """Run a generator function on every task and pass on what it yields, as (number of the task, message).
+
+    Every task runs with one thread, in this process for one worker, else in processes of their own; the messages of one task
+    come in order. Workers end with this process, however it ends.
+
+    Args:
+        function: importable by name; takes a task and yields messages that can be pickled.
+        tasks: what to do, in the order to begin with.
+        workers: number of processes.
+
+    Raises:
+        WorkerError: a worker process died.
+        Exception: whatever a task raised.
+    """
+    if min(workers, len(tasks)) <= 1:
+        torch.set_num_threads(1)
+        for number, task in enumerate(tasks):
+            for message in function(task):
+                yield number, message
+    else:
+        yield from _run_in_processes(function, tasks, min(workers, len(tasks)))
+
+
+def _run_in_processes(
+    function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int
+) -> Iterator[tuple[int, Message]]:
+    context = multiprocessing.get_context("spawn")
+    todo, messages = context.Queue(), context.Queue()
+    for item in [*enumerate(tasks), *[None] * workers]:
+        todo.put(item)
+    processes = [context.Process(target=_work, args=(function, todo, messages), daemon=True) for _ in range(workers)]
+    for process in processes:
+        process.start()
+    unfinished = set(range(len(tasks)))
+    try:
+        while unfinished:
+            try:
+                number, kind, content = messages.get(timeout=1.0)
+            except Empty:
+                died = [process.exitcode for process in processes if process.exitcode]
+                if died:
+                    raise WorkerError(
+                        f"a worker process died with exit code {died[0]}, perhaps for want of memory: "
+                        "run the same command again with fewer --workers to continue"
+                    ) from None
+                continue
+            if kind == "failed":
+                raise content
+            if kind == "finished":
+                unfinished.discard(number)
+            else:
+                yield number, content
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def _work(function: Callable[[Any], Iterator[Any]], todo: "Queue[Any]", messages: "Queue[Any]") -> None:
+    """Body of a worker process: take tasks until there are no more."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    while (item := todo.get()) is not None:
+        number, task = item
+        try:
+            for message in function(task):
+                messages.put((number, "message", message))
+            messages.put((number, "finished", None))
+        except Exception as error:
+            messages.put((number, "failed", error))
+
+
+def _end_with_parent() -> None:
+    """Leave at once when the parent process is gone, even killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+    os._exit(1)
