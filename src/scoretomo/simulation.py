@@ -1,0 +1,92 @@
+"""Random conformation + random pose → image, with its truth.
+
+The object is evaluated on rotated coordinates, never interpolated: truth(p) = density(Rᵀp), centred at index d // 2.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .fourier import coordinates
+from .rotations import euler_from_rotations, random_rotations
+
+EDGE = 0.375    # voxels; the density falls from 0.9 to 0.1 within 1.6 voxels
+_POSES, _NOISE = 0, 1
+
+
+class Phantom(Protocol):
+    """A movable object, such as those of `phantoms`."""
+
+    parameters: tuple[str, ...]
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor: ...
+    def density(self, points: Tensor, conformation: Tensor, edge: float) -> Tensor: ...
+
+
+class Simulated(NamedTuple):
+    """An image and everything that made it."""
+
+    image: Tensor                       # (d, d), axes (y, x): the sum of the volume over z, with noise if asked for
+    volume: Tensor                      # (d, d, d), axes (z, y, x): the truth in the frame of the image
+    rotation: Tensor                    # (3, 3): turns the upright object into the frame of the image
+    conformation: dict[str, float]      # by name; angles in degrees
+
+
+def phantom_volume(phantom: Phantom, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
+    """Voxels of a turned object, with an edge about one voxel wide.
+
+    Args:
+        phantom: the movable object.
+        size: side d in voxels.
+        conformation: shape (k,).
+        rotation: matrix acting on (x, y, z) columns, shape (3, 3).
+
+    Returns:
+        Density, shape (d, d, d), float32; a few planes are worked on at a time.
+    """
+    points = coordinates(size, 3).movedim(0, -1) * (2 / size)
+    turned = (plane @ rotation.to(points) for plane in points.split(max(1, 2**17 // size**2)))
+    return torch.cat([phantom.density(part, conformation, EDGE * 2 / size) for part in turned])
+
+
+def simulate(phantom: Phantom, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
+    """Take an image of every one of many conformations, each from a random direction.
+
+    Image i depends on the seed and on i alone, not on how many are drawn; its noise has a random stream of its own, so that
+    the same seed gives the same objects at any noise.
+
+    Args:
+        phantom: the movable object.
+        images: how many.
+        size: side d in pixels.
+        seed: of all random numbers.
+        noise: standard deviation of white noise, relative to that of the noise-free image over all its pixels.
+
+    Yields:
+        One `Simulated` after the other, float32.
+    """
+    for number in range(images):
+        generator = _stream(seed, _POSES, number)
+        conformation = phantom.draw(1, generator)[0]
+        rotation = random_rotations(1, generator)[0]
+        volume = phantom_volume(phantom, size, conformation, rotation)
+        image = volume.sum(0)
+        if noise > 0:
+            white = torch.randn(size, size, generator=_stream(seed, _NOISE, number))
+            image = image + noise * image.std() * white
+        yield Simulated(image, volume, rotation, dict(zip(phantom.parameters, conformation.tolist(), strict=True)))
+
+
+def truth_row(number: int, simulated: Simulated) -> dict[str, object]:
+    """One row of ``truth.csv``: image number, conformation, and RELION's Euler angles of the rotation, in degrees."""
+    rot, tilt, psi = euler_from_rotations(simulated.rotation.double()).tolist()
+    return {"image": number, **simulated.conformation, "rot": rot, "tilt": tilt, "psi": psi}
+
+
+def _stream(seed: int, purpose: int, number: int) -> torch.Generator:
+    """Random numbers of their own for every purpose and image."""
+    state = np.random.SeedSequence(seed, spawn_key=(purpose, number)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]))
