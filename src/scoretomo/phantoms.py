@@ -30,8 +30,8 @@ def _segment_distance(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
 class MovingBox:
     """The paper's moving box: four walls and two lids on top, hinged at +x and −x; the lower lids mirror the upper.
 
-    A conformation is (lid_1, lid_2) in degrees: the angle of the lid hinged at +x and of the one hinged at −x. At 0° a lid
-    lies flat on the rim; it turns into the box, lies in its wall at 90° and has come through to the outer side at 135°.
+    A conformation is (lid_1, lid_2) in degrees: the angle of the lid hinged at +x and of the one at −x. At 0° a lid lies
+    flat on the rim; it turns into the box, lies in its wall at 90° and has come through to the outer side at 135°.
     Lengths are in half sides.
     """
 
@@ -100,8 +100,9 @@ def _icosahedral_fold(points: Tensor) -> Tensor:
 class MovingCapsid:
     """The paper's moving capsid: a hollow icosahedral core with five hinged arms around each of its twelve vertices.
 
-    A conformation is one opening parameter: at 0 the arms of a vertex stand side by side along its 5-fold axis, at 1 they
-    are splayed over the faces. The object has full icosahedral symmetry at every opening. Lengths are in half sides.
+    A conformation is one opening parameter: at 0 the arms of a vertex stand side by side along its 5-fold axis,
+    at 1 they are splayed over the faces. The object has full icosahedral symmetry at every opening. Lengths are in half
+    sides.
     """
 
     vertex_radius: float = 0.5          # of the core, middle of its shell

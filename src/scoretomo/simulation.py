@@ -55,8 +55,8 @@ def phantom_volume(phantom: Phantom, size: int, conformation: Tensor, rotation: 
 def simulate(phantom: Phantom, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
     """Take an image of every one of many conformations, each from a random direction.
 
-    Image i depends on the seed and on i alone, not on how many are drawn; its noise has a random stream of its own, so that
-    the same seed gives the same objects at any noise.
+    Image i depends on the seed and on i alone, not on how many are drawn; its noise has a random stream of its own, so
+    that the same seed gives the same objects at any noise.
 
     Args:
         phantom: the movable object.
