@@ -1,0 +1,279 @@
+"""The best rotation, shift and hand of one map onto another.
+
+Both maps are compared by their Fourier coefficients inside a ball, shell by shell with equal weight (the mean FSC, so neither scale
+nor offset matter). A pose is a matrix of O(3), q = Aᵀk: a mirrored map is A = R·diag(1, 1, −1), so both hands go through the
+same formulas. First every rotation of a grid, with all shifts at once (the inverse transform of T*(k) M(Aᵀk) is the correlation at every
+shift), in the lowest shells; then Levenberg–Marquardt steps on the best of them in growing balls, at last over all shells,
+each weighted by the FSC it has.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .fourier import centred_fft, coordinates, pad_or_crop, resample, transform_at
+from .projection import mirror, rotate
+from .rotations import angular_distance, rotation_from_vector, rotation_grid
+
+_SEARCH_SHELLS = 5
+_SEARCH_ROTATIONS = 4608        # about 15° apart
+_OVERSAMPLING = 4
+_CHUNK = 256
+
+
+class Alignment(NamedTuple):
+    """How to move a map onto another: ``rotate(mirror(map) if mirrored else map, rotation, shift)``."""
+
+    rotation: Tensor        # (3, 3)
+    shift: Tensor           # (3,): x, y, z in voxels
+    mirrored: bool
+    correlation: float      # of the moved map and the target, in the ball |k| < d/2 without the mean
+
+
+class _Poses(NamedTuple):
+    """Candidates: A of O(3), shape (b, 3, 3); shifts (b, 3) as fractions of the box; how well each does, shape (b,)."""
+
+    matrices: Tensor
+    shifts: Tensor
+    values: Tensor
+
+    def take(self, which: Tensor) -> "_Poses":
+        return _Poses(*(values[which] for values in self))
+
+
+class _Ball(NamedTuple):
+    """Both maps in the shells 1 … s, on the half kx ≥ 0 that real maps need."""
+
+    moving: Tensor          # (m, m, m), Fourier-cropped
+    frequency: Tensor       # (p, 3): kx, ky, kz, whole numbers of periods a box
+    shell: Tensor           # (p,)
+    target: Tensor          # (p,) complex; each shell has power 1
+    scale: Tensor           # (p,): brings each shell of the moving map to power 1; 0 in shells empty in either map
+
+
+def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
+    """Find the rotation, shift and hand that bring one map onto another, wherever it starts from.
+
+    Args:
+        moving, target: maps on the same grid, shape (d, d, d), axes (z, y, x), any units.
+        hands: also try the mirror image of the moving map.
+
+    Returns:
+        The alignment with the highest mean FSC found. Of equivalent answers (symmetric maps) any one.
+
+    Raises:
+        ValueError: maps of different or odd shapes, or a map that is constant or not finite.
+    """
+    _check(moving, target)
+    half = moving.shape[-1] // 2
+    lowest = _ball(moving, target, min(_SEARCH_SHELLS, half))
+    poses = _improve(lowest, _distinct(_search(lowest, hands), 48, degrees=12.0), steps=6)
+    poses = _improve(_ball(moving, target, min(2 * _SEARCH_SHELLS, half)), _distinct(poses, 16, degrees=5.0), steps=8)
+    return _finish(moving, target, _distinct(poses, 4, degrees=3.0))
+
+
+def refine_alignment(moving: Tensor, target: Tensor, start: Alignment | None = None) -> Alignment:
+    """Improve an alignment that is nearly right (within about 10° and a twentieth of the box), keeping its hand.
+
+    Args:
+        moving, target: maps on the same grid, shape (d, d, d).
+        start: where to begin; without it the maps are taken to lie on each other already.
+    """
+    _check(moving, target)
+    size = moving.shape[-1]
+    if start is None:
+        start = Alignment(torch.eye(3), torch.zeros(3), False, 0.0)
+    matrices, shifts = start.rotation.to(moving)[None], start.shift.to(moving)[None] / size
+    poses = _Poses(_other_hand(matrices) if start.mirrored else matrices, shifts, shifts.new_zeros(1))
+    for shells in (_SEARCH_SHELLS, 2 * _SEARCH_SHELLS):
+        poses = _improve(_ball(moving, target, min(shells, size // 2)), poses, steps=8)
+    return _finish(moving, target, poses)
+
+
+def place(moving: Tensor, alignment: Alignment) -> Tensor:
+    """Move a map as an alignment says; shape (d, d, d)."""
+    return rotate(mirror(moving) if alignment.mirrored else moving, alignment.rotation, alignment.shift)
+
+
+def _check(moving: Tensor, target: Tensor) -> None:
+    """Refuse maps that can't be aligned."""
+    if moving.shape != target.shape or moving.dim() != 3 or len(set(moving.shape)) != 1:
+        shapes = " and ".join("×".join(map(str, values.shape)) for values in (moving, target))
+        raise ValueError(f"alignment needs two cubic maps of the same side, got {shapes}: bring them onto one grid first")
+    for name, values in (("map to be aligned", moving), ("map to align to", target)):
+        if not bool(values.isfinite().all()):
+            raise ValueError(f"the {name} has values that are not finite")
+        if float(values.max()) == float(values.min()):
+            raise ValueError(f"the {name} is constant")
+
+
+def _other_hand(matrices: Tensor) -> Tensor:
+    """Mirror z → −z before turning."""
+    return matrices * matrices.new_tensor([1.0, 1.0, -1.0])
+
+
+def _ball(moving: Tensor, target: Tensor, shells: int) -> _Ball:
+    """The two maps in shells 1 … ``shells``; in the last shell of the full grid only what lies inside |k| < d/2."""
+    size = moving.shape[-1]
+    side = min(2 * shells + 2, size)
+    k = coordinates(side, 3, device=moving.device).flatten(1).T
+    length = k.norm(dim=1)
+    keep = (k[:, 0] >= 0) & (length > 0) & (length < min(shells + 0.5, size / 2))
+    k, shell = k[keep], length[keep].round().long()
+    cropped, aim = (resample(values.float(), side, 3) for values in (moving, target))
+    coefficients = [centred_fft(values, 3).flatten()[keep] for values in (cropped, aim)]
+    powers = [_per_shell(values.abs().square() * _weight(k), shell) for values in coefficients]
+    counts = _per_shell(_weight(k), shell)
+    empty = sum((power < 1e-8 * counts * power.sum() / counts.sum()).int() for power in powers) > 0
+    scales = [torch.where(empty, 0, power.clamp(min=1e-30).rsqrt())[shell] for power in powers]
+    return _Ball(cropped, k, shell, coefficients[1] * scales[1], scales[0])
+
+
+def _weight(frequency: Tensor) -> Tensor:
+    """How many coefficients of the whole ball each one of the half kx ≥ 0 stands for."""
+    return torch.where(frequency[:, 0] > 0, 2.0, 1.0)
+
+
+def _per_shell(values: Tensor, shell: Tensor) -> Tensor:
+    """Sums over shells 0, 1, …, shape (…, p) to (…, shells)."""
+    return values.new_zeros(*values.shape[:-1], int(shell.max()) + 1).index_add_(-1, shell, values)
+
+
+def _search(ball: _Ball, hands: bool) -> _Poses:
+    """The best shift for every rotation of a grid and each hand, by the correlation at all shifts at once."""
+    grid = rotation_grid(_SEARCH_ROTATIONS).to(ball.frequency)
+    matrices = torch.cat([grid, _other_hand(grid)]) if hands else grid
+    side = ball.moving.shape[-1]
+    table = centred_fft(pad_or_crop(ball.moving, _OVERSAMPLING * side, 3), 3).flatten()
+    kx, ky, kz = (ball.frequency.long() % side).T
+    place = (kz * side + ky) * (side // 2 + 1) + kx
+    aim = ball.target * ball.scale
+    shifts, values = [], []
+    for some in matrices.split(_CHUNK):
+        spectrum = aim.new_zeros(len(some), side * side * (side // 2 + 1))
+        spectrum[:, place] = aim * table[_nearest(ball.frequency @ some, side)].conj()
+        correlation = torch.fft.irfftn(spectrum.reshape(-1, side, side, side // 2 + 1), s=(side,) * 3).flatten(1)
+        best = correlation.max(1)
+        values.append(best.values)
+        shifts.append(torch.stack([best.indices % side, best.indices // side % side, best.indices // side**2], 1))
+    signed = (torch.cat(shifts) + side // 2) % side - side // 2
+    return _Poses(matrices, signed.to(grid) / side, torch.cat(values))
+
+
+def _nearest(points: Tensor, side: int) -> Tensor:
+    """Numbers of the nearest coefficients in the oversampled transform; points (…, 3) in periods a box."""
+    fine = _OVERSAMPLING * side
+    x, y, z = ((points * _OVERSAMPLING).round().long() + fine // 2).unbind(-1)
+    return (z * fine + y) * fine + x
+
+
+def _distinct(poses: _Poses, count: int, *, degrees: float) -> _Poses:
+    """The best poses that differ from each other by more than an angle, hands apart; at least the best of each hand."""
+    order = poses.values.argsort(descending=True, stable=True)
+    poses = poses.take(order[: 40 * count])
+    hand = torch.linalg.det(poses.matrices).sign()
+    matrices = torch.where(hand[:, None, None] < 0, _other_hand(poses.matrices), poses.matrices)
+    free = torch.ones(len(hand), dtype=torch.bool, device=hand.device)
+    chosen: list[int] = []
+    while len(chosen) < count and bool(free.any()):
+        best = int(free.int().argmax())
+        chosen.append(best)
+        free &= (angular_distance(matrices, matrices[best]) > degrees) | (hand != hand[best])
+    return poses.take(torch.tensor(chosen, device=hand.device))
+
+
+def _improve(ball: _Ball, poses: _Poses, *, steps: int, weights: Tensor | None = None) -> _Poses:
+    """Levenberg–Marquardt steps on all poses at once; their values become the (weighted) mean FSC in the ball.
+
+    Args:
+        weights: of each shell for each pose, shape (b, shells); equal without them.
+    """
+    count, shells = len(poses.matrices), int(ball.shell.max())
+    if weights is None:
+        weights = ball.target.real.new_ones(count, shells + 1)
+    weights = weights / weights[:, 1:].sum(1, keepdim=True).clamp(min=1e-12)
+    damping = weights.new_full((count,), 1e-2)
+    best, slope = _evaluate(ball, poses, weights)
+    for _ in range(steps):
+        trial, slope_there = _evaluate(ball, _step(best, slope, damping, 1 / (4 * shells)), weights)
+        better = trial.values > best.values
+        best = _Poses(*(_where(better, new, old) for new, old in zip(trial, best, strict=True)))
+        slope = _Slope(*(_where(better, new, old) for new, old in zip(slope_there, slope, strict=True)))
+        damping = torch.where(better, damping / 10, damping * 10)
+    return best
+
+
+class _Slope(NamedTuple):
+    """First and (Gauss–Newton) second derivatives by the turn (radians) and the shift, shapes (b, 6) and (b, 6, 6)."""
+
+    gradient: Tensor
+    curvature: Tensor
+
+
+def _where(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(condition.reshape(-1, *[1] * (new.dim() - 1)), new, old)
+
+
+def _step(poses: _Poses, slope: _Slope, damping: Tensor, reach: float) -> _Poses:
+    """Move each pose by its damped Newton step, at most ``reach`` of the box and as far at the box's edge when turning."""
+    curvature = slope.curvature
+    blocks = curvature.diagonal(dim1=1, dim2=2).unflatten(1, (2, 3)).mean(2)
+    ridge = (damping[:, None] * blocks + 1e-6 * blocks.amax(1, keepdim=True) + 1e-20).repeat_interleave(3, 1)
+    step = torch.linalg.solve(curvature + torch.diag_embed(ridge), slope.gradient)
+    turn, move = step[:, :3], step[:, 3:]
+    turn = turn * (2 * reach / turn.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    move = move * (reach / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+    return _Poses(rotation_from_vector(turn) @ poses.matrices, poses.shifts + move, poses.values)
+
+
+def _evaluate(ball: _Ball, poses: _Poses, weights: Tensor) -> tuple[_Poses, _Slope]:
+    """The weighted FSC of the maps in each pose, Σ w Re T* M(Aᵀk) exp(−2πi k·s), with its derivatives."""
+    value, derivative = _moved(ball, poses)
+    each = weights[:, ball.shell] * _weight(ball.frequency)
+    agreement = (each * (ball.target.conj() * value).real).sum(1)
+    gradient = torch.einsum("bp,bpj->bj", each, (ball.target.conj()[None, :, None] * derivative).real)
+    parts = torch.view_as_real(derivative * each.sqrt()[..., None]).movedim(-1, 1).flatten(1, 2)
+    curvature = agreement.clamp(min=0.05)[:, None, None] * (parts.mT @ parts)
+    return poses._replace(values=agreement), _Slope(gradient, curvature)
+
+
+def _moved(ball: _Ball, poses: _Poses) -> tuple[Tensor, Tensor]:
+    """Coefficients of the moved map, shape (b, p), and their derivatives by turn and shift, shape (b, p, 6)."""
+    side, count = ball.moving.shape[-1], len(poses.matrices)
+    position = coordinates(side, 3, device=ball.moving.device)
+    weighted = torch.cat([ball.moving[None], position * ball.moving])
+    points = (ball.frequency @ poses.matrices).reshape(-1, 3) * (2 * math.pi / side)
+    found = transform_at(weighted, points).reshape(4, count, -1)
+    found = found * ball.scale * torch.exp(-2j * math.pi * (poses.shifts @ ball.frequency.T))
+    by_frequency = torch.einsum("bij,jbp->bpi", poses.matrices.to(found), found[1:]) * (-2j * math.pi / side)
+    by_turn = torch.linalg.cross(by_frequency, ball.frequency.to(found)[None].expand_as(by_frequency))
+    by_shift = -2j * math.pi * found[0][..., None] * ball.frequency
+    return found[0], torch.cat([by_turn, by_shift], -1)
+
+
+def _finish(moving: Tensor, target: Tensor, poses: _Poses) -> Alignment:
+    """Refine over all shells, each weighted by the FSC it has; the pose with the highest mean FSC wins."""
+    size = moving.shape[-1]
+    ball = _ball(moving, target, size // 2)
+    for steps in (3, 5):
+        poses = _improve(ball, poses, steps=steps, weights=_curves(ball, poses).clamp(min=0))
+    curves = _curves(ball, poses)
+    best = poses.take(curves[:, 1:].mean(1).argmax()[None])
+    mirrored = bool(torch.linalg.det(best.matrices[0]) < 0)
+    rotation = (_other_hand(best.matrices) if mirrored else best.matrices)[0]
+    found = Alignment(rotation.to(moving), best.shifts[0].to(moving) * size, mirrored, 0.0)
+    return found._replace(correlation=_correlation(place(moving, found), target))
+
+
+def _curves(ball: _Ball, poses: _Poses) -> Tensor:
+    """FSC of the maps in each pose, shape (b, shells), shell 0 empty."""
+    agreement = (ball.target.conj() * _moved(ball, poses)[0]).real * _weight(ball.frequency)
+    return _per_shell(agreement, ball.shell)
+
+
+def _correlation(first: Tensor, second: Tensor) -> float:
+    """Normalised correlation of two maps without their means."""
+    a, b = first - first.mean(), second - second.mean()
+    return float((a * b).sum() / (a.norm() * b.norm()))
