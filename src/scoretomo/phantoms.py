@@ -30,8 +30,8 @@ def _segment_distance(points: Tensor, start: Tensor, end: Tensor) -> Tensor:
 class MovingBox:
     """The paper's moving box: four walls and two lids on top, hinged at +x and −x; the lower lids mirror the upper.
 
-    A conformation is (lid_1, lid_2) in degrees: the angle of the lid hinged at +x and of the one at −x. At 0° a lid lies
-    flat on the rim; it turns into the box, lies in its wall at 90° and has come through to the outer side at 135°.
+    A conformation is (lid_1, lid_2) in degrees: the angle of the lid hinged at +x and of the one at −x. At 0° a lid
+    lies flat on the rim; it turns into the box, lies in its wall at 90° and has come through to the outer side at 135°.
     Lengths are in half sides.
     """
 

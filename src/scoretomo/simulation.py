@@ -6,15 +6,14 @@ The object is evaluated on rotated coordinates, never interpolated: truth(p) = d
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from .compute import random_stream
 from .fourier import coordinates
 from .rotations import euler_from_rotations, random_rotations
 
 EDGE = 0.375    # voxels; the density falls from 0.9 to 0.1 within 1.6 voxels
-_POSES, _NOISE = 0, 1
 
 
 class Phantom(Protocol):
@@ -69,13 +68,13 @@ def simulate(phantom: Phantom, images: int, size: int, seed: int, *, noise: floa
         One `Simulated` after the other, float32.
     """
     for number in range(images):
-        generator = _stream(seed, _POSES, number)
+        generator = random_stream(seed, "object", number)
         conformation = phantom.draw(1, generator)[0]
         rotation = random_rotations(1, generator)[0]
         volume = phantom_volume(phantom, size, conformation, rotation)
         image = volume.sum(0)
         if noise > 0:
-            white = torch.randn(size, size, generator=_stream(seed, _NOISE, number))
+            white = torch.randn(size, size, generator=random_stream(seed, "noise", number))
             image = image + noise * image.std() * white
         yield Simulated(image, volume, rotation, dict(zip(phantom.parameters, conformation.tolist(), strict=True)))
 
@@ -85,8 +84,3 @@ def truth_row(number: int, simulated: Simulated) -> dict[str, object]:
     rot, tilt, psi = euler_from_rotations(simulated.rotation.double()).tolist()
     return {"image": number, **simulated.conformation, "rot": rot, "tilt": tilt, "psi": psi}
 
-
-def _stream(seed: int, purpose: int, number: int) -> torch.Generator:
-    """Random numbers of their own for every purpose and image."""
-    state = np.random.SeedSequence(seed, spawn_key=(purpose, number)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0]))
