@@ -85,11 +85,11 @@ class ExactScore:
         background: value of empty space, −μ / s of the normalisation.
         mask: circular mask, shape (d, d); only what is inside counts.
         tolerance: largest share of an image's squared norm that the compression may lose.
-        memory: bytes that one call may use for the inner products; views are worked off in tiles.
+        working_memory: bytes that a call may use for inner products; views are worked off in tiles, small ones stay in cache.
     """
 
     def __init__(
-        self, images: Tensor, background: float, mask: Tensor, *, tolerance: float = 1e-5, memory: float = 2e9
+        self, images: Tensor, background: float, mask: Tensor, *, tolerance: float = 1e-5, working_memory: float = 2e7
     ) -> None:
         self.background, self.mask, self.size = background, mask, images.shape[-1]
         coefficients = angular_harmonics((images - background) * mask).transpose(0, 1)            # (m, n, radii)
@@ -101,7 +101,7 @@ class ExactScore:
         self.half_norm = (twice[: len(templates)] * templates.abs().square()).sum((0, 2)) / 2
         self.count, self.turns = len(images), next_fast_len(2 * len(self.basis), real=True)
         per_view = self.count * 2 * self.turns * images.element_size() * 4
-        self.tile = max(1, int(memory / per_view))
+        self.tile = max(1, int(working_memory / per_view))
 
     def __call__(self, views: Tensor, t: float) -> Tensor:
         """Denoise normalised views, shape (v, d, d), at noise level t."""

@@ -1,0 +1,226 @@
+"""Arguments → a stage."""
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import App, Group, Parameter
+
+from . import __version__
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from .files import InputError
+from .images import ImportSettings
+from .stages.reconstruct import ReconstructSettings
+from .stages.simulate import SimulateSettings
+
+IMAGES = Group("Images", sort_key=1)
+VOLUMES = Group("Volumes", sort_key=2)
+WHERE = Group("Where and how", sort_key=0)
+
+PixelSize = Annotated[
+    float | None,
+    Parameter(group=IMAGES, help="Å per pixel of the input; needed only where the file does not say.", show_default=False),
+]
+Output = Annotated[Path, Parameter(alias="-o", group=WHERE)]
+Workers = Annotated[
+    int | None,
+    Parameter(
+        group=WHERE,
+        help="Processes to use, each with one thread; all cores if not given. The result does not depend on it.",
+        show_default=False,
+    ),
+]
+Force = Annotated[bool, Parameter(group=WHERE, negative="", help="Remove the results that are there and start afresh.")]
+Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
+
+app = App(
+    name="scoretomo",
+    version=__version__,
+    help="One 3D volume per 2D class average: see how a molecule moves before the long computations.",
+    help_format="plaintext",
+    default_parameter=Parameter(negative_none="", negative_iterable=""),
+)
+app.meta.group_parameters = Group("Settings from a file", sort_key=9)
+
+
+@app.command(sort_key=0)
+def run(
+    stack: Stack,
+    *,
+    output: Output,
+    pixel_size: PixelSize = None,
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
+    volumes: Annotated[ReconstructSettings, Parameter(name="*", group=VOLUMES)] = ReconstructSettings(),  # noqa: B008
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Import class averages, reconstruct a volume for each, and write a report.
+
+    Run the same command again to continue after an interruption.
+
+    Parameters
+    ----------
+    stack
+        Class averages: .mrcs, .mrc, .star (RELION), .cs (cryoSPARC), .hdf (EMAN2) or .npy.
+    output
+        Directory of the run; made if it is not there.
+    """
+    from .stages.run import run_all
+
+    run_all(stack, output, pixel_size, importing, volumes, workers=workers, force=force)
+
+
+@app.command(name="import", sort_key=1)
+def import_(
+    stack: Stack,
+    *,
+    output: Output,
+    pixel_size: PixelSize = None,
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
+    force: Force = False,
+) -> None:
+    """Read, check and prepare class averages: background to 0, circular mask, size; what is wrong with them is said.
+
+    Parameters
+    ----------
+    stack
+        Class averages: .mrcs, .mrc, .star (RELION), .cs (cryoSPARC), .hdf (EMAN2) or .npy.
+    output
+        Stack to write (.mrcs); a .csv and a .json of the same name say what was done to each image.
+    """
+    from .stages.importing import import_stack
+
+    import_stack(stack, output, pixel_size, importing, force=force)
+
+
+@app.command(sort_key=2)
+def reconstruct(
+    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    *,
+    volumes: Annotated[ReconstructSettings, Parameter(name="*", group=VOLUMES)] = ReconstructSettings(),  # noqa: B008
+    workers: Workers = None,
+) -> None:
+    """Reconstruct the images of a run directory, or continue to.
+
+    Parameters
+    ----------
+    directory
+        Run directory.
+    """
+    from .stages.run import reconstruct_only
+
+    reconstruct_only(directory, volumes, workers=workers)
+
+
+@app.command(sort_key=3)
+def evaluate(
+    maps: Annotated[Path, Parameter(name="--maps", group=WHERE)],
+    *,
+    truth: Annotated[Path, Parameter(group=WHERE)],
+    output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
+    workers: Workers = None,
+) -> None:
+    """Judge maps by a truth: align (rotation, shift, hand), then Fourier shell correlation.
+
+    Parameters
+    ----------
+    maps
+        A run directory, a folder of maps, or one map of any program.
+    truth
+        A folder of maps with the same numbers (truth.csv in it adds the conformation gain), or one map for all.
+    output
+        Where to write scores and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
+    """
+    from .stages.evaluate import evaluate_maps
+
+    evaluate_maps(maps, truth, output, workers=workers)
+
+
+@app.command(sort_key=4)
+def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)]) -> None:
+    """Write report.html of a run: one page that opens offline.
+
+    Parameters
+    ----------
+    directory
+        Run directory.
+    """
+    from .stages.report import report_run
+
+    report_run(directory)
+
+
+@app.command(sort_key=5)
+def simulate(
+    phantom: Annotated[Literal["box", "capsid"], Parameter(name="--object", group=WHERE)],
+    *,
+    output: Output,
+    settings: Annotated[SimulateSettings, Parameter(name="*", group=IMAGES)] = SimulateSettings(),  # noqa: B008
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Simulate class averages of a moving object, with the true volume of each.
+
+    Parameters
+    ----------
+    phantom
+        The paper's moving box (two lid angles) or moving capsid (one opening parameter).
+    output
+        Directory for images.mrcs and truth/.
+    """
+    from .stages.simulate import simulate_object
+
+    simulate_object(phantom, output, settings, workers=workers, force=force)
+
+
+@app.command(sort_key=6)
+def info(file: Annotated[Path, Parameter(name="--file", group=WHERE)]) -> None:
+    """Say what is in a stack, a map or a run: size, Å/pixel, statistics, a montage, problems.
+
+    Parameters
+    ----------
+    file
+        Any file that import reads, a map, or a run directory.
+    """
+    from .stages.info import show_info
+
+    show_info(file)
+
+
+@app.meta.default
+def launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    config: Annotated[
+        Path | None,
+        Parameter(help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False),
+    ] = None,
+) -> int:
+    """Read --config, then run the command."""
+    if config is not None:
+        if not config.is_file():
+            raise InputError(f"--config should be a TOML file but {config} is not a file: check the path")
+        app.config = cyclopts.config.Toml(config, must_exist=True)
+    app(tokens, exit_on_error=True, result_action="return_value")
+    return 0
+
+
+def main() -> int:
+    """Entry point of the command: exit code 2 and one sentence for a user's mistake, 130 when stopped."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    try:
+        return int(app.meta(result_action="return_value") or 0)
+    except InputError as error:
+        print(f"scoretomo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nscoretomo: stopped; run the same command again to continue", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

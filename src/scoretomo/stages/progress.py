@@ -1,0 +1,14 @@
+"""What is shown in the terminal while work goes on."""
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def progress_bar(*, count: bool = False) -> Progress:
+    """A bar with elapsed time and an estimate of the time left; with numbers if what it counts means something."""
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %")]
+    if count:
+        columns.append(MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console)

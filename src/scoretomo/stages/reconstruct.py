@@ -1,0 +1,200 @@
+"""From prepared images to one volume each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import files
+from ..compute import available_cores, best_device, random_stream, run_tasks
+from ..images import correlation, disc, parse_selection
+from ..presets import PRESETS
+from ..projection import project
+from ..reconstruction import Descent, reconstruct
+from ..rotations import euler_from_rotations
+from ..score.exact import ExactScore
+from .directory import RunDirectory, Stopwatch
+from .importing import Prepared, read_prepared
+from .progress import console, progress_bar
+
+BATCH = 4       # volumes computed together; part of the result to the last digit, so not a setting
+
+
+@dataclass(frozen=True)
+class ReconstructSettings:
+    """How volumes are made from images."""
+
+    method: Literal["paper"] = "paper"
+    """How volumes are found: "paper" is Algorithm 1 of the paper, each volume from nothing."""
+
+    preset: Literal["paper", "annealed"] = "annealed"
+    """Schedule of the descent: "paper" keeps the noise level fixed, "annealed" lets it fall."""
+
+    images: str | None = None
+    """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
+
+    seed: int = 0
+    """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
+
+
+class Batch(NamedTuple):
+    """Images to reconstruct together."""
+
+    directory: Path
+    numbers: tuple[int, ...]
+    descent: Descent
+    seed: int
+
+
+class Progress(NamedTuple):
+    """Descent steps a batch has done since it last said so."""
+
+    steps: int
+
+
+def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers: int | None) -> None:
+    """Reconstruct what is still missing in a run directory, then write volumes.csv and volumes.star.
+
+    Raises:
+        InputError: no image is left to reconstruct, or the selection does not fit.
+    """
+    prepared = read_prepared(run.images)
+    numbers = _selected(prepared, settings.images)
+    batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
+    finished = _finished(run)
+    todo = [batch for batch in batches if not finished.keys() >= set(batch)]
+    descent = PRESETS[settings.preset]
+    if todo:
+        tasks = [Batch(run.path, tuple(batch), descent, settings.seed) for batch in todo]
+        _work_off(run, tasks, finished, workers)
+        finished = _finished(run)
+    rows = [finished[number] for number in numbers]
+    files.write_table(run.volumes_table, rows)
+    _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
+    _say_what_failed(rows)
+
+
+def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], workers: int | None) -> None:
+    processes = 1 if best_device().type == "cuda" else (workers or available_cores())
+    clock = Stopwatch()
+    total = sum(len(task.numbers) * task.descent.steps for task in tasks)
+    with progress_bar() as bar:
+        shown = bar.add_task(f"reconstructing {sum(len(task.numbers) for task in tasks)} volumes", total=total)
+        for number, message in run_tasks(reconstruct_batch, tasks, processes):
+            if isinstance(message, Progress):
+                bar.advance(shown, message.steps * len(tasks[number].numbers))
+            elif message["image"] not in finished:
+                run.record("volume", **message)
+    run.record("reconstructed", seconds=clock.seconds(), workers=processes)
+
+
+def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
+    """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
+    run, device = RunDirectory(batch.directory), best_device()
+    prepared = read_prepared(run.images)
+    score = _exact_score(run.images, device)
+    images = prepared.normalised(batch.numbers).to(device)
+    clock, curve, told = Stopwatch(), [], 0
+    for step in reconstruct(
+        images,
+        score,
+        batch.descent,
+        background=prepared.background,
+        views=random_stream(batch.seed, "views"),
+        noise=[random_stream(batch.seed, "noise", number) for number in batch.numbers],
+    ):
+        curve.append(step)
+        if step.number % 10 == 0 or step.number == batch.descent.steps:
+            yield Progress(step.number - told)
+            told = step.number
+    last = curve[-1]
+    fit = correlation(project(last.volumes, torch.eye(3, device=device)[None])[:, 0], images, score.mask).tolist()
+    seconds = clock.seconds() / len(batch.numbers)
+    for place, number in enumerate(batch.numbers):
+        rows = [
+            {
+                "step": step.number,
+                "t": step.t,
+                "views": step.views,
+                "anchor_residual": float(step.anchor_residual[place]),
+                "view_residual": float(step.view_residual[place]),
+            }
+            for step in curve
+        ]
+        files.write_table(run.convergence(number), rows)
+        diverged = bool(last.diverged[place])
+        if not diverged:
+            files.write_map(run.volume(number), (last.volumes[place] * prepared.s).cpu().numpy(), prepared.pixel_size)
+        yield {
+            "image": number,
+            "file": "" if diverged else str(run.volume(number).relative_to(run.path)),
+            "status": "diverged" if diverged else "done",
+            "seconds": round(seconds, 2),
+            "steps": batch.descent.steps,
+            "anchor_correlation": round(fit[place], 5),
+            "anchor_residual": round(float(last.anchor_residual[place]), 5),
+            "view_residual": round(float(last.view_residual[place]), 5),
+        }
+
+
+@lru_cache(maxsize=1)
+def _exact_score(images: Path, device: torch.device) -> ExactScore:
+    prepared = read_prepared(images)
+    size = prepared.images.shape[-1]
+    return ExactScore(prepared.normalised().to(device), prepared.background, disc(size).to(device))
+
+
+def _selected(prepared: Prepared, selection: str | None) -> list[int]:
+    """Numbers to reconstruct, in the user's count, without the images that were left out."""
+    if selection is None:
+        return prepared.numbers
+    asked = parse_selection(selection, prepared.source_count)
+    numbers = [number for number in asked if number in set(prepared.numbers)]
+    missing = sorted(set(asked) - set(numbers))
+    if not numbers:
+        raise files.InputError(
+            f"--images {selection} should name images that import kept, but it left out all of them: see images.csv for why"
+        )
+    if missing:
+        console.print(f"[yellow]not reconstructed, left out by import: {', '.join(map(str, missing))}")
+    return numbers
+
+
+def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
+    """Rows of volumes.csv for what is done, by image number; a volume counts only when it is there and recorded."""
+    keys = ("image", "file", "status", "seconds", "steps", "anchor_correlation", "anchor_residual", "view_residual")
+    rows = {}
+    for record in files.read_records(run.log):
+        if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
+            rows[record["image"]] = {key: record[key] for key in keys}
+    return rows
+
+
+def _write_poses(run: RunDirectory, prepared: Prepared, numbers: Sequence[int]) -> None:
+    """volumes.star: every volume is in the frame of its image, so all angles are 0."""
+    rot, tilt, psi = euler_from_rotations(torch.eye(3)).tolist()
+    slices = {number: place for place, number in enumerate(prepared.numbers)}
+    rows = [
+        {
+            "image": f"{slices[number] + 1:06d}@images.mrcs",
+            "volume": str(run.volume(number).relative_to(run.path)),
+            "rot": rot,
+            "tilt": tilt,
+            "psi": psi,
+        }
+        for number in numbers
+    ]
+    files.write_pose_star(run.volumes_star, rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+
+
+def _say_what_failed(rows: Sequence[dict[str, Any]]) -> None:
+    failed = [str(row["image"]) for row in rows if row["status"] == "diverged"]
+    if failed:
+        console.print(
+            f"[red]the descent diverged for image {', '.join(failed)}: no volume was written for it; "
+            "look at the image in the report, and at convergence/"
+        )
