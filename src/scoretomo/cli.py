@@ -24,7 +24,9 @@ WHERE = Group("Where and how", sort_key=0)
 
 PixelSize = Annotated[
     float | None,
-    Parameter(group=IMAGES, help="Å per pixel of the input; needed only where the file does not say.", show_default=False),
+    Parameter(
+        group=IMAGES, help="Å per pixel of the input; needed only where the file does not say.", show_default=False
+    ),
 ]
 Output = Annotated[Path, Parameter(alias="-o", group=WHERE)]
 Workers = Annotated[
@@ -197,7 +199,9 @@ def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Annotated[
         Path | None,
-        Parameter(help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False),
+        Parameter(
+            help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False
+        ),
     ] = None,
 ) -> int:
     """Read --config, then run the command."""

@@ -23,7 +23,7 @@ from .projection import backproject, project
 from .rotations import random_rotations
 
 Denoiser = Callable[[Tensor, float], Tensor]
-_EXPLODED = 30.0        # a volume whose view is this many times as large as its image has diverged
+_EXPLODED = 30.0  # a volume whose view is this many times as large as its image has diverged
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class Descent:
 class Step(NamedTuple):
     """The state after one descent step of b volumes."""
 
-    number: int                 # from 1
+    number: int  # from 1
     t: float
     views: int
-    volumes: Tensor             # (b, d, d, d)
-    anchor_residual: Tensor     # (b,): ‖f(V, I) − image‖ / ‖image‖, before the step
-    view_residual: Tensor       # (b,): root mean square of f(V, R) − D inside the disc, before the step
-    diverged: Tensor            # (b,), bool: exploded, and held at 0 since
+    volumes: Tensor  # (b, d, d, d)
+    anchor_residual: Tensor  # (b,): ‖f(V, I) − image‖ / ‖image‖, before the step
+    view_residual: Tensor  # (b,): root mean square of f(V, R) − D inside the disc, before the step
+    diverged: Tensor  # (b,), bool: exploded, and held at 0 since
 
 
 class Direction(NamedTuple):
     """A descent direction and what it came from."""
 
-    volumes: Tensor             # ΔV, (b, d, d, d)
-    anchor_residuals: Tensor    # (b, d, d)
-    view_residuals: Tensor      # (b, m − 1, d, d)
+    volumes: Tensor  # ΔV, (b, d, d, d)
+    anchor_residuals: Tensor  # (b, d, d)
+    view_residuals: Tensor  # (b, m − 1, d, d)
 
 
 def descent_direction(
@@ -94,10 +94,10 @@ def descent_direction(
         background: value of empty space in the images.
         anchor: weight of view 0, as many views.
     """
-    views = project(volumes, rotations) + background                    # x_m = f(V, R_m)
+    views = project(volumes, rotations) + background  # x_m = f(V, R_m)
     noisy = (views[:, 1:] + t * noise).flatten(0, 1)
     view_residuals = views[:, 1:] - denoise(noisy, t).reshape(noise.shape)
-    anchor_residuals = views[:, 0] - images                             # R_1 = I
+    anchor_residuals = views[:, 0] - images  # R_1 = I
     residuals = torch.cat([anchor * anchor_residuals[:, None], view_residuals], 1)
     return Direction(backproject(residuals, rotations), anchor_residuals, view_residuals)
 

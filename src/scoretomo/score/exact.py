@@ -21,21 +21,21 @@ from torch import Tensor
 
 from ..fourier import adjoint_transform_at, transform_at
 
-_NEGLIGIBLE = 20.0      # images whose exponent is this far below the best one's have weights under e⁻²⁰
+_NEGLIGIBLE = 20.0  # images whose exponent is this far below the best one's have weights under e⁻²⁰
 
 
 class _PolarGrid(NamedTuple):
     """Frequencies at Gauss–Legendre radii and even angles, inside the disc |k| < π."""
 
-    points: Tensor      # (radii · angles / 2, 2): (kx, ky) over the half circle; the other half is conjugate
-    scale: Tensor       # (radii,): square root of the quadrature weight, so that squared coefficients add up to the norm
-    phase: Tensor       # (harmonics,): i^m, after which a flip is a conjugation
+    points: Tensor  # (radii · angles / 2, 2): (kx, ky) over the half circle; the other half is conjugate
+    scale: Tensor  # (radii,): square root of the quadrature weight, so that squared coefficients add up to the norm
+    phase: Tensor  # (harmonics,): i^m, after which a flip is a conjugation
     angles: int
 
 
 @lru_cache(maxsize=8)
 def _polar_grid(size: int, dtype: torch.dtype, device: torch.device) -> _PolarGrid:
-    harmonics = math.ceil(math.pi * size / 2) + 12                      # J_m(π d / 2) is negligible beyond
+    harmonics = math.ceil(math.pi * size / 2) + 12  # J_m(π d / 2) is negligible beyond
     angles = 2 * next_fast_len(harmonics)
     nodes, weights = np.polynomial.legendre.leggauss(size)
     radii, widths = torch.from_numpy(nodes + 1) * (math.pi / 2), torch.from_numpy(weights) * (math.pi / 2)
@@ -92,12 +92,12 @@ class ExactScore:
         self, images: Tensor, background: float, mask: Tensor, *, tolerance: float = 1e-5, working_memory: float = 2e7
     ) -> None:
         self.background, self.mask, self.size = background, mask, images.shape[-1]
-        coefficients = angular_harmonics((images - background) * mask).transpose(0, 1)            # (m, n, radii)
+        coefficients = angular_harmonics((images - background) * mask).transpose(0, 1)  # (m, n, radii)
         twice = torch.full((len(coefficients), 1, 1), 2.0, dtype=images.dtype, device=images.device)
         twice[0] = 1
         energy = (twice * coefficients.abs().square()).sum((0, 2))
         self.basis, templates = _principal_radii(coefficients, twice[:, 0, 0], tolerance * float(energy.min()))
-        self.templates = torch.cat([templates.real, templates.imag], 1)                            # (m, 2n, components)
+        self.templates = torch.cat([templates.real, templates.imag], 1)  # (m, 2n, components)
         self.half_norm = (twice[: len(templates)] * templates.abs().square()).sum((0, 2)) / 2
         self.count, self.turns = len(images), next_fast_len(2 * len(self.basis), real=True)
         per_view = self.count * 2 * self.turns * images.element_size() * 4
@@ -112,12 +112,12 @@ class ExactScore:
         exponents = likeness.sub_(self.half_norm[:, None, None]).div_(t**2)
         best = exponents.amax((1, 2, 3), keepdim=True)
         view, image, flip = (exponents.amax(3) > best[..., 0] - _NEGLIGIBLE).nonzero(as_tuple=True)
-        weights = (exponents[view, image, flip] - best[view, 0, 0]).exp_()                          # (rows, turns)
+        weights = (exponents[view, image, flip] - best[view, 0, 0]).exp_()  # (rows, turns)
         total = weights.new_zeros(len(views)).index_add_(0, view, weights.sum(1))
-        per_harmonic = torch.fft.rfft(weights / total[view, None])[:, : len(self.basis)]           # Σ_θ w e^(−imθ)
+        per_harmonic = torch.fft.rfft(weights / total[view, None])[:, : len(self.basis)]  # Σ_θ w e^(−imθ)
         real, imaginary = self.templates[:, image], self.templates[:, image + self.count]
         turned = torch.complex(real, imaginary * (1 - 2 * flip)[:, None]) * per_harmonic.T[..., None]
-        turned[1::2] *= (1 - 2 * flip)[:, None]                                                    # (−1)^m of a flip
+        turned[1::2] *= (1 - 2 * flip)[:, None]  # (−1)^m of a flip
         mean = turned.new_zeros(len(self.basis), len(views), turned.shape[-1]).index_add_(1, view, turned)
         harmonics = torch.bmm(mean, self.basis.transpose(1, 2).to(mean.dtype)).transpose(0, 1)
         return image_of_harmonics(harmonics, self.size) * self.mask + self.background
@@ -125,11 +125,11 @@ class ExactScore:
     def _likeness(self, views: Tensor) -> Tensor:
         """Inner products of views with every image, flip and turn: shape (v, n, 2, turns)."""
         harmonics = angular_harmonics((views - self.background) * self.mask)[:, : len(self.basis)].transpose(0, 1)
-        rows = torch.cat([harmonics.real, harmonics.imag], 1) @ self.basis                         # (m, 2v, components)
-        products = torch.bmm(rows, self.templates.transpose(1, 2))                                 # (m, 2v, 2n)
+        rows = torch.cat([harmonics.real, harmonics.imag], 1) @ self.basis  # (m, 2v, components)
+        products = torch.bmm(rows, self.templates.transpose(1, 2))  # (m, 2v, 2n)
         (rr, ri), (ir, ii) = (half.tensor_split(2, 2) for half in products.tensor_split(2, 1))
-        straight = torch.complex(rr + ii, ri - ir)                      # conj(view) · template
-        flipped = torch.complex(rr - ii, -ri - ir)                      # conj(view) · conj(template)
+        straight = torch.complex(rr + ii, ri - ir)  # conj(view) · template
+        flipped = torch.complex(rr - ii, -ri - ir)  # conj(view) · conj(template)
         flipped[1::2] *= -1
         spectrum = torch.stack([straight, flipped], -1).permute(1, 2, 3, 0)
         return torch.fft.irfft(spectrum.conj(), n=self.turns, norm="forward")
@@ -147,7 +147,7 @@ def _principal_radii(coefficients: Tensor, multiplicity: Tensor, lost: float) ->
         Basis (m, radii, components), real, orthonormal or zero columns; templates (m, n, components), complex.
     """
     stacked = torch.cat([coefficients.real, coefficients.imag], 1)
-    _, _, directions = torch.linalg.svd(stacked, full_matrices=False)                  # (m, components, radii)
+    _, _, directions = torch.linalg.svd(stacked, full_matrices=False)  # (m, components, radii)
     basis = directions.transpose(1, 2)
     power = (stacked @ basis).square().unflatten(1, (2, -1)).sum(1) * multiplicity[:, None, None]  # (m, n, components)
     weakest_first = power.amax(1).flatten().argsort()
@@ -157,7 +157,7 @@ def _principal_radii(coefficients: Tensor, multiplicity: Tensor, lost: float) ->
     keep = keep.reshape(power.shape[0], power.shape[2])
     harmonics = int(keep.any(1).nonzero().max()) + 1 if keep.any() else 1
     components = max(1, int(keep.sum(1).max()))
-    order = (~keep).long().argsort(dim=1, stable=True)[:, :components]                  # kept components first
+    order = (~keep).long().argsort(dim=1, stable=True)[:, :components]  # kept components first
     chosen = basis.gather(2, order[:, None, :].expand(-1, basis.shape[1], -1)) * keep.gather(1, order)[:, None]
     chosen = chosen[:harmonics].contiguous()
     return chosen, coefficients[:harmonics] @ chosen.to(coefficients.dtype)

@@ -16,7 +16,16 @@ from .. import __version__, files
 from ..compute import available_cores
 
 _ROOMS = ("volumes", "convergence", "evaluation")
-_FILES = ("config.toml", "log.jsonl", "images.mrcs", "images.csv", "images.json", "volumes.csv", "volumes.star", "report.html")
+_FILES = (
+    "config.toml",
+    "log.jsonl",
+    "images.mrcs",
+    "images.csv",
+    "images.json",
+    "volumes.csv",
+    "volumes.star",
+    "report.html",
+)
 
 
 class RunDirectory:
@@ -73,7 +82,9 @@ class RunDirectory:
                 )
             return
         if self.path.exists() and not self.path.is_dir():
-            raise files.InputError(f"{self.path} should be a directory for the run but is a file: give another --output")
+            raise files.InputError(
+                f"{self.path} should be a directory for the run but is a file: give another --output"
+            )
         if self.path.is_dir() and any(self.path.iterdir()):
             raise files.InputError(
                 f"{self.path} should be a new or empty directory but holds other files: give another --output"

@@ -21,7 +21,7 @@ from .directory import RunDirectory, Stopwatch
 from .importing import Prepared, read_prepared
 from .progress import console, progress_bar
 
-BATCH = 4       # volumes computed together; part of the result to the last digit, so not a setting
+BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,28 @@
+# make demo: a moving box from simulation to report; make test: the tests. Both set up .venv with all they need.
+PYTHON ?= python3
+SCORETOMO = .venv/bin/scoretomo
+
+.PHONY: demo test check clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("scoretomo needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: .venv/installed
+	$(SCORETOMO) simulate box --images 300 --size 32 --seed 0 --output demo/box
+	$(SCORETOMO) run demo/box/images.mrcs --output demo/run --images 0,37,74,111,148,185,222,259
+	$(SCORETOMO) evaluate demo/run --truth demo/box/truth
+	@echo "Open demo/run/report.html in a browser."
+
+test: .venv/installed
+	.venv/bin/python -m pytest --numprocesses 2
+
+check: .venv/installed
+	.venv/bin/ruff format --check src tests benchmarks
+	.venv/bin/ruff check src tests benchmarks
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv demo
