@@ -4,7 +4,7 @@ The object is evaluated on rotated coordinates, never interpolated: truth(p) = d
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ EDGE = 0.375    # voxels; the density falls from 0.9 to 0.1 within 1.6 voxels
 class Phantom(Protocol):
     """A movable object, such as those of `phantoms`."""
 
-    parameters: tuple[str, ...]
+    parameters: ClassVar[tuple[str, ...]]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor: ...
     def density(self, points: Tensor, conformation: Tensor, edge: float) -> Tensor: ...
