@@ -51,32 +51,37 @@ def phantom_volume(phantom: Phantom, size: int, conformation: Tensor, rotation: 
     return torch.cat([phantom.density(part, conformation, EDGE * 2 / size) for part in turned])
 
 
-def simulate(phantom: Phantom, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
-    """Take an image of every one of many conformations, each from a random direction.
+def simulate_image(
+    phantom: Phantom, number: int, size: int, seed: int, *, noise: float = 0.0, volume: Tensor | None = None
+) -> Simulated:
+    """Take the image with this number: a random conformation from a random direction.
 
-    Image i depends on the seed and on i alone, not on how many are drawn; its noise has a random stream of its own, so
-    that the same seed gives the same objects at any noise.
+    It depends on the seed and the number alone, not on how many are drawn; its noise has a random stream of its own, so that the
+    same seed gives the same objects at any noise.
 
     Args:
         phantom: the movable object.
-        images: how many.
+        number: of the image.
         size: side d in pixels.
         seed: of all random numbers.
         noise: standard deviation of white noise, relative to that of the noise-free image over all its pixels.
-
-    Yields:
-        One `Simulated` after the other, float32.
+        volume: the truth, if it has been made before, shape (d, d, d); it takes nearly all the time.
     """
-    for number in range(images):
-        generator = random_stream(seed, "object", number)
-        conformation = phantom.draw(1, generator)[0]
-        rotation = random_rotations(1, generator)[0]
+    generator = random_stream(seed, "object", number)
+    conformation = phantom.draw(1, generator)[0]
+    rotation = random_rotations(1, generator)[0]
+    if volume is None:
         volume = phantom_volume(phantom, size, conformation, rotation)
-        image = volume.sum(0)
-        if noise > 0:
-            white = torch.randn(size, size, generator=random_stream(seed, "noise", number))
-            image = image + noise * image.std() * white
-        yield Simulated(image, volume, rotation, dict(zip(phantom.parameters, conformation.tolist(), strict=True)))
+    image = volume.sum(0)
+    if noise > 0:
+        image = image + noise * image.std() * torch.randn(size, size, generator=random_stream(seed, "noise", number))
+    return Simulated(image, volume, rotation, dict(zip(phantom.parameters, conformation.tolist(), strict=True)))
+
+
+def simulate(phantom: Phantom, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
+    """Take one image after the other, each of another conformation from another direction: see `simulate_image`."""
+    for number in range(images):
+        yield simulate_image(phantom, number, size, seed, noise=noise)
 
 
 def truth_row(number: int, simulated: Simulated) -> dict[str, object]:
