@@ -1,0 +1,25 @@
+"""Class averages, volumes, tables and run records ⇄ arrays; every write is atomic."""
+
+from ..errors import InputError
+from .images import ImageStack, Map, read_images, read_map
+from .mrc import write_images, write_map
+from .records import append_record, read_records, read_table, write_table
+from .star import write_pose_star
+from .writing import atomic, write_text
+
+__all__ = [
+    "ImageStack",
+    "InputError",
+    "Map",
+    "append_record",
+    "atomic",
+    "read_images",
+    "read_map",
+    "read_records",
+    "read_table",
+    "write_images",
+    "write_map",
+    "write_pose_star",
+    "write_table",
+    "write_text",
+]

@@ -1,0 +1,114 @@
+"""Any file that holds images or a map → an array."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+from . import mrc
+from .arrays import read_cs, read_hdf, read_npy
+from .star import read_star
+
+_MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
+_HDF = (".hdf", ".h5", ".hdf5")
+_PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar")
+
+
+class ImageStack(NamedTuple):
+    """Images as they are in the user's file."""
+
+    images: np.ndarray              # (n, y, x) float32
+    pixel_size: float | None        # Å
+    sources: list[str]              # 000003@/path/classes.mrcs, counted from 1 as RELION does
+    notes: list[str]                # what the user should know about the file, a sentence each
+
+
+class Map(NamedTuple):
+    """A density map as it is in the user's file."""
+
+    density: np.ndarray             # (z, y, x) float32
+    pixel_size: float | None        # Å
+    notes: list[str]
+
+
+def read_images(path: Path) -> ImageStack:
+    """Read class averages: .mrcs, .mrc, .map, RELION .star, cryoSPARC .cs, EMAN .hdf or .npy.
+
+    Raises:
+        InputError: the file cannot be read as images; what to do is said.
+    """
+    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
+    if suffix in (".star", ".cs"):
+        fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
+        return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes))
+    array, pixel_size, notes = _read_array(path, suffix)
+    if suffix not in _MRC and array.ndim == 3 and len(set(array.shape)) == 1:
+        notes.append(_like_a_map(path, array.shape))
+    images = array[None] if array.ndim == 2 else array
+    if images.ndim != 3 or 0 in images.shape:
+        raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
+    sources = [f"{number:06d}@{path}" for number in range(1, len(images) + 1)]
+    return ImageStack(images, pixel_size, sources, _once(notes))
+
+
+def read_map(path: Path) -> Map:
+    """Read a cubic density map: .mrc, .map, EMAN .hdf or .npy.
+
+    Raises:
+        InputError: the file cannot be read as a map, or the map is not cubic, constant or not finite.
+    """
+    array, pixel_size, notes = _read_array(path, _suffix(path, (*_MRC, *_HDF, ".npy")), as_map=True)
+    if array.ndim != 3 or len(set(array.shape)) != 1:
+        raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
+    if not np.isfinite(array).all():
+        raise InputError(f"{path} has {np.count_nonzero(~np.isfinite(array))} voxels that are not numbers: make it again")
+    if array.min() == array.max():
+        raise InputError(f"{path} is constant ({array.flat[0]:.4g} everywhere): give a map with something in it")
+    return Map(np.ascontiguousarray(array), pixel_size, _once(notes))
+
+
+def _suffix(path: Path, known: tuple[str, ...]) -> str:
+    suffix = path.suffix.lower()
+    if suffix in _PACKED:
+        raise InputError(f"{path} is packed: unpack it first")
+    if suffix not in known:
+        raise InputError(f"{path} has the unknown ending {suffix or '(none)'}, expected one of {', '.join(known)}: rename it")
+    return suffix
+
+
+def _read_array(path: Path, suffix: str, *, as_map: bool = False) -> tuple[np.ndarray, float | None, list[str]]:
+    """The array in a file, its pixel size in Å, and notes."""
+    if suffix == ".npy":
+        return read_npy(path), None, []
+    if suffix in _HDF:
+        return *read_hdf(path), []
+    header = mrc.read_header(path)
+    array, notes = mrc.read_all(header), list(header.notes)
+    if as_map:
+        array = _in_order(array, header.axes, notes)
+    elif header.is_volume and header.shape[0] > 1:
+        cube = len(set(header.shape)) == 1
+        notes.append(_like_a_map(path, header.shape) if cube else f"{path.name} is flagged as a volume: read as a stack")
+    return array, header.pixel_size, notes
+
+
+def _in_order(array: np.ndarray, axes: tuple[int, int, int], notes: list[str]) -> np.ndarray:
+    """Turn a map whose columns, rows and sections run along other axes than x, y, z into (z, y, x)."""
+    if sorted(axes) != [1, 2, 3] or axes == (1, 2, 3):
+        return array
+    notes.append(f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz")
+    stored = axes[::-1]                                         # what the array's own axes run along
+    return array.transpose([stored.index(axis) for axis in (3, 2, 1)])
+
+
+def _like_a_map(path: Path, shape: tuple[int, ...]) -> str:
+    return f"{path.name} looks like a map, not a stack ({_times(shape)}): its slices are read as images"
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "no axes"
+
+
+def _once(notes: list[str]) -> list[str]:
+    return list(dict.fromkeys(notes))

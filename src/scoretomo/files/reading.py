@@ -1,0 +1,78 @@
+"""What can be said about a file before its format is known."""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import InputError
+
+_SIGNATURES = {
+    b"\x1f\x8b": "a gzip archive (unpack it with gunzip)",
+    b"BZh": "a bzip2 archive (unpack it with bunzip2)",
+    b"PK\x03\x04": "a zip archive (unpack it)",
+    b"\x89HDF": "an HDF5 file (name it .hdf)",
+    b"\x93NUMPY": "a NumPy file (name it .npy or .cs)",
+    b"\x89PNG": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"II*\x00": "a TIFF picture",
+    b"MM\x00*": "a TIFF picture",
+}
+_TEXT = frozenset(range(32, 127)) | {9, 10, 13}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[None]:
+    """Turn a failure of the system while reading ``path`` into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        what = (error.strerror or str(error) or type(error).__name__).lower().splitlines()[0]
+        raise InputError(f"cannot read {path} ({what}): check the file and your rights to read it") from None
+
+
+def file_size(path: Path) -> int:
+    """Size of an ordinary file in bytes.
+
+    Raises:
+        InputError: there is no such file, or it is empty, a folder or a device.
+    """
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"there is no file {path}: check the path") from None
+    except ValueError:
+        raise InputError(f"{str(path)!r} is not a path: check it") from None
+    except OSError as error:
+        raise InputError(f"cannot read {path} ({(error.strerror or str(error)).lower()}): check the path") from None
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError(f"{path} is a folder, expected a file: give one of the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError(f"{path} is not an ordinary file: copy its content to one first")
+    if status.st_size == 0:
+        raise InputError(f"{path} is empty: copy or make it again")
+    return status.st_size
+
+
+def recognise(start: bytes) -> str | None:
+    """What the first bytes of a file show it to be, if that is none of our formats without a signature."""
+    for signature, name in _SIGNATURES.items():
+        if start.startswith(signature):
+            return name
+    return "a text file" if start and all(byte in _TEXT for byte in start) else None
+
+
+def check_memory(path: Path, values: int) -> None:
+    """Refuse what would fill this machine's memory, before a byte of it is asked for.
+
+    Args:
+        path: where the values would come from.
+        values: how many numbers would be held, as float32.
+    """
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 4 * values > have // 2:
+        raise InputError(
+            f"{path} would take {4 * values / 2**30:.3g} GiB of memory, this machine has {have / 2**30:.3g} GiB: "
+            "is its header right, and are these class averages, not particles?"
+        )
