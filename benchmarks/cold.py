@@ -1,0 +1,131 @@
+"""Cold Algorithm 1 with the exact score: how good, how different from seed to seed, how long, how much memory.
+
+    python benchmarks/cold.py box           300 images of 32²; 8 volumes, 5 seeds, both presets          about 10 min on 2 cores
+    python benchmarks/cold.py betagal       16 real class averages at 32 and 64 px, 3 seeds              about 15 min
+    python benchmarks/cold.py 60S           47 real class averages at 48 px (no truth)                   about 10 min
+    python benchmarks/cold.py box88         300 images of 88², the paper's size; 3 volumes               about 10 min
+
+Real images are looked for in ../shared/data beside the project, or in --data. Results stay in benchmarks/results/; what is
+finished there is not computed again.
+"""
+
+import argparse
+import csv
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+RESULTS = ROOT / "results"
+COMMAND = [sys.executable, "-m", "scoretomo.cli"]
+EIGHT = "0,37,74,111,148,185,222,259"
+
+
+def scoretomo(*arguments: object) -> None:
+    """Run the command line program; stop where it fails."""
+    subprocess.run([*COMMAND, *map(str, arguments)], check=True)
+
+
+def judged(stack: Path, truth: Path, name: str, *options: object) -> dict[str, float | list[float]]:
+    """Run and evaluate; scores of all volumes, seconds a volume, and how well the images are held."""
+    run = RESULTS / name
+    scoretomo("run", stack, "--output", run, *options)
+    scoretomo("evaluate", run, "--truth", truth)
+    summary = json.loads((run / "evaluation" / "summary.json").read_text())
+    with open(run / "evaluation" / "scores.csv") as file:
+        scores = [float(row["mean_fsc"]) for row in csv.DictReader(file)]
+    return {**summary, "scores": scores, **_times(run)}
+
+
+def _times(run: Path) -> dict[str, float]:
+    """Seconds a volume, wall clock over all cores used."""
+    seconds = sum(
+        record["seconds"]
+        for record in map(json.loads, (run / "log.jsonl").read_text().splitlines())
+        if record["event"] == "reconstructed"
+    )
+    with open(run / "volumes.csv") as file:
+        rows = list(csv.DictReader(file))
+    fits = [float(row["anchor_correlation"]) for row in rows]
+    return {"seconds": seconds / len(rows), "anchor": statistics.mean(fits), "volumes": len(rows)}
+
+
+def line(name: str, seed: int | str, found: dict) -> None:
+    """One row of the table."""
+    scores = found["scores"]
+    gain = f"{found['conformation_gain']:+.2f}" if "conformation_gain" in found else "    –"
+    print(
+        f"{name:<18} {seed!s:>4}  {found['mean_fsc']:.3f}  {min(scores):.2f} – {max(scores):.2f}  "
+        f"{found['auc']:.3f}  {gain}  {found['seconds']:6.1f}",
+        flush=True,
+    )
+
+
+def heading() -> None:
+    print(f"{'data':<18} seed  mean FSC  worst – best    AUC   gain  s a volume")
+
+
+def box() -> None:
+    data = RESULTS / "box32"
+    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
+    heading()
+    for preset in ("paper", "annealed"):
+        means = []
+        for seed in range(5):
+            options = ("--images", EIGHT, "--preset", preset, "--seed", seed)
+            found = judged(data / "images.mrcs", data / "truth", f"box32-{preset}-{seed}", *options)
+            line(f"box 32 {preset}", seed, found)
+            means.append(found["mean_fsc"])
+        print(f"{'':<18} all   {statistics.mean(means):.3f} ± {statistics.stdev(means):.3f} over seeds", flush=True)
+
+
+def betagal(folder: Path) -> None:
+    heading()
+    for size in (32, 64):
+        for seed in range(3):
+            found = judged(
+                folder / "betagal_relion16" / "betagal_cavgs16_64px_3.54A.mrcs",
+                folder / "betagal_relion16" / "betaGal_map_64px_3.54A.mrc",
+                f"betagal{size}-{seed}",
+                *("--size", size, "--seed", seed),
+            )
+            line(f"β-gal {size} px", seed, found)
+
+
+def large_subunit(folder: Path) -> None:
+    scoretomo("run", folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", "--output", RESULTS / "60S", "--size", 48)
+    found = _times(RESULTS / "60S")
+    print(f"60S 48 px: {found['volumes']} volumes, {found['seconds']:.1f} s each, views like their images: {found['anchor']:.3f}")
+
+
+def box88() -> None:
+    data = RESULTS / "box88"
+    scoretomo("simulate", "box", "--images", 300, "--size", 88, "--seed", 0, "--output", data)
+    heading()
+    found = judged(data / "images.mrcs", data / "truth", "box88-run", "--images", "0,100,200")
+    line("box 88", 0, found)
+    print(f"largest process: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("which", choices=["box", "betagal", "60S", "box88"])
+    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    match arguments.which:
+        case "box":
+            box()
+        case "betagal":
+            betagal(arguments.data)
+        case "60S":
+            large_subunit(arguments.data)
+        case "box88":
+            box88()
+
+
+if __name__ == "__main__":
+    main()
