@@ -32,7 +32,7 @@ def _half_plane(size: int, dtype: torch.dtype, device: torch.device) -> _HalfPla
     inside = kx.square() + ky[:, None].square() < (size / 2) ** 2
     index = (inside & ((kx > 0) | (ky[:, None] >= 0))).flatten().nonzero()[:, 0]
     row, column = index // len(kx), index % len(kx)
-    points = torch.stack([kx[column], ky[row], torch.zeros_like(row)], 1) * (2 * math.pi / size)
+    points = torch.stack([kx[column], ky[row], torch.zeros_like(row)], 1).to(dtype) * (2 * math.pi / size)
     weight = torch.where(index == 0, 1.0, 2.0).to(dtype) / size**2
     axis = ((column == 0) & (row > 0)).nonzero()[:, 0]
     partner = (size - row[axis]) * len(kx)
