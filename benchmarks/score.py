@@ -1,0 +1,104 @@
+"""The exact score beside the plain matrix product over every turned image: seconds a view, memory, error.
+
+    python benchmarks/score.py              about 3 min on 2 cores
+
+The images are views of the moving box. The matrix product uses as many turns as the exact score does; its turned images are made by
+the same band-limited rotation, one angle at a time, so the difference is the error of the compression alone. Where the turned images
+would take more than 2 GB, only the exact score is measured.
+"""
+
+import math
+import threading
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scoretomo.fourier import radius
+from scoretomo.phantoms import MovingBox
+from scoretomo.score.exact import ExactScore, angular_harmonics, image_of_harmonics
+from scoretomo.simulation import simulate
+
+SIZES = ((300, 32), (100, 64), (300, 88), (100, 136))
+VIEWS, T = 16, 0.5
+
+
+def resident() -> float:
+    """Memory of this process in GB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e9
+
+
+class Peak:
+    """Largest memory of this process while the block runs, above what it had before; in GB."""
+
+    def __enter__(self) -> "Peak":
+        self.start, self.highest, self.running = resident(), 0.0, True
+        self.thread = threading.Thread(target=self._watch)
+        self.thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while self.running:
+            self.highest = max(self.highest, resident() - self.start)
+            time.sleep(0.002)
+
+    def __exit__(self, *_: object) -> None:
+        self.running = False
+        self.thread.join()
+
+
+def turned(images: Tensor, mask: Tensor, turns: int) -> Tensor:
+    """All images in all turns and both hands, pixels inside the mask: (turns · 2 · n, pixels)."""
+    harmonics = angular_harmonics(images)
+    order = torch.arange(harmonics.shape[1])
+    rows = []
+    for turn in range(turns):
+        phase = torch.exp(-2j * math.pi * turn / turns * order)[:, None]
+        for hand in (harmonics, harmonics.conj() * (1 - 2 * (order % 2))[:, None]):
+            rows.append(image_of_harmonics(hand * phase, images.shape[-1])[:, mask > 0])
+    return torch.cat(rows)
+
+
+def measure(count: int, size: int) -> str:
+    """One row of the table."""
+    mask = (radius(size, 2) < 0.98 * size / 2).float()
+    images = torch.stack([made.image for made in simulate(MovingBox(), count, size, seed=0)]) * mask
+    mean, scale = float(images[:, mask > 0].mean()), float(images[:, mask > 0].std())
+    normalised, background = (images - mean) / scale, -mean / scale
+    noise = torch.randn(VIEWS, size, size, generator=torch.Generator().manual_seed(0))
+    views = normalised[:VIEWS] + T * noise
+    with Peak() as peak:
+        start = time.perf_counter()
+        score = ExactScore(normalised, background, mask)
+        setup = time.perf_counter() - start
+        found = score(views, T)
+        start = time.perf_counter()
+        score(views, T)
+        seconds = (time.perf_counter() - start) / VIEWS
+    row = f"{count:>4} × {size:>3}²  {score.turns:>5}  {setup:7.2f} s  {seconds * 1e3:8.2f} ms  {peak.highest:6.2f} GB"
+    gigabytes = count * 2 * score.turns * float(mask.sum()) * 4 / 1e9
+    if gigabytes > 2:
+        return f"{row}  {'–':>8}     {gigabytes:6.2f} GB      –"
+    templates = turned(images / scale, mask, score.turns)
+    half_norm = templates.square().sum(1) / 2
+    inside = (views - background)[:, mask > 0]
+    for _ in range(2):
+        start = time.perf_counter()
+        plain = torch.softmax((inside @ templates.T - half_norm) / T**2, 1) @ templates
+        product = (time.perf_counter() - start) / VIEWS
+    error = float(((found - background)[:, mask > 0] - plain).norm() / plain.norm())
+    return f"{row}  {product * 1e3:8.2f} ms  {gigabytes:6.2f} GB  {error:.1e}"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    print(f"1 thread, {VIEWS} views a call, t = {T}")
+    print("    images  turns      setup       a view     memory   product a view   memory    error")
+    for count, size in SIZES:
+        print(measure(count, size), flush=True)
+
+
+if __name__ == "__main__":
+    main()
