@@ -1,0 +1,97 @@
+"""The floors of the package: imports point downwards only, and every module is at home on one floor."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import scoretomo
+
+PACKAGE = Path(scoretomo.__file__).parent
+FLOORS = [
+    {"errors"},                                             # the cellar: what every floor may raise
+    {"rotations", "fourier", "files", "compute"},
+    {"projection", "images", "phantoms"},
+    {"simulation", "score", "sampling", "matching", "alignment"},
+    {"training", "reconstruction", "ensemble", "evaluation", "landscape", "report"},
+    {"cli", "stages", "presets"},
+]
+FLOOR = {module: number for number, floor in enumerate(FLOORS, start=-1) for module in floor}
+BESIDE = {("ensemble", "reconstruction"), ("cli", "stages"), ("cli", "presets"), ("stages", "presets")}
+DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}
+SEES_PATHS = {"files", "report", "stages", "cli"}
+
+
+def sources() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def dotted(path: Path) -> tuple[str, ...]:
+    """Package parts of a source file below scoretomo: score/exact.py → (score, exact), score/__init__.py → (score,)."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[:-1] if parts[-1] == "__init__" else parts
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of what a source file imports, at its top or inside a function; relative names are resolved."""
+    here = ("scoretomo", *path.relative_to(PACKAGE).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            for name in node.names:
+                yield ".".join([*base, *filter(None, [node.module]), name.name])
+
+
+def neighbours(path: Path) -> set[str]:
+    """Modules of the package that a source file imports, by the name they have in the house."""
+    own = (name.split(".") for name in imported(path))
+    return {parts[1] for parts in own if parts[0] == "scoretomo" and len(parts) > 1} - {dotted(path)[0], "__version__"}
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    module = dotted(path)[0]
+    upwards = {other for other in neighbours(path) if FLOOR[other] >= FLOOR[module] and (module, other) not in BESIDE}
+    assert not upwards, f"{module} (floor {FLOOR[module]}) must not know {sorted(upwards)}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_math_never_sees_a_path(path: Path) -> None:
+    if dotted(path)[0] not in SEES_PATHS:
+        assert not {name.split(".")[0] for name in imported(path)} & {"pathlib", "mrcfile", "gemmi", "h5py"}
+
+
+def test_files_never_see_math() -> None:
+    files = [path for path in sources() if dotted(path)[0] == "files"]
+    assert files
+    for path in files:
+        assert not {name.split(".")[0] for name in imported(path)} & {"torch", "scipy", "finufft", "roma"}, path
+
+
+def test_every_module_is_on_a_floor() -> None:
+    assert {dotted(path)[0] for path in sources()} <= set(FLOOR)
+
+
+def test_no_module_is_a_drawer() -> None:
+    assert not {part for path in sources() for part in dotted(path)} & DRAWERS
+
+
+def test_the_two_scores_do_not_know_each_other() -> None:
+    for path in sources():
+        first, *rest = dotted(path)
+        if first == "score" and rest:
+            others = {name.split(".")[2] for name in imported(path) if name.startswith("scoretomo.score.")}
+            assert others <= {rest[0]}, path
+
+
+def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader itself: relative, absolute and late imports, from a file and from a folder."""
+    monkeypatch.setattr("test_house.PACKAGE", tmp_path)
+    (tmp_path / "score").mkdir()
+    source = tmp_path / "score" / "exact.py"
+    source.write_text("from ..fourier import a\nfrom .. import images\nfrom .network import b\n"
+                      "def late():\n    import scoretomo.stages.run\n    from scoretomo import cli\n")
+    assert neighbours(source) == {"fourier", "images", "stages", "cli"}
