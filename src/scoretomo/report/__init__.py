@@ -1,0 +1,328 @@
+"""Report: pictures and the written summary, from results on disk only."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+import torch
+from markupsafe import Markup
+
+from ..files import InputError, read_map
+from ..projection import project
+from . import charts, densities, pictures, words
+from .results import Image, Run, Volume, read_run
+
+DENSITY_SIDE = 64               # longest side of an embedded density, in voxels …
+SMALL_DENSITY_SIDE = 48         # … and where not all would fit
+DENSITY_BUDGET = 17_000_000     # characters of base64 for all densities of the page
+PICTURE_BUDGET = 4_500_000      # pixels of all pictures of the volumes
+THUMBNAIL = 112                 # pixels
+
+_HERE = Path(__file__).parent
+
+
+class Picture(NamedTuple):
+    uri: str
+    title: str
+    description: str            # for screen readers
+
+
+class Tile(NamedTuple):
+    """An image of the input montage."""
+
+    image: Image
+    picture: Picture | None
+    status: str                 # of its volume: done | diverged | missing | "" if none was asked for
+
+
+class Sheet(NamedTuple):
+    """All that the page says of one volume."""
+
+    volume: Volume
+    thumbnail: str
+    rows: list[tuple[str, list[Picture]]]
+    facts: list[tuple[str, str]]
+    convergence: Markup | None
+    fsc: Markup | None
+    densities: list["Embedded"]
+
+
+class Embedded(NamedTuple):
+    """One density in the page, by the name of its element."""
+
+    name: str
+    side: int
+    level: float
+    peak: float
+    kind: str                   # volume | truth
+    data: str                   # empty if an element of this name is in the page already
+
+
+def render_report(run: Path) -> str:
+    """One self-contained HTML page about a run: it needs no other file and no network.
+
+    Args:
+        run: the run directory; it may be unfinished, and need not have been evaluated.
+
+    Returns:
+        The page; under 30 MB for 300 volumes.
+
+    Raises:
+        InputError: the directory holds no images.csv, so nothing was imported yet.
+    """
+    if not (run / "images.csv").exists():
+        raise InputError(f"{run} is not a run directory: it has no images.csv; give the folder that scoretomo run wrote")
+    results = read_run(run)
+    sheets = list(_sheets(results))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html").render(
+        run=results,
+        figures=words.figures(results),
+        summary=words.summary(results),
+        advice=words.advice(results),
+        sheets=sheets,
+        embedded=[density for sheet in sheets for density in sheet.densities if density.data],
+        tiles=_tiles(results),
+        overview=_overview(results),
+        gain=_gain(results.evaluation),
+        settings=_settings(results.settings),
+        machine=_machine(results.records),
+        log=[(record.get("time", ""), record.get("event", ""), _plain(record)) for record in results.records],
+        style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
+        scripts=[Markup((_HERE / name).read_text(encoding="utf-8")) for name in ("viewer.js", "page.js")],
+        length=words.length,
+        counted=words.counted,
+    )
+
+
+def _picture(pixels: np.ndarray, title: str, description: str, *, lossy: bool = False) -> Picture:
+    return Picture(pictures.data_uri(pixels, quality=82 if lossy else None), title, description)
+
+
+def _tiles(run: Run) -> list[Tile]:
+    """The input montage: every image with its volume's status, or the place of one left out."""
+    status = {volume.number: volume.status for volume in run.volumes}
+    shown = []
+    for image in run.images:
+        picture = None
+        if image.pixels is not None:
+            small = _at_most(image.pixels, 96 if len(run.images) < 100 else 64)
+            picture = _picture(pictures.grey(small, pictures.common_scale(small)), f"{image.number}", f"Image {image.number}")
+        shown.append(Tile(image, picture, status.get(image.number, "")))
+    return shown
+
+
+def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture Fourier-cropped to a side if it is larger."""
+    size = len(picture)
+    if size <= side:
+        return picture
+    return densities.resample(torch.from_numpy(np.ascontiguousarray(picture, np.float32)), side, 2).numpy()
+
+
+def _sheets(run: Run) -> Iterator[Sheet]:
+    """A sheet for every volume; those that come first in `_priority` carry a density until the budget is spent."""
+    done = run.with_status("done")
+    packed = _embed(run, done)
+    pixels = {image.number: image.pixels for image in run.images}
+    mean = run.evaluation.get("mean_curve") if run.evaluation else None
+    side = _picture_side(len(done), run.imported.get("size", 0))
+    for volume in run.volumes:
+        embedded: list[Embedded] = packed.get(volume.number, [])
+        thumbnail, rows = "", []
+        image = pixels.get(volume.number)
+        if volume.path:
+            density = read_map(volume.path).density
+            thumbnail = _thumbnail(density)
+            rows = _rows(volume.number, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
+        elif image is not None:
+            shown = pictures.grey(_at_most(image, side), pictures.common_scale(image))
+            rows = [("Image", [_picture(shown, "its image", f"Image {volume.number}")])]
+        yield Sheet(
+            volume=volume,
+            thumbnail=thumbnail,
+            rows=rows,
+            facts=_facts(volume, run.pixel_size),
+            convergence=_convergence(volume),
+            fsc=_fsc(volume, mean, run),
+            densities=embedded,
+        )
+
+
+def _picture_side(count: int, size: int) -> int:
+    """Pictures keep their size up to a point: for many large volumes they are Fourier-cropped, not below 64 pixels."""
+    return min(size, max(64, int((4 * PICTURE_BUDGET / (9 * max(count, 1))) ** 0.5)), 192)
+
+
+def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int, *, lossy: bool) -> list[tuple[str, list[Picture]]]:
+    """Image, f(V, I) and their difference; the projections along z, y and x; the central slices."""
+    centre = len(density) // 2
+    rows = []
+    along_z = project(torch.from_numpy(np.ascontiguousarray(density)), torch.eye(3)[None])[0].numpy()
+    if image is not None and image.shape == along_z.shape:
+        scale = pictures.common_scale(image, along_z)
+        difference = image - along_z
+        limit = 0.5 * (scale.high - scale.low)
+        rows.append(("Image and fit", [
+            _picture(pictures.grey(_at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
+            _picture(pictures.grey(_at_most(along_z, side), scale), "f(V, I)", f"Volume {number} projected along z", lossy=lossy),
+            _picture(pictures.diverging(_at_most(difference, side), limit), "difference",
+                     f"Image {number} minus the projection of its volume", lossy=lossy),
+        ]))
+    sums = [along_z, density.sum(1), density.sum(2)]
+    slices = [density[centre], density[:, centre], density[:, :, centre]]
+    for label, arrays, what in (("Projections", sums, "projected along"), ("Central slices", slices, "cut across")):
+        scale = pictures.common_scale(*arrays)
+        rows.append((label, [
+            _picture(pictures.grey(_at_most(array, side), scale), f"along {axis}" if label == "Projections" else f"{axis} = 0",
+                     f"Volume {number} {what} {axis}", lossy=lossy)
+            for axis, array in zip("zyx", arrays, strict=True)
+        ]))
+    return rows
+
+
+def _thumbnail(density: np.ndarray) -> str:
+    values = densities.quantise(density, SMALL_DENSITY_SIDE).values
+    return pictures.data_uri(pictures.surface(values, pictures.otsu_level(values), THUMBNAIL), quality=80)
+
+
+def _priority(done: Sequence[Volume]) -> list[Volume]:
+    """Best and worst score first, then volumes spread evenly over the set."""
+    ranked = sorted((v.score.mean_fsc, k) for k, v in enumerate(done) if v.score)
+    extremes = [ranked[-1][1], ranked[0][1]] if ranked else []
+    return [done[k] for k in densities.spread_order(len(done), extremes)]
+
+
+def _embed(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
+    """Densities (and truths) by image number, until the budget of the page is spent."""
+    order = _priority(done)
+    side = DENSITY_SIDE
+    sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
+    if sample and statistics.fmean(sample) * len(order) > DENSITY_BUDGET:
+        side = SMALL_DENSITY_SIDE
+    spent, there = 0, set[str]()
+    chosen = {}
+    for volume in order:
+        pair = _pair(run, volume, side, there)
+        spent += sum(len(density.data) for density in pair)
+        if spent > DENSITY_BUDGET:
+            break
+        there |= {density.name for density in pair}
+        chosen[volume.number] = pair
+    return chosen
+
+
+def _pair(run: Run, volume: Volume, side: int, there: set[str]) -> list[Embedded]:
+    """A volume, beside its truth if it was aligned with one that can still be read."""
+    truth = _truth(volume, run.pixel_size)
+    density = read_map(volume.aligned if truth is not None and volume.aligned else volume.path or Path()).density
+    pair = [_embedded(f"density-{volume.number}", density, side, "volume")]
+    if truth is not None and volume.score:
+        name = f"truth-{sorted({str(score.truth) for score in run.scores}).index(str(volume.score.truth))}"
+        pair.append(Embedded(name, 0, 0, 0, "truth", "") if name in there else _embedded(name, truth, side, "truth"))
+    return pair
+
+
+def _truth(volume: Volume, pixel_size: float | None) -> np.ndarray | None:
+    if not (volume.score and volume.aligned and volume.score.truth.is_file()):
+        return None
+    truth, aligned = read_map(volume.score.truth), read_map(volume.aligned).density
+    return densities.on_grid(truth.density, truth.pixel_size, len(aligned), pixel_size)
+
+
+def _embedded(name: str, density: np.ndarray, side: int, kind: str) -> Embedded:
+    values, peak = densities.quantise(density, side)
+    return Embedded(name, len(values), pictures.otsu_level(values), peak, kind, densities.packed(values))
+
+
+def _facts(volume: Volume, pixel_size: float | None) -> list[tuple[str, str]]:
+    row, score = volume.row, volume.score
+    facts = []
+    if row.get("anchor_correlation"):
+        facts.append(("anchor correlation", f"{float(row['anchor_correlation']):.3f}"))
+    if score:
+        unit = "Å" if pixel_size else "px"
+        facts += [
+            ("mean FSC", f"{score.mean_fsc:.3f}"),
+            ("area under FSC (max. 0.5)", f"{score.auc:.3f}"),
+            ("resolution at FSC 0.5", f"{score.resolution_half:.3g} {unit}"),
+            ("resolution at FSC 0.143", f"{score.resolution_0143:.3g} {unit}"),
+            ("hand", score.hand),
+        ]
+    if row.get("steps"):
+        facts.append(("steps", row["steps"]))
+    if row.get("seconds"):
+        facts.append(("time", words.duration(float(row["seconds"]))))
+    if volume.path:
+        facts.append(("file", row["file"]))
+    return facts
+
+
+def _convergence(volume: Volume) -> Markup | None:
+    if not volume.convergence:
+        return None
+    return charts.convergence_chart(volume.convergence, label=f"Residuals of volume {volume.number} over the steps")
+
+
+def _fsc(volume: Volume, mean: Sequence[float] | None, run: Run) -> Markup | None:
+    if not volume.score:
+        return None
+    label = f"FSC of volume {volume.number} against its truth: mean {volume.score.mean_fsc:.3f}"
+    size = run.evaluation["size"] if run.evaluation else run.imported["size"]
+    return charts.fsc_chart({volume.number: volume.score.curve}, mean, size, run.pixel_size, label=label)
+
+
+def _overview(run: Run) -> Markup | None:
+    """All FSC curves and their mean."""
+    if not run.scores:
+        return None
+    curves = {volume.number: volume.score.curve for volume in run.volumes if volume.score}
+    mean = np.mean(list(curves.values()), axis=0).tolist()
+    label = f"FSC of {words.counted(len(curves), 'volume')} against the truth, and their mean"
+    return charts.fsc_chart(curves, mean, run.imported["size"], run.pixel_size, label=label, large=True)
+
+
+def _gain(evaluation: Mapping[str, Any] | None) -> Markup | None:
+    if not evaluation or evaluation.get("conformation_gain") is None:
+        return None
+    return charts.gain_scale(evaluation["single_map_mean_fsc"], evaluation["mean_fsc"], evaluation["ceiling_mean_fsc"])
+
+
+def _settings(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """config.toml as sections of names and values."""
+    loose = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
+    sections = ([("", loose)] if loose else []) + [(name, value) for name, value in settings.items() if isinstance(value, Mapping)]
+    return [(title, [(name, _value(value)) for name, value in section.items()]) for title, section in sections]
+
+
+def _machine(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Versions and machine, as the last ``start`` of the log has them."""
+    start = next((record for record in reversed(records) if record.get("event") == "start"), {})
+    out = []
+    for name, value in start.items():
+        if isinstance(value, Mapping):
+            out += [(key, _value(entry)) for key, entry in value.items()]
+        elif name not in ("time", "event"):
+            out.append((name, _value(value)))
+    return out
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value(entry)}" for name, entry in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_value(entry) for entry in value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _plain(record: Mapping[str, Any]) -> str:
+    """A log record in words, cut where it is long."""
+    text = "; ".join(f"{name} {_value(value)}" for name, value in record.items() if name not in ("time", "event"))
+    return text if len(text) <= 200 else text[:199] + "…"

@@ -1,0 +1,170 @@
+"""Curves as inline SVG; colours and fonts come from the page's style sheet, so they follow light and dark."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+
+class Axes(NamedTuple):
+    """Where data lie on a chart: plot area in SVG units, and the ranges shown."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    right: int
+    bottom: int
+    x: tuple[float, float]
+    y: tuple[float, float]
+    log_y: bool = False
+
+    def at_x(self, value: float) -> float:
+        low, high = self.x
+        return self.left + (value - low) / ((high - low) or 1) * (self.width - self.left - self.right)
+
+    def at_y(self, value: float) -> float:
+        low, high = self.y
+        if self.log_y:
+            value, low, high = (math.log10(max(v, self.y[0])) for v in (value, low, high))
+        part = min(max((value - low) / ((high - low) or 1), 0), 1)
+        return self.height - self.bottom - part * (self.height - self.top - self.bottom)
+
+    def path(self, xs: Sequence[float], ys: Sequence[float]) -> str:
+        return "M" + "L".join(f"{self.at_x(x):.1f} {self.at_y(y):.1f}" for x, y in zip(xs, ys, strict=True))
+
+
+def _ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from low to high, about so many."""
+    raw = (high - low) / about or 1.0
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{Markup.escape(text)}</text>'
+
+
+def _y_axis(axes: Axes, ticks: Sequence[float]) -> list[str]:
+    return [
+        f'<path class="grid" d="M{axes.left} {axes.at_y(t):.1f}H{axes.width - axes.right}"/>'
+        + _text(axes.left - 7, axes.at_y(t) + 4, f"{t:g}", "tick", "end")
+        for t in ticks
+    ]
+
+
+def _svg(axes: Axes, label: str, parts: Sequence[str], kind: str) -> Markup:
+    title = Markup.escape(label)
+    return Markup(
+        f'<svg class="chart {kind}" viewBox="0 0 {axes.width} {axes.height}" role="img" aria-label="{title}">'
+        + "".join(parts) + "</svg>"
+    )
+
+
+def fsc_chart(
+    curves: Mapping[int, Sequence[float]],
+    mean: Sequence[float] | None,
+    size: int,
+    pixel_size: float | None,
+    *,
+    label: str,
+    large: bool = False,
+) -> Markup:
+    """FSC against spatial frequency, in cycles per pixel and, if the pixel size is known, in Å.
+
+    Args:
+        curves: FSC at shells 0 … size // 2 of each image's volume.
+        mean: the mean over all volumes, drawn thick (behind a single curve: thin).
+        size: side of the volumes in voxels.
+        pixel_size: Å per voxel.
+        label: what a screen reader says.
+        large: the overview of all volumes rather than the chart of one.
+    """
+    lowest = min([0.0, *(value for curve in curves.values() for value in curve[1:])])
+    floor = -0.2 if lowest < -0.05 else 0.0
+    width, height = (560, 350) if large else (400, 262)
+    axes = Axes(width, height, 40, 12, 14, 58 if pixel_size else 42, (0, 0.5), (floor, 1))
+    parts = _y_axis(axes, _ticks(floor, 1, 5))
+    for frequency in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+        x, base = axes.at_x(frequency), height - axes.bottom
+        parts.append(_text(x, base + 17, f"{frequency:g}", "tick"))
+        if pixel_size:
+            parts.append(_text(x, base + 33, f"{pixel_size / frequency:.3g} Å" if frequency else "∞", "tick second"))
+    unit = "cycles per pixel, and resolution" if pixel_size else "cycles per pixel"
+    parts.append(_text(axes.at_x(0.25), height - 6, f"spatial frequency ({unit})", "axis"))
+    for threshold in (0.5, 0.143):
+        y = axes.at_y(threshold)
+        parts.append(f'<path class="threshold" d="M{axes.left} {y:.1f}H{width - axes.right}"/>')
+        parts.append(_text(width - axes.right - 3, y - 5, f"{threshold}", "threshold", "end"))
+
+    def line(curve: Sequence[float], kind: str, extra: str = "") -> str:
+        path = axes.path([shell / size for shell in range(len(curve))], [1.0, *curve[1:]])
+        return f'<path class="{kind}"{extra} d="{path}"/>'
+
+    if mean is not None and not large:
+        parts.append(line(mean, "curve mean behind"))
+    kind = "curve one" if not large else ("curve each many" if len(curves) > 40 else "curve each")
+    parts += [line(curve, kind, f' data-image="{number}"') for number, curve in curves.items()]
+    if mean is not None and large:
+        parts.append(line(mean, "curve mean"))
+    return _svg(axes, label, parts, "fsc")
+
+
+def convergence_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Markup:
+    """Residuals of the anchor (the volume's own image) and of the random views over the steps of Algorithm 1.
+
+    The axis is logarithmic where the residuals span more than a factor of 50. Steps at which the number of views grows are
+    marked with that number.
+    """
+    thin = max(1, len(rows) // 120)
+    chosen = [*rows[::thin], rows[-1]]
+    steps = [float(row["step"]) for row in chosen]
+    series = {name: [float(row[name]) for row in chosen] for name in ("view_residual", "anchor_residual")}
+    values = [value for curve in series.values() for value in curve if math.isfinite(value) and value > 0] or [1.0]
+    low, high = min(values), max(values)
+    log = high > 50 * low
+    if log:
+        low, high = 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
+    ticks = (
+        [10.0**k for k in range(round(math.log10(low)), round(math.log10(high)) + 1)] if log
+        else _ticks(0, high * 1.05, 4)
+    )
+    axes = Axes(400, 262, 52, 24, 14, 42, (steps[0], max(steps[-1], steps[0] + 1)), (low if log else 0, max(high * 1.05, ticks[-1])), log)
+    parts = _y_axis(axes, ticks[:: max(1, len(ticks) // 6)])
+    parts += [_text(axes.at_x(t), axes.height - axes.bottom + 17, f"{t:g}", "tick") for t in _ticks(*axes.x, 5)]
+    parts.append(_text(axes.at_x(sum(axes.x) / 2), axes.height - 6, "step", "axis"))
+    views = None
+    for row in rows:
+        if row["views"] != views:
+            views = row["views"]
+            x = axes.at_x(float(row["step"]))
+            parts.append(f'<path class="mark" d="M{x:.1f} {axes.top - 4}V{axes.height - axes.bottom}"/>')
+            text = f"{views} views" if row is rows[0] else f"{views}"
+            parts.append(_text(x + 3, axes.top - 8, text, "tick", "start"))
+    for name, curve in series.items():
+        good = [(step, value) for step, value in zip(steps, curve, strict=True) if math.isfinite(value)]
+        if good:
+            parts.append(f'<path class="curve {name.split("_")[0]}" d="{axes.path(*zip(*good, strict=True))}"/>')
+    return _svg(axes, label, parts, "convergence")
+
+
+def gain_scale(single_map: float, mean: float, ceiling: float) -> Markup:
+    """The conformation gain as a ruler: best single map, these volumes, perfect volumes."""
+    low, high = min(single_map, mean), max(ceiling, mean)
+    pad = 0.12 * ((high - low) or 1.0)
+    axes = Axes(560, 92, 24, 0, 24, 0, (low - pad, high + pad), (0, 1))
+    at = {name: axes.at_x(value) for name, value in (("single", single_map), ("mean", mean), ("ceiling", ceiling))}
+    parts = [
+        f'<path class="ruler" d="M{axes.left} 46H{axes.width - axes.right}"/>',
+        f'<path class="gain" d="M{at["single"]:.1f} 46H{at["mean"]:.1f}"/>',
+        f'<path class="end" d="M{at["single"]:.1f} 39v14M{at["ceiling"]:.1f} 39v14"/>',
+        f'<circle class="here" cx="{at["mean"]:.1f}" cy="46" r="7"/>',
+        _text(at["mean"], 26, f"these volumes {mean:.3f}", "here"),
+        _text(at["single"], 74, f"best single map {single_map:.3f}", "tick", "start" if at["single"] < 280 else "middle"),
+        _text(at["ceiling"], 74, f"perfect {ceiling:.3f}", "tick", "end" if at["ceiling"] > 280 else "middle"),
+    ]
+    label = f"Mean FSC of the best single map {single_map:.3f}, of these volumes {mean:.3f}, of perfect volumes {ceiling:.3f}"
+    return _svg(axes, label, parts, "gain-ruler")

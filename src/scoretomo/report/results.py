@@ -1,0 +1,190 @@
+"""What a run has on disk: its images, volumes, scores, settings and log."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..files import read_images, read_records, read_table
+
+
+class Image(NamedTuple):
+    """One image of the user's stack."""
+
+    number: int                     # 0-based in the source stack
+    source: str
+    pixels: np.ndarray | None       # (y, x) float32, as prepared; None if left out
+    reason: str                     # why it was left out
+    warning: str
+
+
+class Score(NamedTuple):
+    """A volume against its truth."""
+
+    truth: Path
+    hand: str                       # same | mirrored
+    mean_fsc: float
+    auc: float
+    resolution_half: float          # Å, or pixels if the run has no pixel size
+    resolution_0143: float
+    curve: list[float]              # FSC at shells 0 … d // 2
+
+
+class Volume(NamedTuple):
+    """One reconstruction, or the place where it is still missing."""
+
+    number: int                     # of its image
+    status: str                     # done | diverged | missing
+    path: Path | None
+    aligned: Path | None            # the volume moved into the frame of its truth
+    score: Score | None
+    row: Mapping[str, str]          # of volumes.csv
+    convergence: list[dict[str, str]]
+
+
+class Run(NamedTuple):
+    """All results of one run directory."""
+
+    name: str
+    images: list[Image]
+    volumes: list[Volume]
+    imported: Mapping[str, Any]     # import.json
+    settings: Mapping[str, Any]     # config.toml
+    records: list[dict[str, Any]]   # log.jsonl
+    evaluation: Mapping[str, Any] | None
+
+    @property
+    def pixel_size(self) -> float | None:
+        return self.imported.get("pixel_size")
+
+    def with_status(self, status: str) -> list[Volume]:
+        return [volume for volume in self.volumes if volume.status == status]
+
+    @property
+    def scores(self) -> list[Score]:
+        return [volume.score for volume in self.volumes if volume.score]
+
+
+def read_run(run: Path) -> Run:
+    """Read a run directory, finished or not; what a run has not made yet is empty."""
+    config, log = run / "config.toml", run / "log.jsonl"
+    settings = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    images = _images(run)
+    return Run(
+        name=run.resolve().name,
+        images=images,
+        volumes=_volumes(run, images, settings),
+        imported=_json(run / "import.json") or {},
+        settings=settings,
+        records=read_records(log) if log.exists() else [],
+        evaluation=_json(run / "evaluation" / "summary.json"),
+    )
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    return read_table(path) if path.exists() else []
+
+
+def _images(run: Path) -> list[Image]:
+    rows = _table(run / "images.csv")
+    kept = [row for row in rows if row["kept"] == "1"]
+    stack = read_images(run / "images.mrcs").images if kept else []
+    return [
+        Image(
+            number=int(row["number"]),
+            source=row["source"],
+            pixels=stack[int(row["slice"])] if row["kept"] == "1" else None,
+            reason=row["reason"],
+            warning=row["warning"],
+        )
+        for row in rows
+    ]
+
+
+def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any]) -> list[Volume]:
+    """The volumes asked for, in the order of their images; rows of volumes.csv are kept even if nobody asked for them."""
+    rows = {int(row["image"]): row for row in _table(run / "volumes.csv")}
+    scores = _scores(run)
+    volumes = []
+    for number in sorted(set(rows) | _asked_for(images, settings)):
+        row = rows.get(number, {})
+        path = run / row["file"] if row.get("file") else None
+        status = row.get("status", "missing")
+        if status == "done" and not (path and path.exists()):
+            status, path = "missing", None
+        aligned = run / "evaluation" / "aligned" / path.name if path else None
+        volumes.append(
+            Volume(
+                number=number,
+                status=status,
+                path=path,
+                aligned=aligned if aligned and aligned.exists() else None,
+                score=scores.get(number),
+                row=row,
+                convergence=_table(run / "convergence" / f"{_stem(row, number)}.csv"),
+            )
+        )
+    return volumes
+
+
+def _stem(row: Mapping[str, str], number: int) -> str:
+    return Path(row["file"]).stem if row.get("file") else f"{number:03d}"
+
+
+def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
+    """Kept images of the selection in config.toml ([reconstruct] images: a list, or text such as 0,3,5-9), else all."""
+    kept = {image.number for image in images if image.pixels is not None}
+    chosen = settings.get("reconstruct", {}).get("images")
+    if not chosen:
+        return kept
+    if isinstance(chosen, str):
+        numbers: set[int] = set()
+        for part in chosen.split(","):
+            first, _, last = part.strip().partition("-")
+            numbers |= set(range(int(first), int(last or first) + 1))
+        return kept & numbers
+    return kept & {int(number) for number in chosen}
+
+
+def _scores(run: Path) -> dict[int, Score]:
+    curves = {
+        int(row["image"]): [float(row[f"shell_{shell}"]) for shell in range(len(row) - 1)]
+        for row in _table(run / "evaluation" / "fsc.csv")
+    }
+    return {
+        int(row["image"]): Score(
+            truth=_found(Path(row["truth"]), run),
+            hand=row["hand"],
+            mean_fsc=float(row["mean_fsc"]),
+            auc=float(row["auc"]),
+            resolution_half=float(row["resolution_0.5"]),
+            resolution_0143=float(row["resolution_0.143"]),
+            curve=curves[int(row["image"])],
+        )
+        for row in _table(run / "evaluation" / "scores.csv")
+        if int(row["image"]) in curves
+    }
+
+
+def _found(path: Path, run: Path) -> Path:
+    """The path as it was given, or seen from the run directory."""
+    return path if path.exists() else run / path
+
+
+def seconds_taken(records: list[dict[str, Any]]) -> float | None:
+    """Wall-clock seconds of the reconstruction: from each ``start`` to the last event before the next one, added up."""
+    sessions: list[list[datetime]] = []
+    for record in records:
+        if record.get("event") == "start":
+            sessions.append([])
+        if sessions and record.get("event") not in ("evaluate", "report"):
+            sessions[-1].append(datetime.fromisoformat(record["time"]))
+    return sum((times[-1] - times[0]).total_seconds() for times in sessions) if sessions else None

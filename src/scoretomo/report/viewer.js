@@ -1,0 +1,302 @@
+"use strict";
+
+/* Isosurfaces that can be turned: one or two densities side by side, ray-marched in one WebGL2 canvas.
+   Coordinates on screen are those of the pictures: x right, y down, z into the page. A point of the screen u is the point Qᵀu
+   of the volume, in box sides about voxel side / 2 (whole-number division). */
+
+const VERTEX = `#version 300 es
+in vec2 corner;
+uniform vec2 reach;                       // half width and half height of the view, in box sides
+out vec2 place;
+void main() { place = corner * reach; gl_Position = vec4(corner.x, -corner.y, 0, 1); }`;
+
+const FRAGMENT = `#version 300 es
+precision highp float;
+precision highp sampler3D;
+in vec2 place;
+out vec4 pixel;
+uniform sampler3D density;
+uniform mat3 turn;                        // Q
+uniform float level, voxel, centre;       // voxel: one sample of the texture, in box sides
+uniform vec3 colour, light;
+
+float at(vec3 p) { return texture(density, p + centre).r; }
+
+vec3 slope(vec3 p) {
+  vec2 e = vec2(1.2 * voxel, 0);
+  return vec3(at(p + e.xyy) - at(p - e.xyy), at(p + e.yxy) - at(p - e.yxy), at(p + e.yyx) - at(p - e.yyx));
+}
+
+/* How much of the sky above the surface is free of density: crevices are darker. */
+float openness(vec3 p, vec3 n) {
+  vec3 side = normalize(abs(n.x) < 0.7 ? cross(n, vec3(1, 0, 0)) : cross(n, vec3(0, 1, 0)));
+  vec3 other = cross(n, side);
+  float blocked = 0.0;
+  for (int k = 0; k < 6; k++) {
+    float angle = float(k) * 1.2566;
+    vec3 way = k == 5 ? n : normalize(n + cos(angle) * side + sin(angle) * other);
+    for (int step = 1; step <= 3; step++)
+      blocked += smoothstep(0.6 * level, 1.2 * level, at(p + way * (0.018 + 0.045 * float(step))));
+  }
+  return 1.0 - blocked / 18.0;
+}
+
+void main() {
+  vec3 way = transpose(turn) * vec3(0, 0, 1);
+  vec3 start = transpose(turn) * vec3(place, 0);
+  vec3 low = vec3(-centre), high = vec3(1.0 - centre);
+  vec3 a = (low - start) / way, b = (high - start) / way;
+  vec3 into = min(a, b), out_of = max(a, b);
+  float near = max(into.x, max(into.y, into.z)), far = min(out_of.x, min(out_of.y, out_of.z));
+  if (near >= far) discard;
+  float before = 0.0, depth = near;
+  bool hit = false;
+  for (int k = 0; k < 600; k++) {
+    depth = near + float(k) * voxel;
+    if (depth > far) break;
+    float here = at(start + depth * way);
+    if (here > level) {
+      if (k > 0) depth -= voxel * (here - level) / max(here - before, 1e-5);
+      hit = true;
+      break;
+    }
+    before = here;
+  }
+  if (!hit) discard;
+  vec3 p = start + depth * way;
+  vec3 g = slope(p);
+  vec3 inner = -normalize(g + 1e-9 * way);
+  vec3 n = turn * inner;
+  float key = max(dot(n, light), 0.0), facing = max(-n.z, 0.0);
+  float shine = pow(max(dot(n, normalize(light + vec3(0, 0, -1))), 0.0), 40.0);
+  float sky = mix(0.45, 1.0, openness(p, inner)) * (0.80 - 0.20 * n.y);
+  float cue = 1.0 - 0.35 * smoothstep(-0.35, 0.45, depth);
+  vec3 shaded = colour * (0.42 * sky + 0.16 * facing + 0.62 * key * mix(0.75, 1.0, sky)) * cue + 0.10 * shine;
+  pixel = vec4(pow(shaded, vec3(1.0 / 1.5)), 1);
+}`;
+
+const OBLIQUE = [30, -25];                /* degrees about y, then about x: as in the thumbnails */
+const VIEWS = {reset: OBLIQUE, z: [0, 0], y: [0, -90], x: [90, 0]};
+const COLOURS = {volume: [0.16, 0.42, 0.62], truth: [0.66, 0.42, 0.16]};
+const LIGHT = [-0.44, -0.68, -0.585];
+
+/* Rotation matrices as rows of three. */
+function multiply(a, b) {
+  return a.map(row => [0, 1, 2].map(j => row[0] * b[0][j] + row[1] * b[1][j] + row[2] * b[2][j]));
+}
+function aboutX(t) { const c = Math.cos(t), s = Math.sin(t); return [[1, 0, 0], [0, c, -s], [0, s, c]]; }
+function aboutY(t) { const c = Math.cos(t), s = Math.sin(t); return [[c, 0, s], [0, 1, 0], [-s, 0, c]]; }
+function aboutZ(t) { const c = Math.cos(t), s = Math.sin(t); return [[c, -s, 0], [s, c, 0], [0, 0, 1]]; }
+
+/* Mitchell–Netravali weights of the four neighbours of a point a fraction f after the second. */
+function mitchell(f) {
+  const near = d => (7 * d ** 3 - 12 * d ** 2 + 16 / 3) / 6;
+  const far = d => (-7 / 3 * d ** 3 + 12 * d ** 2 - 20 * d + 32 / 3) / 6;
+  return [far(1 + f), near(f), near(1 - f), far(2 - f)];
+}
+
+/* A density on a grid `factor` times as fine, smoothly interpolated; bytes in, 0 … 1 out. */
+function refine(bytes, side, factor) {
+  const fine = side * factor;
+  const weights = Array.from({length: factor}, (_, k) => mitchell(k / factor));
+  let values = Float32Array.from(bytes, value => value / 255);
+  let length = side * side * side;
+  /* One axis at a time: each pass refines the last axis and turns it to the front. */
+  for (let pass = 0; pass < 3; pass++) {
+    const lines = length / side;
+    const next = new Float32Array(lines * fine);
+    for (let line = 0; line < lines; line++) {
+      for (let i = 0; i < side; i++) {
+        const base = line * side;
+        const a = values[base + Math.max(i - 1, 0)], b = values[base + i];
+        const c = values[base + Math.min(i + 1, side - 1)], d = values[base + Math.min(i + 2, side - 1)];
+        for (let k = 0; k < factor; k++) {
+          const w = weights[k];
+          next[(i * factor + k) * lines + line] = w[0] * a + w[1] * b + w[2] * c + w[3] * d;
+        }
+      }
+    }
+    values = next;
+    length = lines * fine;
+  }
+  return {values, side: fine};
+}
+
+class SurfaceViewer {
+  /* root: the element with the canvas and its controls. Throws if there is no WebGL2. */
+  constructor(root, boxSide, unit) {
+    this.root = root;
+    this.boxSide = boxSide;
+    this.unit = unit;
+    this.canvas = root.querySelector("canvas");
+    this.slider = root.querySelector("input");
+    this.shown = [];
+    this.zoom = 1;
+    this.turn = this.view("reset");
+    this.start();
+    this.listen();
+  }
+
+  view(name) {
+    const [y, x] = VIEWS[name].map(degrees => degrees * Math.PI / 180);
+    return multiply(aboutX(x), aboutY(y));
+  }
+
+  start() {
+    const gl = this.canvas.getContext("webgl2", {alpha: true, antialias: false, preserveDrawingBuffer: true});
+    if (!gl) throw new Error("no WebGL2");
+    this.gl = gl;
+    const program = gl.createProgram();
+    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, source);
+      gl.compileShader(shader);
+      gl.attachShader(program, shader);
+    }
+    gl.linkProgram(program);
+    if (!gl.getProgramParameter(program, gl.LINK_STATUS)) throw new Error(gl.getProgramInfoLog(program) || "no shader");
+    gl.useProgram(program);
+    this.at = name => gl.getUniformLocation(program, name);
+    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+    gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 3, -1, -1, 3]), gl.STATIC_DRAW);
+    const corner = gl.getAttribLocation(program, "corner");
+    gl.enableVertexAttribArray(corner);
+    gl.vertexAttribPointer(corner, 2, gl.FLOAT, false, 0, 0);
+  }
+
+  /* densities: [{bytes, side, level, peak, kind}], one or two. */
+  show(densities, labels) {
+    for (const old of this.shown) this.gl.deleteTexture(old.texture);
+    this.shown = densities.map(density => ({...density, ...this.upload(density)}));
+    this.root.classList.toggle("pair", densities.length === 2);
+    this.root.querySelectorAll(".label").forEach((node, k) => { node.textContent = labels[k] || ""; });
+    this.draw();
+  }
+
+  upload(density) {
+    const gl = this.gl;
+    const {values, side} = refine(density.bytes, density.side, density.side <= 24 ? 4 : density.side <= 40 ? 3 : 2);
+    const texture = gl.createTexture();
+    gl.bindTexture(gl.TEXTURE_3D, texture);
+    gl.texImage3D(gl.TEXTURE_3D, 0, gl.R16F, side, side, side, 0, gl.RED, gl.FLOAT, values);
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
+    for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R]) gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
+    const factor = side / density.side;
+    return {texture, fine: side, centre: (Math.floor(density.side / 2) * factor + 0.5) / side};
+  }
+
+  get factor() { return 2 ** (this.slider.value / 50); }
+
+  /* Draw now coarsely while something moves, and finely once it rests. */
+  draw(moving = false) {
+    this.moving = moving;
+    clearTimeout(this.resting);
+    if (moving) this.resting = setTimeout(() => this.draw(), 160);
+    if (!this.frame) this.frame = requestAnimationFrame(() => { this.frame = 0; this.paint(); });
+  }
+
+  paint() {
+    const gl = this.gl, box = this.canvas.getBoundingClientRect();
+    if (!this.shown.length || !box.width) return;
+    const sharp = this.moving ? 1 : Math.max(2, window.devicePixelRatio || 1);
+    const width = Math.round(box.width * sharp), height = Math.round(box.height * sharp);
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, {width, height});
+    gl.clearColor(0, 0, 0, 0);
+    gl.disable(gl.SCISSOR_TEST);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.enable(gl.SCISSOR_TEST);
+    const stacked = this.shown.length === 2 && height > width;
+    const w = this.shown.length === 2 && !stacked ? width / 2 : width, h = stacked ? height / 2 : height;
+    const span = 0.56 / this.zoom / Math.min(w, h);
+    this.shown.forEach((density, k) => {
+      const left = stacked ? 0 : Math.round(k * w), bottom = stacked ? Math.round((1 - k) * h) : 0;
+      gl.viewport(left, bottom, w, h);
+      gl.scissor(left, bottom, w, h);
+      gl.bindTexture(gl.TEXTURE_3D, density.texture);
+      gl.uniform2f(this.at("reach"), span * w, span * h);
+      gl.uniformMatrix3fv(this.at("turn"), true, this.turn.flat());
+      gl.uniform1f(this.at("level"), density.level / 255 * this.factor);
+      gl.uniform1f(this.at("voxel"), 1 / density.fine);
+      gl.uniform1f(this.at("centre"), density.centre);
+      gl.uniform3fv(this.at("colour"), COLOURS[density.kind]);
+      gl.uniform3fv(this.at("light"), LIGHT);
+      gl.drawArrays(gl.TRIANGLES, 0, 3);
+    });
+    this.tell(2 * span * sharp);
+  }
+
+  /* The level in the file's units, and a scale bar of a round length; perPixel: box sides in a CSS pixel. */
+  tell(perPixel) {
+    const levels = this.shown.map(density => (density.level / 255 * this.factor * density.peak).toPrecision(3));
+    this.root.querySelector("output").textContent = levels.join(" · ");
+    if (!this.boxSide) return;
+    const longest = 90 * perPixel * this.boxSide, power = 10 ** Math.floor(Math.log10(longest));
+    const length = [5, 2, 1].map(m => m * power).find(value => value <= longest);
+    this.root.querySelector(".scale-bar i").style.width = `${length / this.boxSide / perPixel}px`;
+    this.root.querySelector(".scale-bar em").textContent = `${Number(length.toPrecision(1))} ${this.unit}`;
+  }
+
+  rotate(dx, dy, dz = 0) {
+    this.turn = multiply(multiply(aboutZ(dz), multiply(aboutX(dy), aboutY(dx))), this.turn);
+    this.draw(true);
+  }
+
+  enlarge(factor) {
+    this.zoom = Math.min(Math.max(this.zoom * factor, 0.5), 8);
+    this.draw(true);
+  }
+
+  look(name) {
+    this.turn = this.view(name);
+    if (name === "reset") { this.zoom = 1; this.slider.value = 0; }
+    this.draw();
+  }
+
+  listen() {
+    const canvas = this.canvas, fingers = new Map();
+    canvas.addEventListener("pointerdown", event => {
+      fingers.set(event.pointerId, event);
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", event => {
+      const last = fingers.get(event.pointerId);
+      if (!last) return;
+      const dx = event.clientX - last.clientX, dy = event.clientY - last.clientY;
+      if (fingers.size === 1) this.rotate(-dx * 0.01, dy * 0.01);
+      else {
+        const other = [...fingers.values()].find(finger => finger.pointerId !== event.pointerId);
+        const far = finger => Math.hypot(finger.clientX - other.clientX, finger.clientY - other.clientY) || 1;
+        const angle = finger => Math.atan2(finger.clientY - other.clientY, finger.clientX - other.clientX);
+        this.enlarge(far(event) / far(last));
+        this.rotate(0, 0, angle(event) - angle(last));
+      }
+      fingers.set(event.pointerId, event);
+    });
+    for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, event => fingers.delete(event.pointerId));
+    canvas.addEventListener("dblclick", () => this.look("reset"));
+    canvas.addEventListener("wheel", event => {
+      if (document.activeElement !== canvas && !event.ctrlKey) return;
+      event.preventDefault();
+      this.enlarge(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)));
+    }, {passive: false});
+    canvas.addEventListener("keydown", event => {
+      const turns = {ArrowLeft: [0.1, 0], ArrowRight: [-0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1]};
+      if (turns[event.key]) this.rotate(...turns[event.key]);
+      else if (event.key === "+" || event.key === "=") this.enlarge(1.15);
+      else if (event.key === "-") this.enlarge(1 / 1.15);
+      else if (event.key === "Home") this.look("reset");
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    this.slider.addEventListener("input", () => this.draw(true));
+    this.root.querySelectorAll("[data-view]").forEach(node => node.addEventListener("click", () => this.look(node.dataset.view)));
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    canvas.addEventListener("webglcontextlost", event => event.preventDefault());
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.start();
+      this.shown = this.shown.map(density => ({...density, ...this.upload(density)}));
+      this.draw();
+    });
+  }
+}
