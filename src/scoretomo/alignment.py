@@ -21,6 +21,8 @@ _SEARCH_SHELLS = 5
 _SEARCH_ROTATIONS = 4608        # about 15° apart
 _OVERSAMPLING = 4
 _CHUNK = 256
+_CONVERGED = 0.01       # nats
+_PERFECT = 0.04
 
 
 class Alignment(NamedTuple):
@@ -69,9 +71,11 @@ def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
     _check(moving, target)
     half = moving.shape[-1] // 2
     lowest = _ball(moving, target, min(_SEARCH_SHELLS, half))
-    poses = _improve(lowest, _distinct(_search(lowest, hands), 48, degrees=12.0), steps=6)
-    poses = _improve(_ball(moving, target, min(2 * _SEARCH_SHELLS, half)), _distinct(poses, 16, degrees=5.0), steps=8)
-    return _finish(moving, target, _distinct(poses, 4, degrees=3.0))
+    poses = _improve(lowest, _distinct(_search(lowest, hands), 40, degrees=12.0), steps=4)
+    middle = _ball(moving, target, min(2 * _SEARCH_SHELLS, half))
+    poses = _improve(middle, _distinct(poses, 16, degrees=5.0), steps=3)
+    poses = _improve(middle, _distinct(poses, 4, degrees=5.0), steps=6)
+    return _finish(moving, target, _distinct(poses, 2, degrees=3.0))
 
 
 def refine_alignment(moving: Tensor, target: Tensor, start: Alignment | None = None) -> Alignment:
@@ -184,24 +188,18 @@ def _distinct(poses: _Poses, count: int, *, degrees: float) -> _Poses:
     return poses.take(torch.tensor(chosen, device=hand.device))
 
 
-def _improve(ball: _Ball, poses: _Poses, *, steps: int, weights: Tensor | None = None) -> _Poses:
-    """Levenberg–Marquardt steps on all poses at once; their values become the (weighted) mean FSC in the ball.
-
-    Args:
-        weights: of each shell for each pose, shape (b, shells); equal without them.
-    """
-    count, shells = len(poses.matrices), int(ball.shell.max())
-    if weights is None:
-        weights = ball.target.real.new_ones(count, shells + 1)
-    weights = weights / weights[:, 1:].sum(1, keepdim=True).clamp(min=1e-12)
-    damping = weights.new_full((count,), 1e-2)
-    best, slope = _evaluate(ball, poses, weights)
+def _improve(ball: _Ball, poses: _Poses, *, steps: int) -> _Poses:
+    """Levenberg–Marquardt steps on all poses at once, until none gains any more; their values become the information."""
+    best, slope = _evaluate(ball, poses)
+    damping = torch.full_like(best.values, 1e-2)
     for _ in range(steps):
-        trial, slope_there = _evaluate(ball, _step(best, slope, damping, 1 / (4 * shells)), weights)
-        better = trial.values > best.values
-        best = _Poses(*(_where(better, new, old) for new, old in zip(trial, best, strict=True)))
-        slope = _Slope(*(_where(better, new, old) for new, old in zip(slope_there, slope, strict=True)))
-        damping = torch.where(better, damping / 10, damping * 10)
+        trial, slope_there = _evaluate(ball, _step(best, slope, damping, 1 / (4 * int(ball.shell.max()))))
+        gain = trial.values - best.values
+        best = _Poses(*(_where(gain > 0, new, old) for new, old in zip(trial, best, strict=True)))
+        slope = _Slope(*(_where(gain > 0, new, old) for new, old in zip(slope_there, slope, strict=True)))
+        damping = torch.where(gain > 0, damping / 10, damping * 10)
+        if float(gain.abs().max()) < _CONVERGED:
+            break
     return best
 
 
@@ -228,25 +226,37 @@ def _step(poses: _Poses, slope: _Slope, damping: Tensor, reach: float) -> _Poses
     return _Poses(rotation_from_vector(turn) @ poses.matrices, poses.shifts + move, poses.values)
 
 
-def _evaluate(ball: _Ball, poses: _Poses, weights: Tensor) -> tuple[_Poses, _Slope]:
-    """The weighted FSC of the maps in each pose, Σ w Re T* M(Aᵀk) exp(−2πi k·s), with its derivatives."""
+def _evaluate(ball: _Ball, poses: _Poses) -> tuple[_Poses, _Slope]:
+    """What each pose makes the maps know of each other, −½ Σ n log(1 − FSC²) over shells of n coefficients, and its derivatives.
+
+    It is the log-likelihood of two maps with Gaussian coefficients whose correlation in each shell is the FSC. Shells where the maps
+    disagree hardly count; a small constant beside the 1 keeps perfect shells from counting without limit.
+    """
     value, derivative = _moved(ball, poses)
-    each = weights[:, ball.shell] * _weight(ball.frequency)
-    agreement = (each * (ball.target.conj() * value).real).sum(1)
-    gradient = torch.einsum("bp,bpj->bj", each, (ball.target.conj()[None, :, None] * derivative).real)
+    twice = _weight(ball.frequency)
+    curves = _per_shell((ball.target.conj() * value).real * twice, ball.shell)
+    count, agreeing = _per_shell(twice, ball.shell), curves.clamp(min=0)
+    doubt = 1 + _PERFECT - agreeing.square()
+    weights = count * agreeing / doubt
+    residual = ball.target - curves[:, ball.shell] * value      # the FSC's own derivative: every shell keeps power 1
+    each = weights[:, ball.shell] * twice
+    gradient = torch.einsum("bp,bpj->bj", each, (residual.conj()[..., None] * derivative).real)
+    each = (weights * agreeing)[:, ball.shell] * twice
     parts = torch.view_as_real(derivative * each.sqrt()[..., None]).movedim(-1, 1).flatten(1, 2)
-    curvature = agreement.clamp(min=0.05)[:, None, None] * (parts.mT @ parts)
-    return poses._replace(values=agreement), _Slope(gradient, curvature)
+    information = -0.5 * (count * (doubt / (1 + _PERFECT)).log()).sum(1)
+    return poses._replace(values=information), _Slope(gradient, parts.mT @ parts)
 
 
 def _moved(ball: _Ball, poses: _Poses) -> tuple[Tensor, Tensor]:
-    """Coefficients of the moved map, shape (b, p), and their derivatives by turn and shift, shape (b, p, 6)."""
+    """Coefficients of the moved map, each shell of power 1, shape (b, p); derivatives by turn and shift, shape (b, p, 6)."""
     side, count = ball.moving.shape[-1], len(poses.matrices)
     position = coordinates(side, 3, device=ball.moving.device)
     weighted = torch.cat([ball.moving[None], position * ball.moving])
     points = (ball.frequency @ poses.matrices).reshape(-1, 3) * (2 * math.pi / side)
     found = transform_at(weighted, points).reshape(4, count, -1)
-    found = found * ball.scale * torch.exp(-2j * math.pi * (poses.shifts @ ball.frequency.T))
+    power = _per_shell(found[0].abs().square() * _weight(ball.frequency), ball.shell)
+    scale = torch.where(ball.scale > 0, power.clamp(min=1e-30).rsqrt()[:, ball.shell], 0)
+    found = found * (scale * torch.exp(-2j * math.pi * (poses.shifts @ ball.frequency.T)))
     by_frequency = torch.einsum("bij,jbp->bpi", poses.matrices.to(found), found[1:]) * (-2j * math.pi / side)
     by_turn = torch.linalg.cross(by_frequency, ball.frequency.to(found)[None].expand_as(by_frequency))
     by_shift = -2j * math.pi * found[0][..., None] * ball.frequency
@@ -254,23 +264,14 @@ def _moved(ball: _Ball, poses: _Poses) -> tuple[Tensor, Tensor]:
 
 
 def _finish(moving: Tensor, target: Tensor, poses: _Poses) -> Alignment:
-    """Refine over all shells, each weighted by the FSC it has; the pose with the highest mean FSC wins."""
+    """Refine over all shells; the most likely pose wins."""
     size = moving.shape[-1]
-    ball = _ball(moving, target, size // 2)
-    for steps in (3, 5):
-        poses = _improve(ball, poses, steps=steps, weights=_curves(ball, poses).clamp(min=0))
-    curves = _curves(ball, poses)
-    best = poses.take(curves[:, 1:].mean(1).argmax()[None])
+    poses = _improve(_ball(moving, target, size // 2), poses, steps=10)
+    best = poses.take(poses.values.argmax()[None])
     mirrored = bool(torch.linalg.det(best.matrices[0]) < 0)
     rotation = (_other_hand(best.matrices) if mirrored else best.matrices)[0]
     found = Alignment(rotation.to(moving), best.shifts[0].to(moving) * size, mirrored, 0.0)
     return found._replace(correlation=_correlation(place(moving, found), target))
-
-
-def _curves(ball: _Ball, poses: _Poses) -> Tensor:
-    """FSC of the maps in each pose, shape (b, shells), shell 0 empty."""
-    agreement = (ball.target.conj() * _moved(ball, poses)[0]).real * _weight(ball.frequency)
-    return _per_shell(agreement, ball.shell)
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:
