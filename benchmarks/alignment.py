@@ -23,11 +23,12 @@ def blobs(size: int, generator: torch.Generator) -> torch.Tensor:
     centres = centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(14, 1, generator=generator) ** (1 / 3)
     widths = size * (0.03 + 0.05 * torch.rand(14, generator=generator))
     position = coordinates(size, 3)
-    return sum(torch.exp(-(position - c[:, None, None, None]).square().sum(0) / (2 * w**2)) for c, w in zip(centres, widths))
+    distances = (position - centres[:, :, None, None, None]).square().sum(1)
+    return torch.exp(-distances / (2 * widths[:, None, None, None] ** 2)).sum(0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="n random alignments")
+    parser = argparse.ArgumentParser(description="Align maps moved at random, in noise.")
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--cases", type=int, default=50)
     parser.add_argument("--noise", type=float, default=1.0, help="in standard deviations of the map, on both maps")
@@ -51,7 +52,8 @@ def main() -> None:
         right = answer.mirrored == bool(case % 2) and angles[-1] < 3 and shifts[-1] < 0.5
         found += right
         if not right:
-            print(f"case {case} missed: {angles[-1]:.1f}°, {shifts[-1]:.1f} voxels, mirrored {answer.mirrored}, fsc")
+            hand = "mirrored" if answer.mirrored else "same hand"
+            print(f"case {case} missed: {angles[-1]:.1f}°, {shifts[-1]:.1f} voxels, {hand}")
     print("size  found  worst angle  worst shift  CPU seconds (mean, worst)")
     print(f"{args.size:4}  {found:2}/{args.cases:2}  {max(angles):10.2f}°  {max(shifts):8.2f} px  "
           f"{sum(seconds) / len(seconds):.2f}, {max(seconds):.2f}")

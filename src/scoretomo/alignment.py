@@ -1,10 +1,9 @@
 """The best rotation, shift and hand of one map onto another.
 
-Both maps are compared by their Fourier coefficients inside a ball, shell by shell with equal weight (the mean FSC, so neither scale
-nor offset matter). A pose is a matrix of O(3), q = Aᵀk: a mirrored map is A = R·diag(1, 1, −1), so both hands go through the
-same formulas. First every rotation of a grid, with all shifts at once (the inverse transform of T*(k) M(Aᵀk) is the correlation at every
-shift), in the lowest shells; then Levenberg–Marquardt steps on the best of them in growing balls, at last over all shells,
-each weighted by the FSC it has.
+Both maps are compared by their Fourier coefficients in a ball, each shell brought to power 1, so neither scale nor offset matter.
+A pose is a matrix A of O(3), q = Aᵀk: mirroring first is A = R·diag(1, 1, −1), so both hands go through the same formulas.
+The search takes every rotation of a grid, with all shifts at once, in the lowest shells by their mean FSC. Then
+Levenberg–Marquardt steps lead the best of them, in growing balls, to where the maps share most information.
 """
 
 import math
@@ -18,11 +17,11 @@ from .projection import mirror, rotate
 from .rotations import angular_distance, rotation_from_vector, rotation_grid
 
 _SEARCH_SHELLS = 5
-_SEARCH_ROTATIONS = 4608        # about 15° apart
-_OVERSAMPLING = 4
-_CHUNK = 256
+_SEARCH_ROTATIONS = 3600        # about 16° apart
+_OVERSAMPLING = 4       # of the transform from which the search takes the nearest values
+_CHUNK = 256            # rotations at a time
 _CONVERGED = 0.01       # nats
-_PERFECT = 0.04
+_PERFECT = 0.04         # what keeps perfect shells from counting without limit
 
 
 class Alignment(NamedTuple):
@@ -63,7 +62,7 @@ def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
         hands: also try the mirror image of the moving map.
 
     Returns:
-        The alignment with the highest mean FSC found. Of equivalent answers (symmetric maps) any one.
+        The alignment in which the maps share most information (see `_evaluate`). Of equivalent answers (symmetric maps) any one.
 
     Raises:
         ValueError: maps of different or odd shapes, or a map that is constant or not finite.
@@ -71,9 +70,9 @@ def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
     _check(moving, target)
     half = moving.shape[-1] // 2
     lowest = _ball(moving, target, min(_SEARCH_SHELLS, half))
-    poses = _improve(lowest, _distinct(_search(lowest, hands), 40, degrees=12.0), steps=4)
+    poses = _improve(lowest, _distinct(_search(lowest, hands), 32, degrees=12.0), steps=4)
     middle = _ball(moving, target, min(2 * _SEARCH_SHELLS, half))
-    poses = _improve(middle, _distinct(poses, 16, degrees=5.0), steps=3)
+    poses = _improve(middle, _distinct(poses, 12, degrees=5.0), steps=3)
     poses = _improve(middle, _distinct(poses, 4, degrees=5.0), steps=6)
     return _finish(moving, target, _distinct(poses, 2, degrees=3.0))
 
@@ -130,7 +129,7 @@ def _ball(moving: Tensor, target: Tensor, shells: int) -> _Ball:
     coefficients = [centred_fft(values, 3).flatten()[keep] for values in (cropped, aim)]
     powers = [_per_shell(values.abs().square() * _weight(k), shell) for values in coefficients]
     counts = _per_shell(_weight(k), shell)
-    empty = sum((power < 1e-8 * counts * power.sum() / counts.sum()).int() for power in powers) > 0
+    empty = torch.stack([power < 1e-8 * counts * power.sum() / counts.sum() for power in powers]).any(0)
     scales = [torch.where(empty, 0, power.clamp(min=1e-30).rsqrt())[shell] for power in powers]
     return _Ball(cropped, k, shell, coefficients[1] * scales[1], scales[0])
 
@@ -152,12 +151,12 @@ def _search(ball: _Ball, hands: bool) -> _Poses:
     side = ball.moving.shape[-1]
     table = centred_fft(pad_or_crop(ball.moving, _OVERSAMPLING * side, 3), 3).flatten()
     kx, ky, kz = (ball.frequency.long() % side).T
-    place = (kz * side + ky) * (side // 2 + 1) + kx
+    where = (kz * side + ky) * (side // 2 + 1) + kx
     aim = ball.target * ball.scale
     shifts, values = [], []
     for some in matrices.split(_CHUNK):
         spectrum = aim.new_zeros(len(some), side * side * (side // 2 + 1))
-        spectrum[:, place] = aim * table[_nearest(ball.frequency @ some, side)].conj()
+        spectrum[:, where] = aim * table[_nearest(ball.frequency @ some, side)].conj()
         correlation = torch.fft.irfftn(spectrum.reshape(-1, side, side, side // 2 + 1), s=(side,) * 3).flatten(1)
         best = correlation.max(1)
         values.append(best.values)
@@ -174,7 +173,7 @@ def _nearest(points: Tensor, side: int) -> Tensor:
 
 
 def _distinct(poses: _Poses, count: int, *, degrees: float) -> _Poses:
-    """The best poses that differ from each other by more than an angle, hands apart; at least the best of each hand."""
+    """The best poses, at most ``count``, that differ in hand or by more than an angle."""
     order = poses.values.argsort(descending=True, stable=True)
     poses = poses.take(order[: 40 * count])
     hand = torch.linalg.det(poses.matrices).sign()
@@ -227,10 +226,10 @@ def _step(poses: _Poses, slope: _Slope, damping: Tensor, reach: float) -> _Poses
 
 
 def _evaluate(ball: _Ball, poses: _Poses) -> tuple[_Poses, _Slope]:
-    """What each pose makes the maps know of each other, −½ Σ n log(1 − FSC²) over shells of n coefficients, and its derivatives.
+    """The information the maps share in each pose, −½ Σ n log(1 − FSC²) over shells of n coefficients, and its derivatives.
 
-    It is the log-likelihood of two maps with Gaussian coefficients whose correlation in each shell is the FSC. Shells where the maps
-    disagree hardly count; a small constant beside the 1 keeps perfect shells from counting without limit.
+    It is the log-likelihood of two maps with Gaussian coefficients whose correlation in each shell is the FSC: shells in which the
+    maps disagree hardly count. A constant beside the 1 keeps perfect shells from counting without limit.
     """
     value, derivative = _moved(ball, poses)
     twice = _weight(ball.frequency)

@@ -1,0 +1,161 @@
+"""A map against its truth: FSC, resolution, area under the curve.
+
+Everything is judged unmasked, after alignment over rotation, shift and hand, in the ball |k| < d/2 that every rotation keeps: the
+last shell, d/2, is half a shell, for the map and the truth alike.
+
+For a moving object the **conformation gain** says how much of the motion was seen: (score − s) / (c − s), where s is the score of
+the best single map, the mean of all truths in the true poses, and c the score of the truth itself after the interpolation that any
+posed map has undergone. 0 is no better than one rigid map, 1 is perfect.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .alignment import Alignment, align, place, refine_alignment
+from .fourier import (
+    area_under_fsc,
+    centred_fft,
+    centred_ifft,
+    coordinates,
+    fourier_shell_correlation,
+    mean_fsc,
+    pad_or_crop,
+    radius,
+    resolution_at,
+    transform_at,
+)
+from .projection import rotate
+
+
+class Score(NamedTuple):
+    """How well a map agrees with its truth."""
+
+    curve: Tensor               # FSC of shells 0 … d // 2
+    mean_fsc: float             # over shells 1 … d // 2
+    auc: float                  # area under the FSC from 0 to 0.5 cycles per pixel, at most 0.5
+    resolution_half: float      # where the FSC falls below 0.5, in Å (pixels without a pixel size)
+    resolution_0143: float      # … below 0.143
+    alignment: Alignment
+    moved: Tensor               # the map in its truth's frame, (d, d, d)
+
+
+def compare(
+    volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True, near: bool = False
+) -> Score:
+    """Align a map to its truth and judge it.
+
+    Args:
+        volume, truth: maps on one grid (see `common_grid`), shape (d, d, d), any units.
+        pixel_size: Å per pixel; without it resolutions are in pixels.
+        hands: also try the mirror image of the map.
+        near: the map already lies on its truth: only refine, and keep the hand.
+    """
+    alignment = refine_alignment(volume, truth) if near else align(volume, truth, hands=hands)
+    moved = place(volume, alignment)
+    curve = fourier_shell_correlation(moved, _within_ball(truth))
+    size = volume.shape[-1]
+    half, low = ((pixel_size or 1.0) / resolution_at(curve, size, threshold).frequency for threshold in (0.5, 0.143))
+    return Score(curve, float(mean_fsc(curve)), area_under_fsc(curve, size), half, low, alignment, moved)
+
+
+def _within_ball(volume: Tensor) -> Tensor:
+    """Drop the frequencies that a rotation drops: |k| ≥ d/2."""
+    size = volume.shape[-1]
+    inside = radius(size, 3, dtype=volume.dtype, device=volume.device) < size / 2 * (1 - 1e-6)
+    return centred_ifft(centred_fft(volume, 3) * inside, 3).real
+
+
+class Pair(NamedTuple):
+    """Two maps on one grid."""
+
+    first: Tensor
+    second: Tensor
+    pixel_size: float | None
+
+
+def common_grid(
+    first: Tensor, second: Tensor, first_pixel_size: float | None = None, second_pixel_size: float | None = None
+) -> Pair:
+    """Bring two maps onto the grid of the coarser one (of two alike, the first's), keeping their true sizes.
+
+    Args:
+        first, second: maps, shapes (d, d, d) and (e, e, e).
+        first_pixel_size, second_pixel_size: Å per pixel; may be absent where the maps have the same side.
+
+    Raises:
+        ValueError: the sides differ and a pixel size is unknown.
+    """
+    if first_pixel_size is None or second_pixel_size is None:
+        if first.shape != second.shape:
+            sides = f"{first.shape[-1]} and {second.shape[-1]} voxels"
+            raise ValueError(f"maps of {sides} can't be compared without their pixel sizes: give both in Å per pixel")
+        return Pair(first, second, first_pixel_size or second_pixel_size)
+    if math.isclose(first_pixel_size, second_pixel_size, rel_tol=1e-3) or first_pixel_size > second_pixel_size:
+        ratio = first_pixel_size / second_pixel_size
+        return Pair(first, regrid(second, first.shape[-1], ratio), first_pixel_size)
+    return Pair(regrid(first, second.shape[-1], second_pixel_size / first_pixel_size), second, second_pixel_size)
+
+
+def regrid(volume: Tensor, size: int, ratio: float) -> Tensor:
+    """The map in a box of another side, its voxels ``ratio`` times as long; its density keeps its scale.
+
+    The Fourier transform is taken at the new grid's frequencies, so nothing is stretched and any ratio will do.
+
+    Args:
+        volume: shape (d, d, d).
+        size: new side in voxels.
+        ratio: new pixel size / old pixel size, at least 1.
+    """
+    if math.isclose(ratio, 1, rel_tol=1e-3):
+        return pad_or_crop(volume, size, 3)
+    if ratio < 1:
+        raise ValueError(f"voxels can only become longer, not {ratio:.3f} times as long")
+    seen = pad_or_crop(volume, min(volume.shape[-1], math.ceil(size * ratio)), 3)       # the rest would fold over
+    k = coordinates(size, 3, dtype=volume.dtype, device=volume.device).flatten(1).T * (2 * math.pi / size)
+    inside = k.norm(dim=1) < math.pi * (1 - 1e-6)
+    values = transform_at(seen[None], k[inside] / ratio)[0] / ratio**3
+    spectrum = values.new_zeros(size**3)
+    spectrum[inside] = values
+    return centred_ifft(spectrum.reshape(size, size, size), 3).real
+
+
+def single_map(truths: Iterable[Tensor], rotations: Iterable[Tensor]) -> Tensor:
+    """The best single map of a moving object: the mean of all truths, each taken back to the common frame.
+
+    Args:
+        truths: volumes in the frames of their images, (d, d, d) each; read one by one, so that only one is held at a time.
+        rotations: what turns the common frame into each image's, (3, 3) each.
+
+    Returns:
+        Map in the common frame, shape (d, d, d); `rotate` it by an image's rotation to compare it with that image's truth.
+    """
+    total, count = torch.zeros(()), 0
+    for truth, rotation in zip(truths, rotations, strict=True):
+        total, count = total + rotate(truth, rotation.mT), count + 1
+    if not count:
+        raise ValueError("the best single map needs at least one truth")
+    return total / count
+
+
+def interpolated(truth: Tensor, rotation: Tensor) -> Tensor:
+    """The truth after the interpolation of a posed map: from its image's frame to the common one and back."""
+    return rotate(rotate(truth, rotation.mT), rotation)
+
+
+def conformation_gain(score: float, single: float, ceiling: float) -> float:
+    """How much of the motion was seen: 0 for the best single map, 1 for the truth after interpolation; below 0 is worse than rigid.
+
+    Args:
+        score: mean over the images (mean FSC, or AUC) of the reconstructions.
+        single: the same of the best single map.
+        ceiling: the same of the interpolated truth.
+
+    Returns:
+        The gain; nan where the truths are all alike, so that there is nothing to gain.
+    """
+    room = ceiling - single
+    return (score - single) / room if room > 1e-6 else math.nan
