@@ -5,7 +5,7 @@ from .images import ImageStack, Map, read_images, read_map
 from .mrc import write_images, write_map
 from .records import append_record, read_records, read_table, write_table
 from .star import write_pose_star
-from .writing import atomic, write_text
+from .writing import atomic, make_folder, write_text
 
 __all__ = [
     "ImageStack",
@@ -13,6 +13,7 @@ __all__ = [
     "Map",
     "append_record",
     "atomic",
+    "make_folder",
     "read_images",
     "read_map",
     "read_records",

@@ -123,6 +123,9 @@ def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_s
         "rlnImagePixelSize": f"{pixel_size or 1.0:.6f}",
         "rlnImageSize": size,
         "rlnImageDimensionality": 2,
+        "rlnVoltage": 300,                      # RELION reads no optics without these three; with no defocus given,
+        "rlnSphericalAberration": 2.7,          # class averages and projections have no CTF that they could describe
+        "rlnAmplitudeContrast": 0.1,
     }
     particles = [
         {

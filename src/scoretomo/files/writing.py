@@ -66,3 +66,11 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file (UTF-8)."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None

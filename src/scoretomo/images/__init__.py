@@ -1,0 +1,25 @@
+"""What every image undergoes: background, normalise, mask, crop, checks."""
+
+from .background import Background, disc, find_background, subtract_background
+from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
+from .preparing import ImportSettings, Prepared, centre_of_mass, correlation, normalisation, prepare, shift
+
+__all__ = [
+    "Background",
+    "ImportSettings",
+    "Prepared",
+    "centre_of_mass",
+    "correlation",
+    "disc",
+    "find_background",
+    "find_unusable",
+    "grey_factors",
+    "looks_inverted",
+    "normalisation",
+    "parse_selection",
+    "prepare",
+    "require_several",
+    "shift",
+    "subtract_background",
+    "touches_edge",
+]

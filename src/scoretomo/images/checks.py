@@ -1,0 +1,140 @@
+"""What is wrong with images: unusable ones, wrong contrast, mixed grey scales, particles that do not fit."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..fourier import low_pass, radius
+from .background import BRIGHT, MASK_FRACTION, find_background
+
+_SAME = 1 - 1e-5            # correlation from which two images count as the same
+_GREY_TOLERANCE = 1.5       # real stacks of one origin stay within a factor 1.25
+
+
+def find_unusable(images: Tensor, numbers: Sequence[int]) -> list[str]:
+    """Why each image cannot be used, or "" where it can: not finite, constant, or the same as an earlier one.
+
+    Two images are the same if they differ only in brightness and contrast.
+
+    Args:
+        images: shape (n, y, x).
+        numbers: what to call them, n.
+    """
+    reasons = []
+    for image in images:
+        bad = int((~image.isfinite()).sum())
+        spread = float(image.max() - image.min()) if bad == 0 else 1.0
+        if bad:
+            reasons.append(f"{bad} pixels are not numbers (NaN or infinite)")
+        elif spread <= 1e-6 * float(image.abs().max()):
+            reasons.append(f"constant ({float(image[0, 0]):.4g} everywhere)")
+        else:
+            reasons.append("")
+    usable = [number for number, reason in enumerate(reasons) if not reason]
+    for later, earlier in _duplicates(images[usable]).items():
+        reasons[usable[later]] = f"the same as image {numbers[usable[earlier]]}"
+    return reasons
+
+
+def _duplicates(images: Tensor, *, chunk: int = 256) -> dict[int, int]:
+    """Which images equal an earlier one up to brightness and contrast: later number → first number."""
+    flat = images.flatten(1).double()
+    flat = flat - flat.mean(1, keepdim=True)
+    unit = (flat / flat.norm(dim=1, keepdim=True)).float()
+    found: dict[int, int] = {}
+    for first in range(0, len(unit), chunk):
+        same = unit[first : first + chunk] @ unit.T > _SAME
+        for place, row in enumerate(same, start=first):
+            earlier = int(row.nonzero()[0, 0]) if row.any() else place
+            if earlier < place:
+                found[place] = earlier
+    return found
+
+
+def looks_inverted(images: Tensor) -> bool:
+    """Whether most particles are darker than their background.
+
+    Particles stand out further from the background than its own ups and downs, to one side.
+    """
+    reach = MASK_FRACTION * images.shape[-1] / 2
+    background = find_background(images, reach)
+    inside = images[:, radius(images.shape[-1], 2, device=images.device) < min(reach, float(background.inner.min()))]
+    above = inside.quantile(0.995, dim=1) - background.value
+    below = background.value - inside.quantile(0.005, dim=1)
+    return bool((below > above).float().mean() > 0.5)
+
+
+def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
+    """Factors that bring images to one grey scale, or None if they have one already.
+
+    All projections of a particle have the same sum, so a sum that differs tells the grey scale, whatever the view; the standard
+    deviation would not, as it differs twofold between views of an elongated particle. Where a high-pass has spoilt the sum, that
+    of the bright pixels serves: it agrees within 11 % (60S), 13 % (β-galactosidase), 25 % (80S in 8 bit). The measure that agrees
+    better counts.
+
+    Args:
+        images: background 0, shape (n, d, d).
+        mask: circular mask, shape (d, d).
+
+    Returns:
+        Shape (n,), median 1; None while all are within a factor 1.5 of the median.
+    """
+    inside = images[:, mask > 0]
+    top = inside.quantile(0.995, dim=1, keepdim=True)
+    sums = [inside.sum(1), torch.where(inside > BRIGHT * top, inside, 0).sum(1)]
+    ratios = [(total / total.median()) for total in sums if bool((total > 0).all())]
+    if not ratios:
+        return None
+    best = min(ratios, key=lambda ratio: float(ratio.log().abs().mean()))
+    return 1 / best if float(best.log().abs().exp().max()) > _GREY_TOLERANCE else None
+
+
+def touches_edge(images: Tensor) -> Tensor:
+    """Which particles reach the edge of the circular mask: a fifth of their brightness in more than a spot of the outermost 6 %.
+
+    Args:
+        images: background 0, shape (n, d, d); a low-pass keeps noise from counting.
+
+    Returns:
+        Shape (n,), bool.
+    """
+    size = images.shape[-1]
+    distance, edge = radius(size, 2, device=images.device), MASK_FRACTION * size / 2
+    smooth = low_pass(images, size / 4, 2)
+    rim = smooth[:, (distance < edge) & (distance >= edge - max(2.0, 0.06 * size))]
+    top = smooth[:, distance < edge].quantile(0.995, dim=1, keepdim=True)
+    return (rim > 0.2 * top).float().mean(1) > 0.0025
+
+
+def parse_selection(text: str, count: int) -> list[int]:
+    """Image numbers of a selection such as ``0,3,5-9``, sorted, each once.
+
+    Raises:
+        InputError: not of this form, or a number that the stack does not have.
+    """
+    numbers: set[int] = set()
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) < 10 for end in ends):
+            raise InputError(f"image numbers should be given like 0,3,5-9, got {text!r}: correct {part.strip()!r}")
+        first, last = int(ends[0]), int(ends[-1])
+        if first > last:
+            raise InputError(f"image numbers should be given like 0,3,5-9, got {part.strip()!r} in {text!r}: turn it round")
+        if last >= count:
+            raise InputError(f"there is no image {last}, the numbers go from 0 to {count - 1}: correct {text!r}")
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)
+
+
+def require_several(numbers: Sequence[int]) -> None:
+    """Refuse to reconstruct from fewer than two usable images: nothing would say how the particle looks from the side.
+
+    Raises:
+        InputError: there are none, or one.
+    """
+    if len(numbers) < 2:
+        raise InputError(
+            f"a reconstruction needs at least 2 usable images, got {len(numbers)}: give more class averages (some tens are good)"
+        )

@@ -1,0 +1,221 @@
+"""From images as they came to images as they are used: background 0, one size, circular mask."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..fourier import coordinates, low_pass, pad_or_crop, resample
+from .background import BRIGHT, MASK_FRACTION, Background, disc, find_background, subtract_background
+from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, touches_edge
+
+_SMALLEST = 8       # pixels
+
+
+@dataclass(frozen=True)
+class ImportSettings:
+    """How images are prepared."""
+
+    size: int | None = None
+    """Side of the images to work with, in pixels; larger ones are downsampled. As they are if not given."""
+
+    crop: int | None = None
+    """Crop (or pad with background) to this side first, in pixels of the input. As they are if not given."""
+
+    invert: bool = False
+    """The particles are dark on light: turn the contrast."""
+
+    recentre: bool = False
+    """Move every particle to the centre by the centre of mass of what is bright."""
+
+    select: str | None = None
+    """Use only these images, by number from 0: 0,3,5-9. All if not given."""
+
+
+class Prepared(NamedTuple):
+    """Images ready for use, and what was done to each."""
+
+    images: Tensor                          # background 0, 0 outside the circular mask, (n, d, d)
+    numbers: list[int]                      # of each in the user's stack, from 0
+    mu: float                               # (x − mu)/s has zero mean and unit variance inside the mask
+    s: float
+    side: int                               # in pixels of the input: the field of view
+    rows: list[dict[str, int | float | str]]  # one for each image of the user's stack, columns of images.csv without source
+    notes: list[str]                        # what the user should know, a sentence each
+
+    @property
+    def pixel_factor(self) -> float:
+        """How much longer a pixel is than it was."""
+        return self.side / self.images.shape[-1]
+
+
+def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack") -> Prepared:
+    """Select, check, and prepare images: one affine map each, then shift, crop, Fourier cropping and the circular mask.
+
+    In the rows' words, a prepared image is (x − background) · scale, moved by (shift_x, shift_y) pixels of the input. The scale
+    holds the contrast (−1 if inverted), the grey scale if images differ in it, and size/side for downsampled images, since
+    f(V, R) = Σ_z V sums fewer, longer voxels: densities keep their scale.
+
+    Args:
+        images: as they came, shape (n, y, x).
+        settings: what to do.
+        name: what to call the images in messages.
+
+    Raises:
+        InputError: a setting does not fit the images, or no image can be used.
+    """
+    count, height, width = images.shape
+    side = _check_sizes(height, width, settings, name)
+    reasons = _reasons(images, settings.select)
+    numbers = [number for number in range(count) if not reasons[number]]
+    notes = _left_out_notes(reasons)
+    if not numbers:
+        raise InputError(f"no image of {name} can be used ({notes[-1]}): give other images")
+    sign = -1.0 if settings.invert else 1.0
+    used = pad_or_crop(images[numbers].float() * sign, min(height, width), 2)
+    notes += _contrast_notes(used, inverted=settings.invert)
+    background = find_background(used, MASK_FRACTION * min(side, used.shape[-1]) / 2)
+    used = subtract_background(used, background)
+    factors = grey_factors(used, disc(used.shape[-1], device=used.device))
+    notes += _background_notes(background, factors)
+    scale = (torch.ones_like(background.value) if factors is None else factors) * (settings.size or side) / side
+    shifts = -centre_of_mass(used) if settings.recentre else torch.zeros_like(background.value)[:, None].expand(-1, 2)
+    used = resample(pad_or_crop(shift(used, shifts), side, 2), settings.size or side, 2) * scale[:, None, None]
+    touching = [number for number, touch in zip(numbers, touches_edge(used), strict=True) if touch]
+    used = used * disc(used.shape[-1], device=used.device)
+    notes += _edge_notes(touching, len(numbers))
+    measured = torch.cat([background.value[:, None] * sign, scale[:, None] * sign, shifts], 1)
+    return Prepared(used, numbers, *normalisation(used), side, _rows(reasons, touching, measured), notes)
+
+
+def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -> int:
+    """Side of the field of view in pixels of the input."""
+    if height != width and settings.crop is None:
+        raise InputError(
+            f"images must be square, got {height}×{width} in {name}: "
+            f"crop or pad them first (scoretomo import --crop {min(height, width)})"
+        )
+    side = min(height, width) if settings.crop is None else settings.crop
+    if side < _SMALLEST:
+        raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
+    if settings.size is not None and not _SMALLEST <= settings.size <= side:
+        raise InputError(
+            f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
+            "images are never enlarged"
+        )
+    return side
+
+
+def _reasons(images: Tensor, select: str | None) -> list[str]:
+    """Why each image is left out, or ""."""
+    chosen = list(range(len(images))) if select is None else parse_selection(select, len(images))
+    reasons = ["not selected"] * len(images)
+    for number, reason in zip(chosen, find_unusable(images[chosen], chosen), strict=True):
+        reasons[number] = reason
+    return reasons
+
+
+def _left_out_notes(reasons: Sequence[str]) -> list[str]:
+    found = [f"image {number} left out: {reason}" for number, reason in enumerate(reasons) if reason not in ("", "not selected")]
+    return found if len(found) <= 20 else [*found[:20], f"{len(found) - 20} more images left out: see the table"]
+
+
+def _contrast_notes(images: Tensor, *, inverted: bool) -> list[str]:
+    if not looks_inverted(images):
+        return []
+    remedy = "leave --invert out" if inverted else "turn the contrast with --invert"
+    return [f"the particles look darker than their background{' once inverted' if inverted else ''}: if they are, {remedy}"]
+
+
+def _background_notes(background: Background, factors: Tensor | None) -> list[str]:
+    masked, notes = int(background.masked.sum()), []
+    if masked:
+        notes.append(f"a circular mask was already applied to {masked} of {len(background.value)} images: its edge was levelled")
+    if factors is not None:
+        low, high = float(1 / factors.max()), float(1 / factors.min())
+        notes.append(f"grey scales differ from image to image ({low:.3g} to {high:.3g} times the median): made equal")
+    return notes
+
+
+def _edge_notes(touching: Sequence[int], count: int) -> list[str]:
+    notes = []
+    if touching:
+        listed = ", ".join(map(str, touching[:20])) + (" …" if len(touching) > 20 else "")
+        notes.append(f"the particle reaches the circular mask in image {listed}: try --recentre, or a larger --crop")
+    if count == 1:
+        notes.append("only one image can be used, which is not enough for a reconstruction")
+    return notes
+
+
+def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> list[dict[str, int | float | str]]:
+    """One row per image of the stack; background, scale, shift_x, shift_y (n, 4) for those that are kept, in order."""
+    rows: list[dict[str, int | float | str]] = []
+    values = iter(measured.tolist())
+    place = 0
+    for number, reason in enumerate(reasons):
+        kept = not reason
+        background, scale, x, y = next(values) if kept else ("",) * 4
+        rows.append({
+            "number": number,
+            "kept": int(kept),
+            "slice": place if kept else "",
+            "reason": reason,
+            "warning": "the particle reaches the mask" if number in touching else "",
+            "background": background,
+            "scale": scale,
+            "shift_x": x,
+            "shift_y": y,
+        })
+        place += kept
+    return rows
+
+
+def normalisation(images: Tensor) -> tuple[float, float]:
+    """The one affine map of a stack: (μ, s) such that (x − μ)/s has zero mean and unit variance inside the circular mask.
+
+    Args:
+        images: background 0, shape (n, d, d).
+    """
+    inside = images[:, disc(images.shape[-1], device=images.device) > 0].double()
+    return float(inside.mean()), float(inside.std(correction=0))
+
+
+def centre_of_mass(images: Tensor) -> Tensor:
+    """Centre of mass of what is brighter than 30 % of the maximum, as (x, y) in pixels from index d // 2, shape (n, 2).
+
+    Args:
+        images: background 0, shape (n, d, d). The maximum is taken after a low-pass, so that no single pixel rules.
+    """
+    size = images.shape[-1]
+    smooth = low_pass(images, size / 4, 2) * disc(size, device=images.device)
+    mass = torch.where(smooth > BRIGHT * smooth.amax((1, 2), keepdim=True), images, 0).clamp(min=0)
+    x, y = coordinates(size, 2, device=images.device)
+    return torch.stack([(mass * x).sum((1, 2)), (mass * y).sum((1, 2))], 1) / mass.sum((1, 2))[:, None]
+
+
+def shift(images: Tensor, by: Tensor) -> Tensor:
+    """Move images of background 0 by (x, y) pixels, by Fourier interpolation; nothing comes in again at the other side.
+
+    Args:
+        images: shape (n, d, d).
+        by: shape (n, 2).
+    """
+    if not by.any():
+        return images.clone()
+    size = images.shape[-1]
+    room = size + 2 * math.ceil(float(by.abs().max()))
+    kx, ky = torch.fft.rfftfreq(room, device=images.device), torch.fft.fftfreq(room, device=images.device)
+    phase = by[:, 0, None, None] * kx + by[:, 1, None, None] * ky[:, None]
+    spectrum = torch.fft.rfft2(pad_or_crop(images, room, 2)) * torch.exp(-2j * math.pi * phase)
+    return pad_or_crop(torch.fft.irfft2(spectrum, s=(room, room)), size, 2)
+
+
+def correlation(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:
+    """Normalised correlation of images inside a mask, without their means; shapes (…, d, d) broadcast to (…)."""
+    a, b = first[..., mask > 0], second[..., mask > 0]
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1)).clamp(min=torch.finfo(a.dtype).tiny)
