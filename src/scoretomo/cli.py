@@ -13,7 +13,7 @@ from . import __version__
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from .files import InputError
+from .errors import InputError
 from .images import ImportSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.simulate import SimulateSettings
@@ -24,9 +24,7 @@ WHERE = Group("Where and how", sort_key=0)
 
 PixelSize = Annotated[
     float | None,
-    Parameter(
-        group=IMAGES, help="Å per pixel of the input; needed only where the file does not say.", show_default=False
-    ),
+    Parameter(group=IMAGES, help="Å per pixel of the input; needed only where the file does not say.", show_default=False),
 ]
 Output = Annotated[Path, Parameter(alias="-o", group=WHERE)]
 Workers = Annotated[
@@ -106,17 +104,18 @@ def reconstruct(
     *,
     volumes: Annotated[ReconstructSettings, Parameter(name="*", group=VOLUMES)] = ReconstructSettings(),  # noqa: B008
     workers: Workers = None,
+    force: Force = False,
 ) -> None:
-    """Reconstruct the images of a run directory, or continue to.
+    """Reconstruct a volume for each prepared image, or continue to.
 
     Parameters
     ----------
     directory
-        Run directory.
+        Directory with images.mrcs from scoretomo import; it becomes the run directory.
     """
     from .stages.run import reconstruct_only
 
-    reconstruct_only(directory, volumes, workers=workers)
+    reconstruct_only(directory, volumes, workers=workers, force=force)
 
 
 @app.command(sort_key=3)
@@ -181,17 +180,23 @@ def simulate(
 
 
 @app.command(sort_key=6)
-def info(file: Annotated[Path, Parameter(name="--file", group=WHERE)]) -> None:
-    """Say what is in a stack, a map or a run: size, Å/pixel, statistics, a montage, problems.
+def info(
+    file: Annotated[Path, Parameter(name="--file", group=WHERE)],
+    *,
+    montage: Annotated[Path | None, Parameter(group=WHERE, show_default=False)] = None,
+) -> None:
+    """Say what is in a stack, a map or a run: size, Å/pixel, statistics, pictures, problems.
 
     Parameters
     ----------
     file
         Any file that import reads, a map, or a run directory.
+    montage
+        Also write all images into one picture (.png).
     """
     from .stages.info import show_info
 
-    show_info(file)
+    show_info(file, montage)
 
 
 @app.meta.default
@@ -199,9 +204,7 @@ def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Annotated[
         Path | None,
-        Parameter(
-            help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False
-        ),
+        Parameter(help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False),
     ] = None,
 ) -> int:
     """Read --config, then run the command."""

@@ -52,7 +52,7 @@ class Run(NamedTuple):
     name: str
     images: list[Image]
     volumes: list[Volume]
-    imported: Mapping[str, Any]     # import.json
+    imported: Mapping[str, Any]     # images.json
     settings: Mapping[str, Any]     # config.toml
     records: list[dict[str, Any]]   # log.jsonl
     evaluation: Mapping[str, Any] | None
@@ -78,7 +78,7 @@ def read_run(run: Path) -> Run:
         name=run.resolve().name,
         images=images,
         volumes=_volumes(run, images, settings),
-        imported=_json(run / "import.json") or {},
+        imported=_json(run / "images.json") or {},
         settings=settings,
         records=read_records(log) if log.exists() else [],
         evaluation=_json(run / "evaluation" / "summary.json"),
@@ -142,7 +142,7 @@ def _stem(row: Mapping[str, str], number: int) -> str:
 def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
     """Kept images of the selection in config.toml ([reconstruct] images: a list, or text such as 0,3,5-9), else all."""
     kept = {image.number for image in images if image.pixels is not None}
-    chosen = settings.get("reconstruct", {}).get("images")
+    chosen = settings.get("run", {}).get("images")
     if not chosen:
         return kept
     if isinstance(chosen, str):

@@ -14,7 +14,8 @@ from ..compute import available_cores
 from .record import check_settings, write_settings
 
 _ROOMS = ("volumes", "convergence", "evaluation")
-_FILES = ("config.toml", "log.jsonl", "images.mrcs", "images.csv", "images.json", "volumes.csv", "volumes.star", "report.html")
+_RESULTS = ("config.toml", "log.jsonl", "volumes.csv", "volumes.star", "report.html")
+_IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
 class RunDirectory:
@@ -40,13 +41,13 @@ class RunDirectory:
 
     def begun(self, settings: Mapping[str, Any], *, force: bool) -> bool:
         """Whether a run with these settings has begun: see `check_settings`."""
-        return check_settings(self.config, settings, force=force)
+        return check_settings(self.config, settings, force=force, beside=_IMAGES)
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Begin a run; what an earlier one wrote is removed, and nothing else that may lie there."""
+        """Begin a run; results of an earlier one are removed, prepared images and anything else that lies there are not."""
         for room in _ROOMS:
             shutil.rmtree(self.path / room, ignore_errors=True)
-        for name in _FILES:
+        for name in _RESULTS:
             (self.path / name).unlink(missing_ok=True)
         write_settings(self.config, settings)
         self.record("start", scoretomo=__version__, **_machine())

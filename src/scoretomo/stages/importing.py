@@ -1,7 +1,7 @@
 """From the user's file to prepared images: images.mrcs, with images.csv and images.json beside it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,32 +44,111 @@ class PreparedStack:
         return (self.images[list(places)] - self.mu) / self.s
 
 
-def import_stack(
-    stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool
-) -> None:
+@dataclass(frozen=True)
+class Imported:
+    """A stack that has been read and prepared, but not written."""
+
+    prepared: Prepared
+    sources: list[str]
+    pixel_size: float | None
+    properties: dict[str, Any]
+
+
+def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
     """Read, check, prepare and write class averages; say what was found."""
     if output.suffix != ".mrcs":
         raise files.InputError(f"--output should end in .mrcs, got {output}: name the stack to write, such as images.mrcs")
-    if output.resolve() == stack.resolve():
-        raise files.InputError(f"--output {output} is the input itself: give another name, no input is ever changed")
-    asked = _record_of(stack, pixel_size, settings)
     record = output.with_suffix(".json")
-    if output.exists() and record.exists() and not force:
-        if json.loads(record.read_text(encoding="utf-8"))["asked"] == asked:
-            console.print(f"{output} is finished")
-            return
-        raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
+    if output.resolve() == stack.resolve():
+        raise files.InputError(f"--output {output} is the input itself, which is never changed: give another name")
     if output.exists() and not force:
-        raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force to replace it")
-    write_prepared(output, *prepare_stack(stack, pixel_size, settings), asked=asked)
+        if not record.exists():
+            raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
+        if _read_json(record).get("asked") != _asked(stack, pixel_size, settings):
+            raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
+        console.print(f"{output} is finished")
+        return
+    imported = read_and_prepare(stack, pixel_size, settings)
+    files.make_folder(output.parent)
+    write_prepared(output, imported)
+    console.print(f"prepared images: [bold]{output}[/], what was done to each: {output.with_suffix('.csv')}")
 
 
-def prepare_stack(
-    stack: Path, pixel_size: float | None, settings: ImportSettings
-) -> tuple[files.ImageStack, Prepared]:
-    """Read and prepare; nothing is written.
+def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSettings) -> Imported:
+    """Read and prepare; nothing is written, what was found is said.
 
     Raises:
         InputError: the stack cannot be read or used.
     """
+    if pixel_size is not None and not 0 < pixel_size < 1000:
+        raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {pixel_size}: correct it")
     read = files.read_images(stack)
+    prepared = prepare(torch.from_numpy(read.images), settings, name=str(stack))
+    input_size = pixel_size or read.pixel_size
+    notes = [*read.notes, *_pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
+    size = prepared.images.shape[-1]
+    kept, count = len(prepared.numbers), len(read.images)
+    output_size = None if input_size is None else input_size * prepared.pixel_factor
+    scale = "" if output_size is None else f", {output_size:.4g} Å/pixel"
+    console.print(f"{stack}: {count} images of {'×'.join(map(str, read.images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
+    for note in notes:
+        console.print(f"[yellow]·[/] {note}", markup=True)
+    properties = {
+        "source": str(stack.resolve()),
+        "count": count,
+        "size": size,
+        "pixel_size": output_size,
+        "original_size": list(read.images.shape[1:]),
+        "original_pixel_size": input_size,
+        "mu": prepared.mu,
+        "s": prepared.s,
+        "notes": notes,
+        "asked": _asked(stack, pixel_size, settings),
+    }
+    return Imported(prepared, read.sources, output_size, properties)
+
+
+def write_prepared(output: Path, imported: Imported) -> None:
+    """Write images.csv, images.json and, last, the stack: it is there only when all of them are."""
+    prepared = imported.prepared
+    rows = [
+        {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
+        for row, source in zip(prepared.rows, imported.sources, strict=True)
+    ]
+    files.write_table(output.with_suffix(".csv"), rows)
+    files.write_text(output.with_suffix(".json"), json.dumps(imported.properties, indent=1, ensure_ascii=False) + "\n")
+    files.write_images(output, prepared.images.numpy(), imported.pixel_size)
+
+
+def read_prepared(stack: Path) -> PreparedStack:
+    """Read what `write_prepared` wrote.
+
+    Raises:
+        InputError: the stack was not made by an import.
+    """
+    record = stack.with_suffix(".json")
+    if not stack.exists() or not record.exists():
+        raise files.InputError(f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import")
+    properties = _read_json(record)
+    numbers = [int(row["number"]) for row in files.read_table(stack.with_suffix(".csv")) if row["kept"] == "1"]
+    images = torch.from_numpy(files.read_images(stack).images)
+    return PreparedStack(images, numbers, properties["count"], properties["pixel_size"], properties["mu"], properties["s"])
+
+
+def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> dict[str, Any]:
+    return {"stack": str(stack.resolve()), "pixel_size": pixel_size, **asdict(settings)}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise files.InputError(f"{path} is damaged ({error}): import the images again") from None
+
+
+def _pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+    if stated is None and given is None:
+        return [f"{stack.name} does not say its pixel size: lengths are in pixels; give --pixel-size if you know it"]
+    if stated is not None and given is not None and abs(stated - given) > 0.01 * given:
+        return [f"{stack.name} says {stated:.4g} Å/pixel; --pixel-size {given:.4g} is used instead"]
+    return []

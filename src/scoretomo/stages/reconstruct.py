@@ -1,24 +1,23 @@
 """From prepared images to one volume each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
 
 from .. import files
 from ..compute import available_cores, best_device, random_stream, run_tasks
-from ..images import correlation, disc, parse_selection
+from ..images import correlation, disc, parse_selection, require_several
 from ..presets import PRESETS
 from ..projection import project
 from ..reconstruction import Descent, reconstruct
 from ..rotations import euler_from_rotations
 from ..score.exact import ExactScore
 from .directory import RunDirectory, Stopwatch
-from .importing import Prepared, read_prepared
+from .importing import PreparedStack, read_prepared
 from .progress import console, progress_bar
 
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
@@ -63,7 +62,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         InputError: no image is left to reconstruct, or the selection does not fit.
     """
     prepared = read_prepared(run.images)
-    numbers = _selected(prepared, settings.images)
+    numbers = select_numbers(prepared.numbers, prepared.source_count, settings.images)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
@@ -125,6 +124,8 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
             }
             for step in curve
         ]
+        files.make_folder(run.convergence(number).parent)
+        files.make_folder(run.volume(number).parent)
         files.write_table(run.convergence(number), rows)
         diverged = bool(last.diverged[place])
         if not diverged:
@@ -148,19 +149,27 @@ def _exact_score(images: Path, device: torch.device) -> ExactScore:
     return ExactScore(prepared.normalised().to(device), prepared.background, disc(size).to(device))
 
 
-def _selected(prepared: Prepared, selection: str | None) -> list[int]:
-    """Numbers to reconstruct, in the user's count, without the images that were left out."""
+def select_numbers(kept: Sequence[int], count: int, selection: str | None) -> list[int]:
+    """Numbers to reconstruct, in the user's count, without the images that import left out.
+
+    Args:
+        kept: numbers of the images that import kept.
+        count: how many images the user's stack has.
+        selection: what the user asked for.
+
+    Raises:
+        InputError: the selection does not fit, or too few images are left for a reconstruction.
+    """
+    require_several(kept)
     if selection is None:
-        return prepared.numbers
-    asked = parse_selection(selection, prepared.source_count)
-    numbers = [number for number in asked if number in set(prepared.numbers)]
+        return list(kept)
+    asked = parse_selection(selection, count)
+    numbers = [number for number in asked if number in set(kept)]
     missing = sorted(set(asked) - set(numbers))
     if not numbers:
-        raise files.InputError(
-            f"--images {selection} should name images that import kept, but it left out all of them: see images.csv for why"
-        )
+        raise files.InputError(f"--images {selection} should name images that can be used, but import left out all of them")
     if missing:
-        console.print(f"[yellow]not reconstructed, left out by import: {', '.join(map(str, missing))}")
+        console.print(f"[yellow]·[/] not reconstructed, left out by import: {', '.join(map(str, missing))}")
     return numbers
 
 
@@ -174,7 +183,7 @@ def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
     return rows
 
 
-def _write_poses(run: RunDirectory, prepared: Prepared, numbers: Sequence[int]) -> None:
+def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:
     """volumes.star: every volume is in the frame of its image, so all angles are 0."""
     rot, tilt, psi = euler_from_rotations(torch.eye(3)).tolist()
     slices = {number: place for place, number in enumerate(prepared.numbers)}

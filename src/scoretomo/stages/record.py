@@ -1,7 +1,7 @@
 """What was asked for, as TOML: written once, compared when the same place is used again."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,19 @@ def read_settings(path: Path) -> dict[str, Any]:
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write settings by command; what is not set is left out."""
+    """Write settings by command, making the folder if need be; what is not set is left out."""
+    files.make_folder(path.parent)
     files.write_text(path, tomli_w.dumps(_plain(settings)))
 
 
-def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool) -> bool:
+def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool, beside: Sequence[str] = ()) -> bool:
     """Whether work with these settings has begun and is to be continued.
 
     Args:
         path: the settings it began with, if it has.
         settings: what is asked for now.
         force: begin afresh, whatever is there.
+        beside: names of files that may lie there before it begins.
 
     Raises:
         InputError: it began with other settings, or the place is taken by something else.
@@ -51,7 +53,7 @@ def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool) -> b
         return True
     if folder.exists() and not folder.is_dir():
         raise files.InputError(f"{folder} should be a directory but is a file: give another --output")
-    if not path.exists() and folder.is_dir() and any(folder.iterdir()):
+    if not path.exists() and folder.is_dir() and any(found.name not in beside for found in folder.iterdir()):
         raise files.InputError(f"{folder} should be a new or empty directory but holds other files: give another --output")
     return False
 

@@ -1,14 +1,16 @@
 """Import → reconstruct → report in one go."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from .. import files
 from ..images import ImportSettings
-from .directory import RunDirectory, Stopwatch, require_run
-from .importing import import_into
+from .directory import RunDirectory
+from .importing import read_and_prepare, write_prepared
 from .progress import console
-from .reconstruct import ReconstructSettings, reconstruct_run
+from .reconstruct import ReconstructSettings, reconstruct_run, select_numbers
 from .report import report_run
 
 
@@ -24,19 +26,27 @@ def run_all(
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     run = RunDirectory(output)
-    asked: dict[str, Any] = {"stack": stack.resolve(), "pixel_size": pixel_size, **asdict(importing), **asdict(volumes)}
-    import_into(run, stack, pixel_size, importing, asked, force=force)
-    if run.report.exists() and run.volumes_table.exists():
+    asked: dict[str, Any] = {"run": {"stack": stack.resolve(), "pixel_size": pixel_size, **asdict(importing), **asdict(volumes)}}
+    begun = run.begun(asked, force=force)
+    if not (begun and run.images.exists()):
+        imported = read_and_prepare(stack, pixel_size, importing)
+        select_numbers(imported.prepared.numbers, len(imported.sources), volumes.images)
+        run.begin(asked)
+        write_prepared(run.images, imported)
+    if run.report.exists():
         console.print(f"{output} is finished: [bold]{run.report.resolve()}[/]")
         return
-    clock = Stopwatch()
     reconstruct_run(run, volumes, workers=workers)
-    run.record("done", seconds=clock.seconds())
     report_run(output)
 
 
-def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None) -> None:
-    """Continue the reconstruction of a run directory, as it was begun."""
-    run = require_run(directory)
-    run.check(asdict(volumes))
+def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
+    """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to."""
+    run = RunDirectory(directory)
+    record = run.images.with_suffix(".json")
+    if not record.exists() or not run.images.exists():
+        raise files.InputError(f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {run.images}")
+    asked = {"run": {**json.loads(record.read_text(encoding="utf-8"))["asked"], **asdict(volumes)}}
+    if not run.begun(asked, force=force):
+        run.begin(asked)
     reconstruct_run(run, volumes, workers=workers)

@@ -46,9 +46,7 @@ class Chunk(NamedTuple):
     settings: SimulateSettings
 
 
-def simulate_object(
-    phantom: str, output: Path, settings: SimulateSettings, *, workers: int | None, force: bool
-) -> None:
+def simulate_object(phantom: str, output: Path, settings: SimulateSettings, *, workers: int | None, force: bool) -> None:
     """Write images.mrcs, truth/NNN.mrc and truth/truth.csv; what is there already is not made again."""
     asked: dict[str, Any] = {"simulate": {"object": phantom, **asdict(settings)}}
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
@@ -58,6 +56,7 @@ def simulate_object(
                 old.unlink()
         stack.unlink(missing_ok=True)
         write_settings(record, asked)
+    files.make_folder(truth)
     if stack.exists():
         console.print(f"{output} is finished: {settings.images} images with their truths")
         return

@@ -1,0 +1,262 @@
+"""Maps against their truths: scores.csv, fsc.csv, summary.json, and every map moved onto its truth."""
+
+import json
+import re
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from rich.table import Table
+from torch import Tensor
+
+from .. import files
+from ..compute import available_cores, run_tasks
+from ..evaluation import common_grid, compare, conformation_gain, interpolated, single_map
+from ..fourier import area_under_fsc, fourier_shell_correlation, mean_fsc
+from ..projection import rotate
+from ..rotations import euler_from_rotations, rotations_from_euler
+from .directory import RunDirectory, Stopwatch
+from .progress import console, progress_bar
+from .report import report_run
+
+_MAPS = (".mrc", ".map", ".hdf", ".npy")
+
+
+class Judgement(NamedTuple):
+    """A map to compare with a truth."""
+
+    number: int
+    path: Path
+    truth: Path
+    folder: Path | None  # where the moved map goes
+    euler: tuple[float, float, float] | None  # pose of a moving object's image, in degrees
+    single: Path | None  # the best single map, in the common frame
+
+
+def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int | None) -> None:
+    """Judge a run, a folder of maps or one map; write what was found where there is a place for it."""
+    run = RunDirectory(maps) if (maps / "config.toml").exists() else None
+    found = _numbered(run.path / "volumes" if run else maps)
+    truths = _numbered(truth)
+    pairs = _paired(found, truths, truth)
+    folder = output or (run.evaluation if run else None)
+    _check_readable(pairs)
+    clock = Stopwatch()
+    poses = _poses(truth, truths) if len(truths) > 1 else {}
+    records = _begin(folder, maps, truth) if folder else {}
+    single = _single_map(folder, truths, poses) if folder and poses else None
+    tasks = [
+        Judgement(number, path, truths.get(number, truth), folder, poses.get(number), single)
+        for number, path in pairs.items()
+        if number not in records
+    ]
+    with progress_bar(count=True) as bar:
+        shown = bar.add_task(f"comparing {len(pairs)} maps", total=len(pairs), completed=len(pairs) - len(tasks))
+        for _, record in run_tasks(judge, tasks, workers or available_cores()):
+            records[record["row"]["image"]] = record
+            if folder:
+                files.append_record(folder / "log.jsonl", record)
+            bar.advance(shown)
+    ordered = [records[number] for number in pairs]
+    summary = _summary(ordered)
+    _show(ordered, summary)
+    if folder:
+        _write(folder, ordered, summary)
+        console.print(f"scores, curves and moved maps: [bold]{folder}[/]")
+    if run and folder == run.evaluation:
+        run.record("evaluated", truth=str(truth.resolve()), seconds=clock.seconds())
+        if run.volumes_table.exists():
+            report_run(run.path)
+
+
+def judge(task: Judgement) -> Iterator[dict[str, Any]]:
+    """Compare one map with its truth; yields its row of scores.csv, its curve, and scores of single map and ceiling."""
+    found, true = files.read_map(task.path), files.read_map(task.truth)
+    pair = _on_one_grid(task.path, found, true)
+    score = compare(pair.first, pair.second, pair.pixel_size)
+    if task.folder:
+        files.write_map(task.folder / "aligned" / f"{task.number:03d}.mrc", score.moved.numpy(), pair.pixel_size)
+    rot, tilt, psi = euler_from_rotations(score.alignment.rotation.double()).tolist()
+    x, y, z = score.alignment.shift.tolist()
+    row = {
+        "image": task.number,
+        "truth": str(task.truth.resolve()),
+        "hand": "mirrored" if score.alignment.mirrored else "same",
+        "mean_fsc": round(score.mean_fsc, 5),
+        "auc": round(score.auc, 5),
+        "resolution_0.5": round(score.resolution_half, 3),
+        "resolution_0.143": round(score.resolution_0143, 3),
+        **{name: round(value, 3) for name, value in zip(("rot", "tilt", "psi"), (rot, tilt, psi), strict=True)},
+        **{name: round(value, 3) for name, value in zip(("shift_x", "shift_y", "shift_z"), (x, y, z), strict=True)},
+    }
+    record: dict[str, Any] = {
+        "row": row,
+        "curve": [round(value, 5) for value in score.curve.tolist()],
+        "pixel_size": pair.pixel_size,
+        "size": pair.second.shape[-1],
+    }
+    if task.euler and task.single:
+        rotation = rotations_from_euler(torch.tensor(task.euler, dtype=torch.float64))
+        truth = torch.from_numpy(true.density)
+        rigid = rotate(torch.from_numpy(files.read_map(task.single).density), rotation)
+        record |= {"single_map": _plain_scores(rigid, truth), "ceiling": _plain_scores(interpolated(truth, rotation), truth)}
+    yield record
+
+
+def _plain_scores(volume: Tensor, truth: Tensor) -> tuple[float, float]:
+    """Mean FSC and AUC of maps that lie on each other already."""
+    curve = fourier_shell_correlation(volume, truth)
+    return float(mean_fsc(curve)), area_under_fsc(curve, truth.shape[-1])
+
+
+def _on_one_grid(path: Path, found: files.Map, true: files.Map) -> Any:
+    try:
+        return common_grid(torch.from_numpy(found.density), torch.from_numpy(true.density), found.pixel_size, true.pixel_size)
+    except ValueError as error:
+        raise files.InputError(f"{path} and its truth do not fit together: {error}") from None
+
+
+def _numbered(path: Path) -> dict[int, Path]:
+    """Maps by number: the last number in each file name; one file is number 0."""
+    if not path.exists():
+        raise files.InputError(f"there is no {path}: give a run directory, a folder of maps, or a map")
+    if path.is_file():
+        return {0: path}
+    found: dict[int, Path] = {}
+    for file in sorted(path.iterdir()):
+        digits = re.findall(r"\d+", file.stem)
+        if file.suffix not in _MAPS or file.name.startswith(".") or not digits:
+            continue
+        number = int(digits[-1])
+        if number in found:
+            raise files.InputError(f"{found[number].name} and {file.name} in {path} have the same number: rename one")
+        found[number] = file
+    if not found:
+        raise files.InputError(f"{path} should hold maps with numbers in their names, such as 000.mrc, but holds none")
+    return found
+
+
+def _paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[int, Path]:
+    """Maps that have a truth, by number."""
+    if truth.is_file():
+        return maps
+    pairs = {number: path for number, path in maps.items() if number in truths}
+    if not pairs:
+        raise files.InputError(f"no map has a truth with its number in {truth}: name them alike, such as 007.mrc and 007.mrc")
+    return pairs
+
+
+def _check_readable(pairs: dict[int, Path]) -> None:
+    """Read the first map before any work is begun."""
+    files.read_map(next(iter(pairs.values())))
+
+
+def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float, float]]:
+    """Euler angles by image from truth.csv; none where there is no such file."""
+    table = truth / "truth.csv"
+    if not table.exists():
+        return {}
+    rows = files.read_table(table)
+    try:
+        poses = {int(row["image"]): (float(row["rot"]), float(row["tilt"]), float(row["psi"])) for row in rows}
+    except (KeyError, ValueError) as error:
+        raise files.InputError(f"{table} should have columns image, rot, tilt, psi with numbers, got {error}: correct it") from None
+    missing = sorted(truths.keys() - poses.keys())
+    if missing:
+        raise files.InputError(f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove truth.csv")
+    return poses
+
+
+def _begin(folder: Path, maps: Path, truth: Path) -> dict[int, dict[str, Any]]:
+    """What an interrupted evaluation of the same maps by the same truth has done, by number."""
+    log = folder / "log.jsonl"
+    asked = {"maps": str(maps.resolve()), "truth": str(truth.resolve())}
+    files.make_folder(folder / "aligned")
+    records = files.read_records(log)
+    if records and records[0] == asked:
+        return {
+            record["row"]["image"]: record
+            for record in records[1:]
+            if (folder / "aligned" / f"{record['row']['image']:03d}.mrc").exists()
+        }
+    log.unlink(missing_ok=True)
+    files.append_record(log, asked)
+    return {}
+
+
+def _single_map(folder: Path, truths: dict[int, Path], poses: dict[int, tuple[float, float, float]]) -> Path:
+    """The best single map, made once."""
+    path = folder / "single_map.mrc"
+    if not path.exists():
+        rotations = (rotations_from_euler(torch.tensor(poses[number], dtype=torch.float64)) for number in truths)
+        volumes = (torch.from_numpy(files.read_map(file).density) for file in truths.values())
+        with console.status("the best single map"):
+            files.write_map(path, single_map(volumes, rotations).numpy(), None)
+    return path
+
+
+def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    first = records[0]
+    means = {name: statistics.mean(record["row"][name] for record in records) for name in ("mean_fsc", "auc")}
+    summary: dict[str, Any] = {
+        "n": len(records),
+        **means,
+        "unit": "Å" if first["pixel_size"] else "px",
+        "size": first["size"],
+        "pixel_size": first["pixel_size"],
+    }
+    if all("single_map" in record for record in records):
+        for place, name in enumerate(("mean_fsc", "auc")):
+            single, ceiling = (statistics.mean(record[kind][place] for record in records) for kind in ("single_map", "ceiling"))
+            gain = "conformation_gain" if name == "mean_fsc" else "conformation_gain_auc"
+            summary |= {
+                f"single_map_{name}": single,
+                f"ceiling_{name}": ceiling,
+                gain: conformation_gain(means[name], single, ceiling),
+            }
+    if len({len(record["curve"]) for record in records}) == 1:
+        summary["mean_curve"] = [statistics.mean(values) for values in zip(*(record["curve"] for record in records), strict=True)]
+    return summary
+
+
+def _write(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
+    files.write_table(folder / "scores.csv", [record["row"] for record in records])
+    shells = max(len(record["curve"]) for record in records)
+    curves = [
+        {
+            "image": record["row"]["image"],
+            **{f"shell_{shell}": record["curve"][shell] if shell < len(record["curve"]) else "" for shell in range(shells)},
+        }
+        for record in records
+    ]
+    files.write_table(folder / "fsc.csv", curves)
+    files.write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+
+
+def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
+    unit = summary["unit"]
+    table = Table(box=None, header_style="bold")
+    for heading in ("map", "mean FSC", "AUC", f"FSC 0.5 ({unit})", f"FSC 0.143 ({unit})", "hand"):
+        table.add_column(heading, justify="right")
+    for record in records[:20]:
+        row = record["row"]
+        table.add_row(
+            str(row["image"]),
+            f"{row['mean_fsc']:.3f}",
+            f"{row['auc']:.3f}",
+            f"{row['resolution_0.5']:.1f}",
+            f"{row['resolution_0.143']:.1f}",
+            row["hand"],
+        )
+    console.print(table)
+    if len(records) > 20:
+        console.print(f"and {len(records) - 20} more in scores.csv")
+    if len(records) > 1:
+        console.print(f"mean of {len(records)}: mean FSC {summary['mean_fsc']:.3f}, AUC {summary['auc']:.3f}")
+    if "conformation_gain" in summary:
+        console.print(
+            f"best single map {summary['single_map_mean_fsc']:.3f}, truth after interpolation {summary['ceiling_mean_fsc']:.3f}: "
+            f"conformation gain {summary['conformation_gain']:+.2f} (0 is one rigid map, 1 is perfect)"
+        )

@@ -1,0 +1,142 @@
+"""What is in a stack, a map or a run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import torch
+from rich.text import Text
+
+from .. import files
+from ..images import ImportSettings, prepare
+from ..report import pictures
+from .directory import RunDirectory, require_run
+from .importing import read_prepared
+from .progress import console
+
+_TILE = 96  # pixels of a picture in a montage file
+_CELL = 20  # pixels of a picture in the terminal, two to a character
+
+
+def show_info(file: Path, montage: Path | None) -> None:
+    """Say what is in a file or run directory, show it in the terminal, and write a montage if asked for."""
+    if montage is not None and montage.suffix.lower() not in (".png", ".jpg", ".webp"):
+        raise files.InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")
+    if file.is_dir():
+        shown = _show_run(file)
+    elif _is_map(file):
+        shown = _show_map(file)
+    else:
+        shown = _show_stack(file)
+    _draw(shown)
+    if montage is not None:
+        with files.atomic(montage) as temporary:
+            _sheet(shown, _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
+        console.print(f"montage of {len(shown)} pictures: {montage}")
+
+
+def _is_map(file: Path) -> bool:
+    """Whether a file is a cubic map rather than a stack of images: by its flag, its ending, then its shape."""
+    if file.suffix.lower() not in (".mrc", ".map", ".hdf", ".npy"):
+        return False
+    read = files.read_images(file)
+    return any("looks like a map" in note for note in read.notes)
+
+
+def _show_stack(file: Path) -> list[np.ndarray]:
+    read = files.read_images(file)
+    count, height, width = read.images.shape
+    console.print(f"[bold]{file}[/]: {count} images of {height}×{width} pixels, {_pixel_size(read.pixel_size)}")
+    _statistics(read.images)
+    for note in read.notes:
+        console.print(f"[yellow]·[/] {note}")
+    if height == width:
+        prepared = prepare(torch.from_numpy(read.images), ImportSettings(), name=str(file))
+        for note in prepared.notes:
+            console.print(f"[yellow]·[/] {note}")
+        console.print(f"{len(prepared.numbers)} of {count} images can be used as they are")
+    else:
+        console.print(f"[yellow]·[/] images are not square: import them with --crop {min(height, width)}")
+    return [np.nan_to_num(image) for image in read.images]
+
+
+def _show_map(file: Path) -> list[np.ndarray]:
+    read = files.read_map(file)
+    side = len(read.density)
+    console.print(f"[bold]{file}[/]: a map of {side}×{side}×{side} voxels, {_pixel_size(read.pixel_size)}")
+    _statistics(read.density)
+    for note in read.notes:
+        console.print(f"[yellow]·[/] {note}")
+    console.print("projections along z, y, x and central slices:")
+    centre = side // 2
+    density = read.density
+    return [*(density.sum(axis) for axis in range(3)), density[centre], density[:, centre], density[:, :, centre]]
+
+
+def _show_run(directory: Path) -> list[np.ndarray]:
+    run = require_run(directory)
+    records = files.read_records(run.log)
+    prepared = read_prepared(run.images)
+    states = {record["image"]: record["status"] for record in records if record["event"] == "volume"}
+    finished = any(record["event"] == "reconstructed" for record in records)
+    console.print(
+        f"[bold]{directory}[/]: a run of {len(prepared.numbers)} images of {prepared.source_count}, "
+        f"{prepared.images.shape[-1]} pixels, {_pixel_size(prepared.pixel_size)}"
+    )
+    done, diverged = (sum(state == name for state in states.values()) for name in ("done", "diverged"))
+    console.print(
+        f"{done} volumes done, {diverged} diverged; {'finished' if finished else 'not finished: run it again to continue'}"
+    )
+    console.print(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
+    return _views_of(run, [number for number, state in states.items() if state == "done"])
+
+
+def _views_of(run: RunDirectory, numbers: Sequence[int]) -> list[np.ndarray]:
+    """Projections of the first volumes along z."""
+    return [files.read_map(run.volume(number)).density.sum(0) for number in sorted(numbers)[:48]]
+
+
+def _pixel_size(pixel_size: float | None) -> str:
+    return "pixel size not stated" if pixel_size is None else f"{pixel_size:.4g} Å/pixel"
+
+
+def _statistics(values: np.ndarray) -> None:
+    finite = values[np.isfinite(values)]
+    if finite.size:
+        low, mean, high, spread = (float(f(finite)) for f in (np.min, np.mean, np.max, np.std))
+        console.print(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")
+
+
+def _tiles(images: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
+    """Each image on its own grey scale, at one size."""
+    greys = (pictures.grey(image, pictures.common_scale(image)) for image in images)
+    return [np.asarray(PIL.Image.fromarray(grey).resize((side, side), PIL.Image.Resampling.BOX)) for grey in greys]
+
+
+def _sheet(images: Sequence[np.ndarray], side: int) -> PIL.Image.Image:
+    """All images in rows, numbers left to right."""
+    columns = max(1, round((len(images) * 1.5) ** 0.5))
+    rows = -(-len(images) // columns)
+    sheet = np.zeros((rows * (side + 2), columns * (side + 2)), np.uint8)
+    for place, tile in enumerate(_tiles(images, side)):
+        y, x = (place // columns) * (side + 2), (place % columns) * (side + 2)
+        sheet[y : y + side, x : x + side] = tile
+    return PIL.Image.fromarray(sheet)
+
+
+def _draw(images: Sequence[np.ndarray]) -> None:
+    """As many images as fit in two rows of the terminal, two pixels to a character; nothing where it is not a terminal."""
+    if not console.is_terminal:
+        return
+    columns = max(1, console.width // (_CELL + 1))
+    tiles = _tiles(images[: 2 * columns], _CELL)
+    for first in range(0, len(tiles), columns):
+        for line in range(0, _CELL, 2):
+            text = Text(no_wrap=True)
+            for tile in tiles[first : first + columns]:
+                for upper, lower in zip(tile[line], tile[line + 1], strict=True):
+                    text.append("▀", f"rgb({upper},{upper},{upper}) on rgb({lower},{lower},{lower})")
+                text.append(" ")
+            console.print(text)
+        console.print()
