@@ -73,7 +73,7 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     if suffix in _PACKED:
         raise InputError(f"{path} is packed: unpack it first")
     if suffix not in known:
-        raise InputError(f"{path} has the unknown ending {suffix or '(none)'}, expected one of {', '.join(known)}: rename it")
+        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: save it as .mrcs")
     return suffix
 
 

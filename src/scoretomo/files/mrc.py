@@ -8,8 +8,8 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-import mrcfile
 import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
 
 from ..errors import InputError
 from .reading import check_memory, file_size, opened, recognise
@@ -139,12 +139,27 @@ def write_map(path: Path, density: np.ndarray, pixel_size: float | None) -> None
 def _write(path: Path, values: np.ndarray, pixel_size: float | None, *, is_volume: bool) -> None:
     if values.ndim != 3:
         raise ValueError(f"expected three axes, got shape {values.shape}")
-    with atomic(path) as temporary, mrcfile.new(temporary, overwrite=True) as file:
-        file.set_data(np.asarray(values, dtype=np.float32))
-        if is_volume:
-            file.set_volume()
-        else:
-            file.set_image_stack()
-        file.voxel_size = pixel_size or 0.0
-        file.header.label[0] = b"scoretomo"         # in place of the date, so that equal runs write equal files
-        file.header.nlabl = 1
+    values = np.ascontiguousarray(values, dtype="<f4")
+    header = _header_of(values, pixel_size, is_volume=is_volume)
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        file.write(header.tobytes())
+        file.write(values.data)
+
+
+def _header_of(values: np.ndarray, pixel_size: float | None, *, is_volume: bool) -> np.ndarray:
+    """The 1024 bytes before the values. No date is in it, so that equal runs write equal files."""
+    sections, rows, columns = values.shape
+    header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    header["nx"], header["ny"], header["nz"], header["mode"] = columns, rows, sections, 2
+    header["mx"], header["my"], header["mz"] = columns, rows, sections if is_volume else 1
+    for axis, length in zip("xyz", (columns, rows, sections if is_volume else 1), strict=True):
+        header["cella"][axis] = length * (pixel_size or 0.0)
+    header["cellb"]["alpha"] = header["cellb"]["beta"] = header["cellb"]["gamma"] = 90
+    header["mapc"], header["mapr"], header["maps"] = 1, 2, 3
+    header["ispg"] = int(is_volume)
+    header["dmin"], header["dmax"], header["dmean"] = values.min(), values.max(), values.mean(dtype=np.float64)
+    header["rms"] = values.std(dtype=np.float64)
+    header["exttyp"], header["nversion"] = b"MRCO", 20141
+    header["map"], header["machst"] = b"MAP ", (0x44, 0x44, 0, 0)
+    header["nlabl"], header["label"][0] = 1, b"scoretomo"
+    return header

@@ -117,35 +117,27 @@ def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_s
         pixel_size: Å; RELION must have one, so unknown is written as 1.
         size: side of the images in pixels.
     """
-    optics = {
-        "rlnOpticsGroup": 1,
-        "rlnOpticsGroupName": "opticsGroup1",
-        "rlnImagePixelSize": f"{pixel_size or 1.0:.6f}",
-        "rlnImageSize": size,
-        "rlnImageDimensionality": 2,
-        "rlnVoltage": 300,                      # RELION reads no optics without these three; with no defocus given,
-        "rlnSphericalAberration": 2.7,          # class averages and projections have no CTF that they could describe
-        "rlnAmplitudeContrast": 0.1,
-    }
+    # RELION reads no optics without voltage, aberration and contrast; class averages have no CTF that they could describe
+    optics = (1, "opticsGroup1", f"{pixel_size or 1.0:.6f}", size, 2, 300, 2.7, 0.1)
     particles = [
-        {
-            "rlnImageName": row["image"],
-            "rlnReferenceImage": row["volume"],
-            "rlnAngleRot": f"{row['rot']:.6f}",
-            "rlnAngleTilt": f"{row['tilt']:.6f}",
-            "rlnAnglePsi": f"{row['psi']:.6f}",
-            "rlnOriginXAngst": "0.000000",
-            "rlnOriginYAngst": "0.000000",
-            "rlnOpticsGroup": 1,
-        }
+        (row["image"], row["volume"], *(f"{row[angle]:.6f}" for angle in ("rot", "tilt", "psi")), "0.000000", "0.000000", 1)
         for row in rows
     ]
-    write_text(path, _loop("optics", [optics]) + _loop("particles", particles))
+    write_text(path, _loop("optics", _OPTICS, [optics]) + _loop("particles", _PARTICLES, particles))
 
 
-def _loop(name: str, rows: Sequence[Mapping[str, object]]) -> str:
+_OPTICS = (
+    "rlnOpticsGroup", "rlnOpticsGroupName", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality",
+    "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast",
+)  # fmt: skip
+_PARTICLES = (
+    "rlnImageName", "rlnReferenceImage", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst",
+    "rlnOpticsGroup",
+)  # fmt: skip
+
+
+def _loop(name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = ["", "# version 30001", "", f"data_{name}", "", "loop_"]
-    if rows:
-        lines += [f"_{column} #{number}" for number, column in enumerate(rows[0], start=1)]
-    lines += [" ".join(str(value) for value in row.values()) for row in rows]
+    lines += [f"_{column} #{number}" for number, column in enumerate(columns, start=1)]
+    lines += [" ".join(str(value) for value in row) for row in rows]
     return "\n".join([*lines, "", ""])

@@ -74,7 +74,7 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
     numbers = [number for number in range(count) if not reasons[number]]
     notes = _left_out_notes(reasons)
     if not numbers:
-        raise InputError(f"no image of {name} can be used ({notes[-1]}): give other images")
+        raise InputError(f"no image of {name} can be used ({notes[0]}): give other images")
     sign = -1.0 if settings.invert else 1.0
     used = pad_or_crop(images[numbers].float() * sign, min(height, width), 2)
     notes += _contrast_notes(used, inverted=settings.invert)
