@@ -85,7 +85,7 @@ def pad_or_crop(array: Tensor, size: int, dims: int) -> Tensor:
         shape = list(out.shape)
         shape[axis] = size
         first = size // 2 - have // 2
-        if first >= 0:
+        if size >= have:
             padded = out.new_zeros(shape)
             padded.narrow(axis, first, have).copy_(out)
             out = padded
