@@ -15,11 +15,11 @@ from ..projection import project
 from . import charts, densities, pictures, words
 from .results import Image, Run, Volume, read_run
 
-DENSITY_SIDE = 64               # longest side of an embedded density, in voxels …
-SMALL_DENSITY_SIDE = 48         # … and where not all would fit
-DENSITY_BUDGET = 17_000_000     # characters of base64 for all densities of the page
-PICTURE_BUDGET = 4_500_000      # pixels of all pictures of the volumes
-THUMBNAIL = 112                 # pixels
+DENSITY_SIDE = 64  # longest side of an embedded density, in voxels …
+SMALL_DENSITY_SIDE = 48  # … and where not all would fit
+DENSITY_BUDGET = 17_000_000  # characters of base64 for all densities of the page
+PICTURE_BUDGET = 4_500_000  # pixels of all pictures of the volumes
+THUMBNAIL = 96  # pixels
 
 _HERE = Path(__file__).parent
 
@@ -27,7 +27,7 @@ _HERE = Path(__file__).parent
 class Picture(NamedTuple):
     uri: str
     title: str
-    description: str            # for screen readers
+    description: str  # for screen readers
 
 
 class Tile(NamedTuple):
@@ -35,7 +35,7 @@ class Tile(NamedTuple):
 
     image: Image
     picture: Picture | None
-    status: str                 # of its volume: done | diverged | missing | "" if none was asked for
+    status: str  # of its volume: done | diverged | missing | "" if none was asked for
 
 
 class Sheet(NamedTuple):
@@ -55,10 +55,11 @@ class Embedded(NamedTuple):
 
     name: str
     side: int
+    box: float  # side in Å, or in pixels of the run
     level: float
     peak: float
-    kind: str                   # volume | truth
-    data: str                   # empty if an element of this name is in the page already
+    kind: str  # volume | truth
+    data: str  # empty if an element of this name is in the page already
 
 
 def render_report(run: Path) -> str:
@@ -76,15 +77,22 @@ def render_report(run: Path) -> str:
     if not (run / "images.csv").exists():
         raise InputError(f"{run} is not a run directory: it has no images.csv; give the folder that scoretomo run wrote")
     results = read_run(run)
-    sheets = list(_sheets(results))
+    reach = _reach(results.with_status("done"))
+    sheets = list(_sheets(results, reach))
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("page.html").render(
         run=results,
         figures=words.figures(results),
         summary=words.summary(results),
         advice=words.advice(results),
+        remarks=words.remarks(results),
+        reach=reach,
         sheets=sheets,
         embedded=[density for sheet in sheets for density in sheet.densities if density.data],
         tiles=_tiles(results),
@@ -108,7 +116,7 @@ def _tiles(run: Run) -> list[Tile]:
     """The input montage: every image with its volume's status, or the place of one left out."""
     status = {volume.number: volume.status for volume in run.volumes}
     shown = []
-    for image in run.images:
+    for image in filter(lambda image: image.selected, run.images):
         picture = None
         if image.pixels is not None:
             small = _at_most(image.pixels, 96 if len(run.images) < 100 else 64)
@@ -125,20 +133,20 @@ def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
     return densities.resample(torch.from_numpy(np.ascontiguousarray(picture, np.float32)), side, 2).numpy()
 
 
-def _sheets(run: Run) -> Iterator[Sheet]:
+def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
     """A sheet for every volume; those that come first in `_priority` carry a density until the budget is spent."""
     done = run.with_status("done")
     packed = _embed(run, done)
     pixels = {image.number: image.pixels for image in run.images}
     mean = run.evaluation.get("mean_curve") if run.evaluation else None
-    side = _picture_side(len(done), run.imported.get("size", 0))
+    side = _picture_side(len(done), run.size)
     for volume in run.volumes:
         embedded: list[Embedded] = packed.get(volume.number, [])
         thumbnail, rows = "", []
         image = pixels.get(volume.number)
         if volume.path:
             density = read_map(volume.path).density
-            thumbnail = _thumbnail(density)
+            thumbnail = _thumbnail(density, reach)
             rows = _rows(volume.number, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
         elif image is not None:
             shown = pictures.grey(_at_most(image, side), pictures.common_scale(image))
@@ -147,7 +155,7 @@ def _sheets(run: Run) -> Iterator[Sheet]:
             volume=volume,
             thumbnail=thumbnail,
             rows=rows,
-            facts=_facts(volume, run.pixel_size),
+            facts=_facts(volume, run.unit),
             convergence=_convergence(volume),
             fsc=_fsc(volume, mean, run),
             densities=embedded,
@@ -168,27 +176,58 @@ def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int,
         scale = pictures.common_scale(image, along_z)
         difference = image - along_z
         limit = 0.5 * (scale.high - scale.low)
-        rows.append(("Image and fit", [
-            _picture(pictures.grey(_at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
-            _picture(pictures.grey(_at_most(along_z, side), scale), "f(V, I)", f"Volume {number} projected along z", lossy=lossy),
-            _picture(pictures.diverging(_at_most(difference, side), limit), "difference",
-                     f"Image {number} minus the projection of its volume", lossy=lossy),
-        ]))
+        rows.append(
+            (
+                "Image and fit",
+                [
+                    _picture(pictures.grey(_at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
+                    _picture(
+                        pictures.grey(_at_most(along_z, side), scale), "f(V, I)", f"Volume {number} projected along z", lossy=lossy
+                    ),
+                    _picture(
+                        pictures.diverging(_at_most(difference, side), limit),
+                        "difference",
+                        f"Image {number} minus the projection of its volume",
+                        lossy=lossy,
+                    ),
+                ],
+            )
+        )
     sums = [along_z, density.sum(1), density.sum(2)]
     slices = [density[centre], density[:, centre], density[:, :, centre]]
     for label, arrays, what in (("Projections", sums, "projected along"), ("Central slices", slices, "cut across")):
         scale = pictures.common_scale(*arrays)
-        rows.append((label, [
-            _picture(pictures.grey(_at_most(array, side), scale), f"along {axis}" if label == "Projections" else f"{axis} = 0",
-                     f"Volume {number} {what} {axis}", lossy=lossy)
-            for axis, array in zip("zyx", arrays, strict=True)
-        ]))
+        rows.append(
+            (
+                label,
+                [
+                    _picture(
+                        pictures.grey(_at_most(array, side), scale),
+                        f"along {axis}" if label == "Projections" else f"{axis} = 0",
+                        f"Volume {number} {what} {axis}",
+                        lossy=lossy,
+                    )
+                    for axis, array in zip("zyx", arrays, strict=True)
+                ],
+            )
+        )
     return rows
 
 
-def _thumbnail(density: np.ndarray) -> str:
+def _thumbnail(density: np.ndarray, reach: float) -> str:
     values = densities.quantise(density, SMALL_DENSITY_SIDE).values
-    return pictures.data_uri(pictures.surface(values, pictures.otsu_level(values), THUMBNAIL), quality=80)
+    return pictures.data_uri(pictures.surface(values, pictures.otsu_level(values), reach, THUMBNAIL), quality=80)
+
+
+def _reach(done: Sequence[Volume]) -> float:
+    """Half the width of every view of a surface, in box sides: one for the run, so that sizes compare; from a dozen volumes."""
+    found = []
+    for k in densities.spread_order(len(done), [])[:12]:
+        path = done[k].path
+        if path:
+            values = densities.quantise(read_map(path).density, SMALL_DENSITY_SIDE).values
+            found.append(pictures.extent(values, pictures.otsu_level(values)))
+    return 1.12 * min(max([*found, 0.2]), 0.5) if found else 0.5
 
 
 def _priority(done: Sequence[Volume]) -> list[Volume]:
@@ -219,34 +258,36 @@ def _embed(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
 
 def _pair(run: Run, volume: Volume, side: int, there: set[str]) -> list[Embedded]:
     """A volume, beside its truth if it was aligned with one that can still be read."""
-    truth = _truth(volume, run.pixel_size)
-    density = read_map(volume.aligned if truth is not None and volume.aligned else volume.path or Path()).density
-    pair = [_embedded(f"density-{volume.number}", density, side, "volume")]
+    truth = _truth(volume)
+    shown = read_map(volume.aligned if truth is not None and volume.aligned else volume.path or Path())
+    box = len(shown.density) * ((shown.pixel_size or run.pixel_size) if run.pixel_size else 1.0)
+    pair = [_embedded(f"density-{volume.number}", shown.density, side, box, "volume")]
     if truth is not None and volume.score:
         name = f"truth-{sorted({str(score.truth) for score in run.scores}).index(str(volume.score.truth))}"
-        pair.append(Embedded(name, 0, 0, 0, "truth", "") if name in there else _embedded(name, truth, side, "truth"))
+        there_already = Embedded(name, 0, 0, 0, 0, "truth", "")
+        pair.append(there_already if name in there else _embedded(name, truth, side, box, "truth"))
     return pair
 
 
-def _truth(volume: Volume, pixel_size: float | None) -> np.ndarray | None:
+def _truth(volume: Volume) -> np.ndarray | None:
+    """The truth on the grid of the aligned volume, if both can be read."""
     if not (volume.score and volume.aligned and volume.score.truth.is_file()):
         return None
-    truth, aligned = read_map(volume.score.truth), read_map(volume.aligned).density
-    return densities.on_grid(truth.density, truth.pixel_size, len(aligned), pixel_size)
+    truth, aligned = read_map(volume.score.truth), read_map(volume.aligned)
+    return densities.on_grid(truth.density, truth.pixel_size, len(aligned.density), aligned.pixel_size)
 
 
-def _embedded(name: str, density: np.ndarray, side: int, kind: str) -> Embedded:
+def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str) -> Embedded:
     values, peak = densities.quantise(density, side)
-    return Embedded(name, len(values), pictures.otsu_level(values), peak, kind, densities.packed(values))
+    return Embedded(name, len(values), box, pictures.otsu_level(values), peak, kind, densities.packed(values))
 
 
-def _facts(volume: Volume, pixel_size: float | None) -> list[tuple[str, str]]:
+def _facts(volume: Volume, unit: str) -> list[tuple[str, str]]:
     row, score = volume.row, volume.score
     facts = []
     if row.get("anchor_correlation"):
         facts.append(("anchor correlation", f"{float(row['anchor_correlation']):.3f}"))
     if score:
-        unit = "Å" if pixel_size else "px"
         facts += [
             ("mean FSC", f"{score.mean_fsc:.3f}"),
             ("area under FSC (max. 0.5)", f"{score.auc:.3f}"),
@@ -273,8 +314,7 @@ def _fsc(volume: Volume, mean: Sequence[float] | None, run: Run) -> Markup | Non
     if not volume.score:
         return None
     label = f"FSC of volume {volume.number} against its truth: mean {volume.score.mean_fsc:.3f}"
-    size = run.evaluation["size"] if run.evaluation else run.imported["size"]
-    return charts.fsc_chart({volume.number: volume.score.curve}, mean, size, run.pixel_size, label=label)
+    return charts.fsc_chart({volume.number: volume.score.curve}, mean, *_grid(run), label=label)
 
 
 def _overview(run: Run) -> Markup | None:
@@ -282,9 +322,16 @@ def _overview(run: Run) -> Markup | None:
     if not run.scores:
         return None
     curves = {volume.number: volume.score.curve for volume in run.volumes if volume.score}
-    mean = np.mean(list(curves.values()), axis=0).tolist()
+    alike = len({len(curve) for curve in curves.values()}) == 1
+    mean = np.mean(list(curves.values()), axis=0).tolist() if alike else None
     label = f"FSC of {words.counted(len(curves), 'volume')} against the truth, and their mean"
-    return charts.fsc_chart(curves, mean, run.imported["size"], run.pixel_size, label=label, large=True)
+    return charts.fsc_chart(curves, mean, *_grid(run), label=label, large=True)
+
+
+def _grid(run: Run) -> tuple[int, float | None]:
+    """Side and pixel size of the grid on which the FSC was taken: it need not be the run's."""
+    evaluation = run.evaluation or {"size": run.size, "pixel_size": run.pixel_size}
+    return evaluation["size"], evaluation["pixel_size"]
 
 
 def _gain(evaluation: Mapping[str, Any] | None) -> Markup | None:
@@ -302,7 +349,7 @@ def _settings(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, st
 
 def _machine(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Versions and machine, as the last ``start`` of the log has them."""
-    start = next((record for record in reversed(records) if record.get("event") == "start"), {})
+    start: Mapping[str, Any] = next((record for record in reversed(records) if record.get("event") == "start"), {})
     out = []
     for name, value in start.items():
         if isinstance(value, Mapping):

@@ -60,7 +60,8 @@ def _svg(axes: Axes, label: str, parts: Sequence[str], kind: str) -> Markup:
     title = Markup.escape(label)
     return Markup(
         f'<svg class="chart {kind}" viewBox="0 0 {axes.width} {axes.height}" role="img" aria-label="{title}">'
-        + "".join(parts) + "</svg>"
+        + "".join(parts)
+        + "</svg>"
     )
 
 
@@ -85,16 +86,16 @@ def fsc_chart(
     """
     lowest = min([0.0, *(value for curve in curves.values() for value in curve[1:])])
     floor = -0.2 if lowest < -0.05 else 0.0
-    width, height = (560, 350) if large else (400, 262)
+    width, height = (560, 350) if large else (300, 215)
     axes = Axes(width, height, 40, 12, 14, 58 if pixel_size else 42, (0, 0.5), (floor, 1))
-    parts = _y_axis(axes, _ticks(floor, 1, 5))
+    parts = _y_axis(axes, _ticks(floor, 1, 5 if large else 3))
     for frequency in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
         x, base = axes.at_x(frequency), height - axes.bottom
         parts.append(_text(x, base + 17, f"{frequency:g}", "tick"))
-        if pixel_size:
+        if pixel_size and (large or frequency in (0, 0.2, 0.4)):
             parts.append(_text(x, base + 33, f"{pixel_size / frequency:.3g} Å" if frequency else "∞", "tick second"))
-    unit = "cycles per pixel, and resolution" if pixel_size else "cycles per pixel"
-    parts.append(_text(axes.at_x(0.25), height - 6, f"spatial frequency ({unit})", "axis"))
+    unit = "cycles per pixel; resolution" if pixel_size else "cycles per pixel"
+    parts.append(_text(axes.at_x(0.25), height - 6, f"spatial frequency, {unit}" if large else unit, "axis"))
     for threshold in (0.5, 0.143):
         y = axes.at_y(threshold)
         parts.append(f'<path class="threshold" d="M{axes.left} {y:.1f}H{width - axes.right}"/>')
@@ -128,13 +129,12 @@ def convergence_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Marku
     log = high > 50 * low
     if log:
         low, high = 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
-    ticks = (
-        [10.0**k for k in range(round(math.log10(low)), round(math.log10(high)) + 1)] if log
-        else _ticks(0, high * 1.05, 4)
-    )
-    axes = Axes(400, 262, 52, 24, 14, 42, (steps[0], max(steps[-1], steps[0] + 1)), (low if log else 0, max(high * 1.05, ticks[-1])), log)
+    ticks = [10.0**k for k in range(round(math.log10(low)), round(math.log10(high)) + 1)] if log else _ticks(0, high * 1.05, 4)
+    x_range = (steps[0], max(steps[-1], steps[0] + 1))
+    y_range = (low if log else 0.0, max(high * 1.05, ticks[-1]))
+    axes = Axes(300, 215, 44, 24, 14, 42, x_range, y_range, log)
     parts = _y_axis(axes, ticks[:: max(1, len(ticks) // 6)])
-    parts += [_text(axes.at_x(t), axes.height - axes.bottom + 17, f"{t:g}", "tick") for t in _ticks(*axes.x, 5)]
+    parts += [_text(axes.at_x(t), axes.height - axes.bottom + 17, f"{t:g}", "tick") for t in _ticks(*axes.x, 4)]
     parts.append(_text(axes.at_x(sum(axes.x) / 2), axes.height - 6, "step", "axis"))
     views = None
     for row in rows:
@@ -155,8 +155,9 @@ def gain_scale(single_map: float, mean: float, ceiling: float) -> Markup:
     """The conformation gain as a ruler: best single map, these volumes, perfect volumes."""
     low, high = min(single_map, mean), max(ceiling, mean)
     pad = 0.12 * ((high - low) or 1.0)
-    axes = Axes(560, 92, 24, 0, 24, 0, (low - pad, high + pad), (0, 1))
+    axes = Axes(560, 100, 24, 0, 24, 0, (low - pad, high + pad), (0, 1))
     at = {name: axes.at_x(value) for name, value in (("single", single_map), ("mean", mean), ("ceiling", ceiling))}
+    apart = at["ceiling"] - at["single"] > 300
     parts = [
         f'<path class="ruler" d="M{axes.left} 46H{axes.width - axes.right}"/>',
         f'<path class="gain" d="M{at["single"]:.1f} 46H{at["mean"]:.1f}"/>',
@@ -164,7 +165,7 @@ def gain_scale(single_map: float, mean: float, ceiling: float) -> Markup:
         f'<circle class="here" cx="{at["mean"]:.1f}" cy="46" r="7"/>',
         _text(at["mean"], 26, f"these volumes {mean:.3f}", "here"),
         _text(at["single"], 74, f"best single map {single_map:.3f}", "tick", "start" if at["single"] < 280 else "middle"),
-        _text(at["ceiling"], 74, f"perfect {ceiling:.3f}", "tick", "end" if at["ceiling"] > 280 else "middle"),
+        _text(at["ceiling"], 74 if apart else 92, f"perfect {ceiling:.3f}", "tick", "end" if at["ceiling"] > 280 else "middle"),
     ]
     label = f"Mean FSC of the best single map {single_map:.3f}, of these volumes {mean:.3f}, of perfect volumes {ceiling:.3f}"
     return _svg(axes, label, parts, "gain-ruler")

@@ -13,8 +13,8 @@ from ..fourier import pad_or_crop, resample
 class Density(NamedTuple):
     """A volume for display: negative densities are 0, the highest are 255."""
 
-    values: np.ndarray      # (d, d, d) uint8, axes (z, y, x)
-    peak: float             # density shown as 255
+    values: np.ndarray  # (d, d, d) uint8, axes (z, y, x)
+    peak: float  # density shown as 255
 
 
 def quantise(density: np.ndarray, side: int) -> Density:

@@ -21,7 +21,8 @@
     const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
     const side = Number(node.dataset.side);
     for (let i = 0; i < bytes.length; i++) if (i % side) bytes[i] += bytes[i - 1];
-    return {bytes, side, level: Number(node.dataset.level), peak: Number(node.dataset.peak), kind: node.dataset.kind};
+    const {box, level, peak, kind} = node.dataset;
+    return {bytes, side, box: Number(box), level: Number(level), peak: Number(peak), kind};
   }
 
   function ready() {
@@ -32,7 +33,7 @@
     }
     try {
       panel.hidden = false;
-      viewer = facts.boxAngstrom ? new SurfaceViewer(panel, facts.boxAngstrom, "Å") : new SurfaceViewer(panel, facts.boxPixels, "px");
+      viewer = new SurfaceViewer(panel, facts.unit, facts.reach);
     } catch {
       panel.hidden = true;
       sorry = "Surfaces need WebGL2, which this browser does not offer; the projections and slices show the same volume.";
@@ -147,7 +148,7 @@
       const down = head.getAttribute("aria-sort") === "ascending";
       heads.forEach(other => other.setAttribute("aria-sort", other === head ? (down ? "descending" : "ascending") : "none"));
       const key = row => row.cells[column].textContent;
-      const compare = (a, b) => key(a).localeCompare(key(b), undefined, {numeric: true});
+      const compare = (a, b) => (Number(key(a)) - Number(key(b))) || key(a).localeCompare(key(b));
       const rows = [...table.tBodies[0].rows].sort((a, b) => (down ? compare(b, a) : compare(a, b)));
       table.tBodies[0].append(...rows);
     }));

@@ -3,6 +3,7 @@
 import base64
 import io
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch.nn.functional import grid_sample, normalize
 
 # Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
-SURFACE = (86, 143, 186)
-LIGHT = (-0.45, -0.70, -0.60)       # towards the key light; x right, y down, z into the page
+SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before its brightening by a power of 1 / 1.5
+LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
 
 
 class Scale(NamedTuple):
@@ -72,12 +73,19 @@ def oblique_view() -> Tensor:
     return nod @ turn
 
 
-def surface(values: np.ndarray, level: float, side: int) -> np.ndarray:
+def extent(values: np.ndarray, level: float) -> float:
+    """Radius about index d // 2 that holds 99 % of the voxels above a level, in box sides."""
+    above = np.argwhere(values > level) - len(values) // 2
+    return float(np.quantile(np.linalg.norm(above, axis=1), 0.99)) / len(values) if len(above) else 0.5
+
+
+def surface(values: np.ndarray, level: float, reach: float, side: int) -> np.ndarray:
     """Shaded isosurface as in the viewer's first view, for the thumbnails.
 
     Args:
         values: 8-bit density, shape (d, d, d), axes (z, y, x).
         level: where the surface is, in the same units.
+        reach: half the width of the view, in box sides.
         side: of the picture, in pixels.
 
     Returns:
@@ -87,10 +95,7 @@ def surface(values: np.ndarray, level: float, side: int) -> np.ndarray:
     size = len(density)
     smooth = torch.nn.functional.avg_pool3d(density[None, None], 3, 1, 1)
     density = 0.5 * density[None, None] + 0.5 * smooth
-    across = torch.linspace(-0.62, 0.62, side)
-    depth = torch.linspace(-0.62, 0.62, max(48, int(1.6 * size)))
-    w, v, u = torch.meshgrid(depth, across, across, indexing="ij")
-    points = torch.stack([u, v, w], -1) @ oblique_view()                    # p = Qᵀ(u, v, w), in box sides
+    depth, points = _rays(reach, size, side)
     samples = _sample(density, points, size)[0]
     above = samples > level
     first = above.int().argmax(0)
@@ -103,16 +108,23 @@ def surface(values: np.ndarray, level: float, side: int) -> np.ndarray:
     normal = normalize(-slope.permute(1, 2, 0) @ oblique_view().T, dim=-1)
     facing = -normal[..., 2].clamp(max=0)
     key = (normal @ normalize(torch.tensor(LIGHT), dim=0)).clamp(min=0)
-    depth_cue = 1 - 0.25 * first / len(depth)
-    shade = (0.30 + 0.25 * facing + 0.62 * key) * depth_cue
+    shade = (0.22 + 0.16 * facing + 0.66 * key) * (1 - 0.35 * (first / len(depth) - 0.2).clamp(0, 0.6))
     coverage = ((samples.amax(0) - level) / max(0.12 * level, 1.0) + 0.5).clamp(0, 1) * above.any(0)
-    colour = torch.tensor(SURFACE, dtype=torch.float32) * shade[..., None]
+    colour = 255 * (torch.tensor(SURFACE) * shade[..., None]) ** (1 / 1.5)
     picture = torch.cat([colour.clamp(0, 255), 255 * coverage[..., None]], -1)
     return picture.round().to(torch.uint8).numpy()
 
 
+@lru_cache(maxsize=2)
+def _rays(reach: float, size: int, side: int) -> tuple[Tensor, Tensor]:
+    """Depths (k,) and the points p = Qᵀ(u, v, w) of all rays of a view, shape (k, side, side, 3), in box sides."""
+    across = torch.linspace(-reach, reach, side)
+    depth = torch.linspace(-1.2 * reach, 1.2 * reach, max(40, round(2.6 * reach * size)))
+    w, v, u = torch.meshgrid(depth, across, across, indexing="ij")
+    return depth, torch.stack([u, v, w], -1) @ oblique_view()
+
+
 def _sample(density: Tensor, points: Tensor, size: int) -> Tensor:
     """Trilinear values of (1, 1, d, d, d) at points (a, b, c, 3) in box sides about index d // 2; shape (1, a, b, c)."""
-    index = points * size + size // 2
-    grid = index * (2 / (size - 1)) - 1
+    grid = points * (2 * size / (size - 1)) + (2 * (size // 2) / (size - 1) - 1)
     return grid_sample(density, grid[None], align_corners=True, padding_mode="zeros")[0]

@@ -2,8 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,34 +14,39 @@ from ..files import read_images, read_records, read_table
 class Image(NamedTuple):
     """One image of the user's stack."""
 
-    number: int                     # 0-based in the source stack
+    number: int  # 0-based in the source stack
     source: str
-    pixels: np.ndarray | None       # (y, x) float32, as prepared; None if left out
-    reason: str                     # why it was left out
+    pixels: np.ndarray | None  # (y, x) float32, as prepared; None if left out
+    reason: str  # why it was left out
     warning: str
+
+    @property
+    def selected(self) -> bool:
+        """Whether the user wanted this image, usable or not."""
+        return self.reason != "not selected"
 
 
 class Score(NamedTuple):
     """A volume against its truth."""
 
     truth: Path
-    hand: str                       # same | mirrored
+    hand: str  # same | mirrored
     mean_fsc: float
     auc: float
-    resolution_half: float          # Å, or pixels if the run has no pixel size
+    resolution_half: float  # Å, or pixels if the run has no pixel size
     resolution_0143: float
-    curve: list[float]              # FSC at shells 0 … d // 2
+    curve: list[float]  # FSC at shells 0 … d // 2
 
 
 class Volume(NamedTuple):
     """One reconstruction, or the place where it is still missing."""
 
-    number: int                     # of its image
-    status: str                     # done | diverged | missing
+    number: int  # of its image
+    status: str  # done | diverged | missing
     path: Path | None
-    aligned: Path | None            # the volume moved into the frame of its truth
+    aligned: Path | None  # the volume moved into the frame of its truth
     score: Score | None
-    row: Mapping[str, str]          # of volumes.csv
+    row: Mapping[str, str]  # of volumes.csv
     convergence: list[dict[str, str]]
 
 
@@ -52,14 +56,24 @@ class Run(NamedTuple):
     name: str
     images: list[Image]
     volumes: list[Volume]
-    imported: Mapping[str, Any]     # images.json
-    settings: Mapping[str, Any]     # config.toml
-    records: list[dict[str, Any]]   # log.jsonl
+    imported: Mapping[str, Any]  # images.json
+    settings: Mapping[str, Any]  # config.toml
+    records: list[dict[str, Any]]  # log.jsonl
     evaluation: Mapping[str, Any] | None
 
     @property
     def pixel_size(self) -> float | None:
         return self.imported.get("pixel_size")
+
+    @property
+    def size(self) -> int:
+        """Side of the prepared images in pixels; 0 if there is none."""
+        return next((len(image.pixels) for image in self.images if image.pixels is not None), 0)
+
+    @property
+    def unit(self) -> str:
+        """Of resolutions: Å, or px if no pixel size is known."""
+        return (self.evaluation or {}).get("unit") or ("Å" if self.pixel_size else "px")
 
     def with_status(self, status: str) -> list[Volume]:
         return [volume for volume in self.volumes if volume.status == status]
@@ -73,14 +87,15 @@ def read_run(run: Path) -> Run:
     """Read a run directory, finished or not; what a run has not made yet is empty."""
     config, log = run / "config.toml", run / "log.jsonl"
     settings = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    records = read_records(log) if log.exists() else []
     images = _images(run)
     return Run(
         name=run.resolve().name,
         images=images,
-        volumes=_volumes(run, images, settings),
+        volumes=_volumes(run, images, settings, records),
         imported=_json(run / "images.json") or {},
         settings=settings,
-        records=read_records(log) if log.exists() else [],
+        records=records,
         evaluation=_json(run / "evaluation" / "summary.json"),
     )
 
@@ -96,7 +111,7 @@ def _table(path: Path) -> list[dict[str, str]]:
 def _images(run: Path) -> list[Image]:
     rows = _table(run / "images.csv")
     kept = [row for row in rows if row["kept"] == "1"]
-    stack = read_images(run / "images.mrcs").images if kept else []
+    stack = read_images(run / "images.mrcs").images if kept else np.empty((0, 0, 0), np.float32)
     return [
         Image(
             number=int(row["number"]),
@@ -109,9 +124,11 @@ def _images(run: Path) -> list[Image]:
     ]
 
 
-def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any]) -> list[Volume]:
-    """The volumes asked for, in the order of their images; rows of volumes.csv are kept even if nobody asked for them."""
-    rows = {int(row["image"]): row for row in _table(run / "volumes.csv")}
+def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Volume]:
+    """The volumes asked for, in the order of their images, from volumes.csv or, while the run goes on, from the log."""
+    logged = [record for record in records if record.get("event") == "volume"]
+    rows = {int(record["image"]): {name: str(value) for name, value in record.items()} for record in logged}
+    rows |= {int(row["image"]): row for row in _table(run / "volumes.csv")}
     scores = _scores(run)
     volumes = []
     for number in sorted(set(rows) | _asked_for(images, settings)):
@@ -140,23 +157,21 @@ def _stem(row: Mapping[str, str], number: int) -> str:
 
 
 def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
-    """Kept images of the selection in config.toml ([reconstruct] images: a list, or text such as 0,3,5-9), else all."""
+    """Kept images of the selection in config.toml ([run] images, such as 0,3,5-9), else all."""
     kept = {image.number for image in images if image.pixels is not None}
     chosen = settings.get("run", {}).get("images")
     if not chosen:
         return kept
-    if isinstance(chosen, str):
-        numbers: set[int] = set()
-        for part in chosen.split(","):
-            first, _, last = part.strip().partition("-")
-            numbers |= set(range(int(first), int(last or first) + 1))
-        return kept & numbers
-    return kept & {int(number) for number in chosen}
+    numbers: set[int] = set()
+    for part in str(chosen).split(","):
+        first, _, last = part.strip().partition("-")
+        numbers |= set(range(int(first), int(last or first) + 1))
+    return kept & numbers
 
 
 def _scores(run: Path) -> dict[int, Score]:
     curves = {
-        int(row["image"]): [float(row[f"shell_{shell}"]) for shell in range(len(row) - 1)]
+        int(row["image"]): [float(value) for name, value in row.items() if name.startswith("shell_") and value != ""]
         for row in _table(run / "evaluation" / "fsc.csv")
     }
     return {
@@ -179,12 +194,10 @@ def _found(path: Path, run: Path) -> Path:
     return path if path.exists() else run / path
 
 
-def seconds_taken(records: list[dict[str, Any]]) -> float | None:
-    """Wall-clock seconds of the reconstruction: from each ``start`` to the last event before the next one, added up."""
-    sessions: list[list[datetime]] = []
-    for record in records:
-        if record.get("event") == "start":
-            sessions.append([])
-        if sessions and record.get("event") not in ("evaluate", "report"):
-            sessions[-1].append(datetime.fromisoformat(record["time"]))
-    return sum((times[-1] - times[0]).total_seconds() for times in sessions) if sessions else None
+def seconds_taken(run: Run) -> float | None:
+    """Wall-clock seconds of all volumes, or None if an interrupted session left some of them unknown."""
+    sessions = [record for record in run.records if record.get("event") == "reconstructed"]
+    volumes = sum(float(volume.row["seconds"]) for volume in run.volumes if volume.row.get("seconds"))
+    known = sum(float(session["seconds"]) for session in sessions)
+    workers = max((int(session.get("workers", 1)) for session in sessions), default=1)
+    return known if known * workers >= 0.8 * volumes and known > 0 else None

@@ -88,17 +88,15 @@ function aboutX(t) { const c = Math.cos(t), s = Math.sin(t); return [[1, 0, 0], 
 function aboutY(t) { const c = Math.cos(t), s = Math.sin(t); return [[c, 0, s], [0, 1, 0], [-s, 0, c]]; }
 function aboutZ(t) { const c = Math.cos(t), s = Math.sin(t); return [[c, -s, 0], [s, c, 0], [0, 0, 1]]; }
 
-/* Mitchell–Netravali weights of the four neighbours of a point a fraction f after the second. */
-function mitchell(f) {
-  const near = d => (7 * d ** 3 - 12 * d ** 2 + 16 / 3) / 6;
-  const far = d => (-7 / 3 * d ** 3 + 12 * d ** 2 - 20 * d + 32 / 3) / 6;
-  return [far(1 + f), near(f), near(1 - f), far(2 - f)];
+/* Cubic B-spline weights of the four neighbours of a point a fraction f after the second: smooth slopes, and so smooth shading. */
+function spline(f) {
+  return [(1 - f) ** 3 / 6, (3 * f ** 3 - 6 * f ** 2 + 4) / 6, (-3 * f ** 3 + 3 * f ** 2 + 3 * f + 1) / 6, f ** 3 / 6];
 }
 
 /* A density on a grid `factor` times as fine, smoothly interpolated; bytes in, 0 … 1 out. */
 function refine(bytes, side, factor) {
   const fine = side * factor;
-  const weights = Array.from({length: factor}, (_, k) => mitchell(k / factor));
+  const weights = Array.from({length: factor}, (_, k) => spline(k / factor));
   let values = Float32Array.from(bytes, value => value / 255);
   let length = side * side * side;
   /* One axis at a time: each pass refines the last axis and turns it to the front. */
@@ -123,11 +121,12 @@ function refine(bytes, side, factor) {
 }
 
 class SurfaceViewer {
-  /* root: the element with the canvas and its controls. Throws if there is no WebGL2. */
-  constructor(root, boxSide, unit) {
+  /* root: the element with the canvas and its controls. reach: half the width of the view, in box sides.
+     Throws if there is no WebGL2. */
+  constructor(root, unit, reach) {
     this.root = root;
-    this.boxSide = boxSide;
     this.unit = unit;
+    this.reach = reach;
     this.canvas = root.querySelector("canvas");
     this.slider = root.querySelector("input");
     this.shown = [];
@@ -164,7 +163,7 @@ class SurfaceViewer {
     gl.vertexAttribPointer(corner, 2, gl.FLOAT, false, 0, 0);
   }
 
-  /* densities: [{bytes, side, level, peak, kind}], one or two. */
+  /* densities: [{bytes, side, box, level, peak, kind}], one or two; box: the side in Å or pixels. */
   show(densities, labels) {
     for (const old of this.shown) this.gl.deleteTexture(old.texture);
     this.shown = densities.map(density => ({...density, ...this.upload(density)}));
@@ -207,7 +206,7 @@ class SurfaceViewer {
     gl.enable(gl.SCISSOR_TEST);
     const stacked = this.shown.length === 2 && height > width;
     const w = this.shown.length === 2 && !stacked ? width / 2 : width, h = stacked ? height / 2 : height;
-    const span = 0.56 / this.zoom / Math.min(w, h);
+    const span = this.reach / this.zoom / Math.min(w, h);
     this.shown.forEach((density, k) => {
       const left = stacked ? 0 : Math.round(k * w), bottom = stacked ? Math.round((1 - k) * h) : 0;
       gl.viewport(left, bottom, w, h);
@@ -229,10 +228,10 @@ class SurfaceViewer {
   tell(perPixel) {
     const levels = this.shown.map(density => (density.level / 255 * this.factor * density.peak).toPrecision(3));
     this.root.querySelector("output").textContent = levels.join(" · ");
-    if (!this.boxSide) return;
-    const longest = 90 * perPixel * this.boxSide, power = 10 ** Math.floor(Math.log10(longest));
+    const box = this.shown[0].box;
+    const longest = 90 * perPixel * box, power = 10 ** Math.floor(Math.log10(longest));
     const length = [5, 2, 1].map(m => m * power).find(value => value <= longest);
-    this.root.querySelector(".scale-bar i").style.width = `${length / this.boxSide / perPixel}px`;
+    this.root.querySelector(".scale-bar i").style.width = `${length / box / perPixel}px`;
     this.root.querySelector(".scale-bar em").textContent = `${Number(length.toPrecision(1))} ${this.unit}`;
   }
 

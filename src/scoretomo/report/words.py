@@ -44,29 +44,36 @@ def length(pixels: float, pixel_size: float | None) -> str:
 
 def summary(run: Run) -> list[str]:
     """What happened, a sentence each."""
-    kept = [image for image in run.images if image.pixels is not None]
-    left_out = [image.number for image in run.images if image.pixels is None]
+    wanted = [image for image in run.images if image.selected]
+    kept = [image.number for image in wanted if image.pixels is not None]
+    left_out = [image.number for image in wanted if image.pixels is None]
     done, diverged, missing = ([v.number for v in run.with_status(s)] for s in ("done", "diverged", "missing"))
     came = f"{counted(len(run.images), 'image')} came in"
+    if len(wanted) < len(run.images):
+        came += f", of which {len(wanted)} {_was(wanted)} selected"
     if left_out:
-        sentences = [f"{came}; {len(kept)} could be used and {len(left_out)} "
-                     f"{'was' if len(left_out) == 1 else 'were'} left out ({_images(left_out)}; the reasons are below)."]
+        came += f"; {len(kept)} could be used and {len(left_out)} {_was(left_out)} left out"
+        came += f" ({_images(left_out)}; the reasons are below)."
     else:
-        sentences = [f"{came}, and {'it' if len(kept) == 1 else 'all of them'} could be used."]
+        came += ", and it could be used." if len(wanted) == 1 else ", and all of them could be used."
+    sentences = [came]
     if missing:
-        sentences.append(f"The run is not finished: {len(done)} of {counted(len(run.volumes), 'volume')} "
-                         f"{'is' if len(done) == 1 else 'are'} done, {_images(missing)} "
-                         f"{'is' if len(missing) == 1 else 'are'} still missing. The same command continues it.")
+        sentences.append(
+            f"The run is not finished: {len(done)} of {counted(len(run.volumes), 'volume')} {_is(done)} done, {_images(missing)} "
+            f"{_is(missing)} still missing. The same command continues it."
+        )
     else:
-        sentences.append(f"{counted(len(done), 'volume')} came out, one for each image{' asked for' if len(done) + len(diverged) < len(kept) else ''}."
-                         if not diverged else f"{counted(len(done), 'volume')} came out.")
+        each = ", one for each image" if len(done) == len(kept) > 1 else ""
+        sentences.append(f"{counted(len(done), 'volume')} came out{each}.")
     if diverged:
         sentences.append(f"The reconstruction of {_images(diverged)} diverged and left no volume.")
-    seconds = seconds_taken(run.records)
-    if seconds:
-        each = _mean([float(v.row["seconds"]) for v in run.with_status("done") if v.row.get("seconds")])
-        sentences.append(f"This took {duration(seconds)}" + (f", {duration(each)} of it for a volume." if each and len(done) == 1
-                         else f" in all, about {duration(each)} a volume." if each else "."))
+    seconds = seconds_taken(run)
+    each_took = _mean([float(v.row["seconds"]) for v in run.with_status("done") if v.row.get("seconds")])
+    if seconds and not missing:
+        share = f", {duration(each_took)} a volume" if each_took and len(done) > 1 else ""
+        sentences.append(f"This took {duration(seconds)}{share}.")
+    elif each_took:
+        sentences.append(f"A volume takes {duration(each_took)}.")
     if run.scores:
         values = [score.mean_fsc for score in run.scores]
         spread = f", from {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
@@ -78,42 +85,70 @@ def _images(numbers: Sequence[int]) -> str:
     return f"image{'' if len(numbers) == 1 else 's'} {listing(numbers)}"
 
 
+def _is(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _was(things: Sequence[object]) -> str:
+    return "was" if len(things) == 1 else "were"
+
+
 def _mean(values: Sequence[float]) -> float | None:
     return statistics.fmean(values) if values else None
+
+
+def remarks(run: Run) -> list[str]:
+    """What there is to say about the images: what import said, and which were left out or are doubtful."""
+    said = [str(note) for note in run.imported.get("notes", []) if " left out" not in str(note)]
+    said = [note[:1].upper() + note[1:] for note in said]
+    reasons: dict[str, list[int]] = {}
+    for image in run.images:
+        if image.pixels is None and image.selected:
+            reasons.setdefault(image.reason, []).append(image.number)
+    left_out = [f"{_images(numbers).capitalize()} {_was(numbers)} left out: {reason}" for reason, numbers in reasons.items()]
+    warnings: dict[str, list[int]] = {}
+    for image in run.images:
+        if image.warning:
+            warnings.setdefault(image.warning, []).append(image.number)
+    doubtful = [f"In a dashed frame, {_images(numbers)}: {warning}" for warning, numbers in warnings.items()]
+    return [*left_out, *doubtful, *said]
 
 
 def advice(run: Run) -> list[str]:
     """How to read the volumes, and how far to trust them."""
     sentences = [
-        "Each volume is in the frame of its own image: seen along z it should look like that image. Two volumes can differ by a "
-        "rotation alone.",
+        "Each volume is in the frame of its own image: seen along z it should look like that image. "
+        "Two volumes can differ by a rotation alone.",
         "The hand of a volume is arbitrary, since a volume and its mirror image fit the same image.",
     ]
     if run.scores:
-        sentences.append("Anchor correlation says only how well a volume fits its own image. Compare it with the FSC below: a "
-                         "volume can fit its image and be wrong in everything that image does not show.")
+        sentences.append(
+            "Anchor correlation says only how well a volume fits its own image. Compare it with the FSC below: "
+            "a volume can fit its image and be wrong in everything that image does not show."
+        )
     else:
-        sentences.append("Some reconstructions from a cold start fail: the volume fits its own image and is wrong elsewhere. Without "
-                         "a truth nobody can tell which, and a high anchor correlation is no proof. Look for shapes that come back "
-                         "in several volumes, or run again with another seed and see what stays.")
+        sentences.append(
+            "Some reconstructions from a cold start fail: the volume fits its own image and is wrong elsewhere. "
+            "Without a truth nobody can tell which, and a high anchor correlation is no proof. "
+            "Look for shapes that come back in several volumes, or run again with another seed and see what stays."
+        )
     return sentences
 
 
 def figures(run: Run) -> list[Figure]:
     """The few numbers at the head of the page."""
-    size, pixel_size = run.imported.get("size"), run.pixel_size
-    done = len(run.with_status("done"))
-    out = [Figure(str(done) if done == len(run.volumes) else f"{done}/{len(run.volumes)}", "", "volume" if len(run.volumes) == 1 else "volumes")]
+    size, pixel_size = run.size, run.pixel_size
+    done, asked = len(run.with_status("done")), len(run.volumes)
+    out = [Figure(str(done) if done == asked else f"{done}/{asked}", "", "volume" if asked == 1 else "volumes")]
     if size:
         out.append(Figure(str(size), "px", f"side, {length(size, pixel_size)}" if pixel_size else "side; pixel size unknown"))
     if pixel_size:
         out.append(Figure(f"{pixel_size:.4g}", "Å/px", "pixel size"))
     evaluation = run.evaluation or {}
     if run.scores:
-        out.append(Figure(f"{_mean([score.mean_fsc for score in run.scores]):.3f}", "", "mean FSC to the truth"))
-        if pixel_size:
-            half = statistics.median(score.resolution_half for score in run.scores)
-            out.append(Figure(f"{half:.3g}", "Å", "median resolution, FSC 0.5"))
+        out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
+        half = statistics.median(score.resolution_half for score in run.scores)
+        out.append(Figure(f"{half:.3g}", run.unit, "median resolution, FSC 0.5"))
     else:
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:
