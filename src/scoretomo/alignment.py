@@ -12,13 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .fourier import centred_fft, coordinates, pad_or_crop, resample, transform_at
+from .fourier import centred_fft, coordinates, pad_or_crop, radius, resample, transform_at
 from .projection import mirror, rotate
 from .rotations import angular_distance, rotation_from_vector, rotation_grid
 
 _SEARCH_SHELLS = 5
 _SEARCH_ROTATIONS = 3600        # about 16° apart
-_OVERSAMPLING = 4       # of the transform from which the search takes the nearest values
+_OVERSAMPLING = 6       # of the transform from which the search takes the nearest values
 _CHUNK = 256            # rotations at a time
 _CONVERGED = 0.01       # nats
 _PERFECT = 0.04         # what keeps perfect shells from counting without limit
@@ -58,7 +58,7 @@ def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
     """Find the rotation, shift and hand that bring one map onto another, wherever it starts from.
 
     Args:
-        moving, target: maps on the same grid, shape (d, d, d), axes (z, y, x), any units.
+        moving, target: maps on the same grid, shape (d, d, d), axes (z, y, x), any units and background.
         hands: also try the mirror image of the moving map.
 
     Returns:
@@ -96,8 +96,14 @@ def refine_alignment(moving: Tensor, target: Tensor, start: Alignment | None = N
 
 
 def place(moving: Tensor, alignment: Alignment) -> Tensor:
-    """Move a map as an alignment says; shape (d, d, d)."""
+    """Move a map as an alignment says, shape (d, d, d); its background should be 0 (`zero_background`)."""
     return rotate(mirror(moving) if alignment.mirrored else moving, alignment.rotation, alignment.shift)
+
+
+def zero_background(volume: Tensor) -> Tensor:
+    """Bring the median outside the inscribed ball to 0, since a box of another value would show when it is turned."""
+    size = volume.shape[-1]
+    return volume - volume[radius(size, 3, device=volume.device) >= size // 2].median()
 
 
 def _check(moving: Tensor, target: Tensor) -> None:
@@ -125,7 +131,7 @@ def _ball(moving: Tensor, target: Tensor, shells: int) -> _Ball:
     length = k.norm(dim=1)
     keep = (k[:, 0] >= 0) & (length > 0) & (length < min(shells + 0.5, size / 2))
     k, shell = k[keep], length[keep].round().long()
-    cropped, aim = (resample(values.float(), side, 3) for values in (moving, target))
+    cropped, aim = (resample(zero_background(values.float()), side, 3) for values in (moving, target))
     coefficients = [centred_fft(values, 3).flatten()[keep] for values in (cropped, aim)]
     powers = [_per_shell(values.abs().square() * _weight(k), shell) for values in coefficients]
     counts = _per_shell(_weight(k), shell)
@@ -152,11 +158,14 @@ def _search(ball: _Ball, hands: bool) -> _Poses:
     table = centred_fft(pad_or_crop(ball.moving, _OVERSAMPLING * side, 3), 3).flatten()
     kx, ky, kz = (ball.frequency.long() % side).T
     where = (kz * side + ky) * (side // 2 + 1) + kx
-    aim = ball.target * ball.scale
+    aim = torch.where(ball.scale > 0, ball.target, 0)
+    twice, members = _weight(ball.frequency), torch.nn.functional.one_hot(ball.shell).float()
     shifts, values = [], []
     for some in matrices.split(_CHUNK):
         spectrum = aim.new_zeros(len(some), side * side * (side // 2 + 1))
-        spectrum[:, where] = aim * table[_nearest(ball.frequency @ some, side)].conj()
+        found = table[_nearest(ball.frequency @ some, side)]
+        power = (found.abs().square() * twice) @ members
+        spectrum[:, where] = aim * found.conj() * power.clamp(min=1e-30).rsqrt()[:, ball.shell]
         correlation = torch.fft.irfftn(spectrum.reshape(-1, side, side, side // 2 + 1), s=(side,) * 3).flatten(1)
         best = correlation.max(1)
         values.append(best.values)
@@ -168,7 +177,7 @@ def _search(ball: _Ball, hands: bool) -> _Poses:
 def _nearest(points: Tensor, side: int) -> Tensor:
     """Numbers of the nearest coefficients in the oversampled transform; points (…, 3) in periods a box."""
     fine = _OVERSAMPLING * side
-    x, y, z = ((points * _OVERSAMPLING).round().long() + fine // 2).unbind(-1)
+    x, y, z = (((points * _OVERSAMPLING).round().long() + fine // 2) % fine).unbind(-1)
     return (z * fine + y) * fine + x
 
 
@@ -270,7 +279,7 @@ def _finish(moving: Tensor, target: Tensor, poses: _Poses) -> Alignment:
     mirrored = bool(torch.linalg.det(best.matrices[0]) < 0)
     rotation = (_other_hand(best.matrices) if mirrored else best.matrices)[0]
     found = Alignment(rotation.to(moving), best.shifts[0].to(moving) * size, mirrored, 0.0)
-    return found._replace(correlation=_correlation(place(moving, found), target))
+    return found._replace(correlation=_correlation(place(zero_background(moving), found), target))
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:

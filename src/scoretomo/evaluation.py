@@ -5,7 +5,8 @@ last shell, d/2, is half a shell, for the map and the truth alike.
 
 For a moving object the **conformation gain** says how much of the motion was seen: (score − s) / (c − s), where s is the score of
 the best single map, the mean of all truths in the true poses, and c the score of the truth itself after the interpolation that any
-posed map has undergone. 0 is no better than one rigid map, 1 is perfect.
+posed map has undergone. 0 is no better than one rigid map, 1 is perfect. The judge is the same for all three: the single map, too,
+is aligned to every truth from anywhere and in both hands: in a nearly symmetric pose it may agree better than in the true one.
 """
 
 import math
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .alignment import Alignment, align, place, refine_alignment
+from .alignment import Alignment, align, place, refine_alignment, zero_background
 from .fourier import (
     area_under_fsc,
     centred_fft,
@@ -40,7 +41,7 @@ class Score(NamedTuple):
     resolution_half: float      # where the FSC falls below 0.5, in Å (pixels without a pixel size)
     resolution_0143: float      # … below 0.143
     alignment: Alignment
-    moved: Tensor               # the map in its truth's frame, (d, d, d)
+    moved: Tensor               # the map in its truth's frame, its background 0, (d, d, d)
 
 
 def compare(
@@ -49,13 +50,13 @@ def compare(
     """Align a map to its truth and judge it.
 
     Args:
-        volume, truth: maps on one grid (see `common_grid`), shape (d, d, d), any units.
+        volume, truth: maps on one grid (see `common_grid`), shape (d, d, d), any units and background.
         pixel_size: Å per pixel; without it resolutions are in pixels.
         hands: also try the mirror image of the map.
         near: the map already lies on its truth: only refine, and keep the hand.
     """
     alignment = refine_alignment(volume, truth) if near else align(volume, truth, hands=hands)
-    moved = place(volume, alignment)
+    moved = place(zero_background(volume), alignment)
     curve = fourier_shell_correlation(moved, _within_ball(truth))
     size = volume.shape[-1]
     half, low = ((pixel_size or 1.0) / resolution_at(curve, size, threshold).frequency for threshold in (0.5, 0.143))
