@@ -124,7 +124,7 @@ def _is_round(varies: Tensor, outer: float, *, sectors: int = 16) -> bool:
 
 
 def _edge_begins(image: Tensor, distance: Tensor, outer: float) -> float:
-    """Where the soft edge of a mask begins, from where it is steepest and where it has faded, taking it as symmetric.
+    """Where the edge of a mask begins: at ``outer`` if it is hard, else by its steepest place and its end, taking it as symmetric.
 
     Args:
         image: minus what it is beyond the mask.
@@ -134,5 +134,7 @@ def _edge_begins(image: Tensor, distance: Tensor, outer: float) -> float:
     drop = torch.stack([image[(distance - shell).abs() <= 0.5].median() for shell in range(int(outer) + 2)]).abs()
     start = int(0.75 * outer)
     steepest = start + int((drop[start:-1] - drop[start + 1 :]).argmax())
+    if drop[steepest] - drop[steepest + 1] > 0.6 * drop[start]:
+        return outer
     faded = next((shell for shell in range(steepest, len(drop)) if drop[shell] < 0.05 * drop[start]), len(drop) - 1)
     return max(2 * (steepest + 0.5) - faded, 0.75 * outer)
