@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import App, Group, Parameter
+from cyclopts import App, Group, Parameter, validators
 
 from . import __version__
 
@@ -31,6 +31,7 @@ Workers = Annotated[
     int | None,
     Parameter(
         group=WHERE,
+        validator=validators.Number(gte=1),
         help="Processes to use, each with one thread; all cores if not given. The result does not depend on it.",
         show_default=False,
     ),
@@ -220,7 +221,7 @@ def main() -> int:
     """Entry point of the command: exit code 2 and one sentence for a user's mistake, 130 when stopped."""
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
-        return int(app.meta(result_action="return_value") or 0)
+        return int(app.meta(sys.argv[1:], result_action="return_value") or 0)
     except InputError as error:
         print(f"scoretomo: {error}", file=sys.stderr)
         return 2

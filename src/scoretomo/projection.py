@@ -19,7 +19,7 @@ class _HalfPlane(NamedTuple):
     """One of each conjugate pair of frequencies of a real image inside the disc, on the layout of rfft2."""
 
     points: Tensor  # (p, 3): (kx, ky, 0) in radians per pixel
-    index: Tensor  # (p,): where they stand in the flattened (d, d // 2 + 1) transform
+    places: Tensor # (p,): where they stand in the flattened (d, d // 2 + 1) transform
     weight: Tensor  # (p,): 2 for a pair, 1 for the zero frequency; divided by d²
     axis: Tensor  # numbers of the points on kx = 0, whose partners stand in the same column …
     partner: Tensor  # … and where: rfft2 keeps both of them
@@ -61,7 +61,7 @@ def project(volume: Tensor, rotations: Tensor) -> Tensor:
     values = transform_at(volume.reshape(-1, size, size, size), _slices(plane, rotations))
     spectrum = values.new_zeros(values.shape[0] * len(rotations), size * (size // 2 + 1))
     values = values.reshape(len(spectrum), -1)
-    spectrum[:, plane.index] = values
+    spectrum[:, plane.places] = values
     spectrum[:, plane.partner] = values[:, plane.axis].conj()
     views = torch.fft.irfft2(spectrum.reshape(-1, size, size // 2 + 1), s=(size, size))
     return torch.fft.fftshift(views, dim=(-2, -1)).reshape(*batch, len(rotations), size, size)
@@ -80,7 +80,7 @@ def backproject(views: Tensor, rotations: Tensor) -> Tensor:
     size, batch = views.shape[-1], views.shape[:-3]
     plane = _half_plane(size, views.dtype, views.device)
     spectrum = torch.fft.rfft2(torch.fft.ifftshift(views, dim=(-2, -1)).reshape(-1, size, size))
-    values = spectrum.flatten(-2)[:, plane.index] * plane.weight
+    values = spectrum.flatten(-2)[:, plane.places] * plane.weight
     volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), _slices(plane, rotations), size).real.contiguous()
     return volumes.reshape(*batch, size, size, size)
 

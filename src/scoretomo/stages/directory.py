@@ -45,6 +45,7 @@ class RunDirectory:
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Begin a run; results of an earlier one are removed, prepared images and anything else that lies there are not."""
+        files.make_folder(self.path)
         for room in _ROOMS:
             shutil.rmtree(self.path / room, ignore_errors=True)
         for name in _RESULTS:

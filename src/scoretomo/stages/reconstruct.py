@@ -1,12 +1,13 @@
 """From prepared images to one volume each."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, best_device, random_stream, run_tasks
@@ -33,11 +34,19 @@ class ReconstructSettings:
     preset: Literal["paper", "annealed"] = "annealed"
     """Schedule of the descent: "paper" keeps the noise level fixed, "annealed" lets it fall."""
 
+    steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
+    """Descent steps; those of the preset if not given. Fewer give a quick, rough look."""
+
     images: str | None = None
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
 
     seed: int = 0
     """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
+
+    def descent(self) -> Descent:
+        """The schedule that is asked for."""
+        preset = PRESETS[self.preset]
+        return preset if self.steps is None else replace(preset, steps=self.steps)
 
 
 class Batch(NamedTuple):
@@ -66,7 +75,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
-    descent = PRESETS[settings.preset]
+    descent = settings.descent()
     if todo:
         tasks = [Batch(run.path, tuple(batch), descent, settings.seed) for batch in todo]
         _work_off(run, tasks, finished, workers)

@@ -1,0 +1,266 @@
+"""The corridor as a user walks it: simulate, run, evaluate, report; stopped, continued, refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+import torch
+
+from scoretomo import files
+from scoretomo.cli import main
+from scoretomo.images import correlation, disc
+from scoretomo.projection import project
+from scoretomo.rotations import rotations_from_euler
+
+SIZE = 16
+STEPS = ("--steps", "40")  # a rough look is enough here
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command line program in this process: exit code and what it printed."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["scoretomo", *map(str, arguments)])
+        try:
+            code = main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small simulated stack with its truths."""
+    folder = tmp_path_factory.mktemp("data") / "box"
+    arguments = ["simulate", "box", "--images", "9", "--size", str(SIZE), "--output", str(folder), "--workers", "1"]
+    subprocess.run([sys.executable, "-m", "scoretomo.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(box: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of five of the images, with two workers."""
+    run = tmp_path_factory.mktemp("runs") / "run"
+    arguments = ["run", str(box / "images.mrcs"), "--output", str(run), "--images", "0-4", *STEPS, "--workers", "2"]
+    subprocess.run([sys.executable, "-m", "scoretomo.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+    return run
+
+
+def volumes(run: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((run / "volumes").iterdir())}
+
+
+class TestFinishedRun:
+    def test_has_a_volume_for_each_image(self, finished):
+        assert list(volumes(finished)) == [f"{number:03d}.mrc" for number in range(5)]
+        rows = files.read_table(finished / "volumes.csv")
+        assert [row["status"] for row in rows] == ["done"] * 5
+
+    def test_views_of_volumes_are_their_images(self, finished):
+        images = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
+        for number in range(5):
+            volume = torch.from_numpy(files.read_map(finished / "volumes" / f"{number:03d}.mrc").density)
+            view = project(volume, torch.eye(3)[None])[0]
+            assert correlation(view, images[number], disc(SIZE)) > 0.9
+
+    def test_star_file_names_images_volumes_and_poses(self, finished):
+        block = gemmi.cif.read(str(finished / "volumes.star")).find_block("particles")
+        table = block.find("_rln", ["ImageName", "ReferenceImage", "AngleRot", "AngleTilt", "AnglePsi"])
+        assert len(table) == 5
+        for number, row in enumerate(table):
+            place, stack = row[0].split("@")
+            assert files.read_images(finished / stack).images[int(place) - 1].shape == (SIZE, SIZE)
+            assert (finished / row[1]).exists()
+            assert int(place) == number + 1
+            angles = torch.tensor([float(value) for value in (row[2], row[3], row[4])])
+            assert torch.allclose(rotations_from_euler(angles), torch.eye(3), atol=1e-6)
+
+    def test_report_is_one_page(self, finished):
+        assert (finished / "report.html").read_text(encoding="utf-8").count("<html") == 1
+
+    def test_no_temporary_file_is_left(self, finished):
+        assert not [path for path in finished.rglob(".*")]
+
+    def test_same_command_says_it_is_finished(self, finished, box, command):
+        before = volumes(finished)
+        code, said = command("run", box / "images.mrcs", "--output", finished, "--images", "0-4", *STEPS)
+        assert code == 0
+        assert "is finished" in said
+        assert volumes(finished) == before
+
+    def test_other_settings_are_refused_with_the_difference(self, finished, box, command):
+        code, said = command("run", box / "images.mrcs", "--output", finished, "--images", "0-4", *STEPS, "--seed", 7)
+        assert code == 2
+        assert "seed was 0 and is now 7" in said
+        assert "--force" in said
+
+    def test_config_replays_the_run_with_one_worker(self, finished, tmp_path, command):
+        code, _ = command("--config", finished / "config.toml", "run", "--output", tmp_path / "again", "--workers", 1)
+        assert code == 0
+        assert volumes(tmp_path / "again") == volumes(finished)
+        replayed = tomllib.loads((tmp_path / "again" / "config.toml").read_text())
+        assert replayed == tomllib.loads((finished / "config.toml").read_text())
+
+    def test_evaluation_judges_every_volume(self, finished, box, tmp_path, command):
+        run = shutil.copytree(finished, tmp_path / "run")
+        code, said = command("evaluate", run, "--truth", box / "truth", "--workers", 1)
+        assert code == 0
+        assert "conformation gain" in said
+        summary = json.loads((run / "evaluation" / "summary.json").read_text())
+        scores = files.read_table(run / "evaluation" / "scores.csv")
+        assert summary["n"] == len(scores) == 5
+        assert summary["single_map_mean_fsc"] < summary["ceiling_mean_fsc"] <= 1
+        assert len(list((run / "evaluation" / "aligned").iterdir())) == 5
+        assert "conformation gain" in (run / "report.html").read_text(encoding="utf-8").lower()
+        again, _ = command("evaluate", run, "--truth", box / "truth", "--workers", 1)
+        assert again == 0
+        assert files.read_table(run / "evaluation" / "scores.csv") == scores
+
+    def test_force_starts_afresh(self, finished, box, tmp_path, command):
+        run = shutil.copytree(finished, tmp_path / "run")
+        (run / "notes.txt").write_text("mine")
+        options = ("--images", "0-1", "--seed", 3, *STEPS, "--workers", 1, "--force")
+        code, _ = command("run", box / "images.mrcs", "--output", run, *options)
+        assert code == 0
+        assert list(volumes(run)) == ["000.mrc", "001.mrc"]
+        assert volumes(run)["000.mrc"] != volumes(finished)["000.mrc"]
+        assert (run / "notes.txt").read_text() == "mine"
+
+    def test_info_describes_it(self, finished, command):
+        code, said = command("info", finished)
+        assert code == 0
+        assert "5 volumes done" in said
+
+
+def test_stages_by_themselves_give_the_same_volumes(finished, box, tmp_path, command):
+    run = tmp_path / "run"
+    assert command("import", box / "images.mrcs", "--output", run / "images.mrcs")[0] == 0
+    assert command("reconstruct", run, "--images", "0-4", *STEPS, "--workers", 1)[0] == 0
+    assert command("report", run)[0] == 0
+    assert volumes(run) == volumes(finished)
+    assert (run / "report.html").exists()
+
+
+@pytest.mark.parametrize("patience", [0.0, 1.0])
+def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, patience):
+    """kill -9 at some moment after the first volumes are recorded, or before; then the same command."""
+    run = tmp_path / "run"
+    arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
+    arguments += ["--images", "0-4", *STEPS, "--workers", "1"]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (run / "log.jsonl").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(patience)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (run / "report.html").exists()
+    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+    assert volumes(run) == volumes(finished)
+    assert not [path for path in run.rglob(".*")]
+    recorded = [record["image"] for record in files.read_records(run / "log.jsonl") if record["event"] == "volume"]
+    assert sorted(recorded) == list(range(5))
+
+
+def test_simulation_is_continued_to_the_same_images(box, tmp_path, command):
+    copy = shutil.copytree(box, tmp_path / "box")
+    (copy / "images.mrcs").unlink()
+    for number in (1, 5):
+        (copy / "truth" / f"{number:03d}.mrc").unlink()
+    options = ("--images", 9, "--size", SIZE, "--output", copy, "--workers", 1)
+    assert command("simulate", "box", *options)[0] == 0
+    for name in ("images.mrcs", "truth/001.mrc", "truth/005.mrc", "truth/truth.csv"):
+        assert (copy / name).read_bytes() == (box / name).read_bytes()
+    code, said = command("simulate", "box", *options, "--noise", 0.1)
+    assert code == 2
+    assert "noise was 0.0 and is now 0.1" in said
+
+
+def test_map_against_map(box, command):
+    code, said = command("evaluate", box / "truth" / "000.mrc", "--truth", box / "truth" / "000.mrc")
+    assert code == 0
+    assert "0.9" in said or "1.000" in said
+
+
+def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, monkeypatch):
+    from scoretomo import presets
+    from scoretomo.reconstruction import Descent
+
+    monkeypatch.setitem(presets.PRESETS, "annealed", Descent(60, (1.0, 0.5), (2, 2), rate=8.0))
+    code, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", "--images", "0,1", "--workers", 1)
+    assert code == 0
+    assert "diverged for image 0, 1" in said
+    assert not list((tmp_path / "run").glob("volumes/*"))
+    assert {row["status"] for row in files.read_table(tmp_path / "run" / "volumes.csv")} == {"diverged"}
+    assert "diverged" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+
+
+def test_no_file_of_the_user_is_changed(box, tmp_path, command):
+    before = {path: path.read_bytes() for path in box.rglob("*") if path.is_file()}
+    assert command("info", box / "images.mrcs")[0] == 0
+    assert command("import", box / "images.mrcs", "--output", tmp_path / "new.mrcs", "--size", 12)[0] == 0
+    code, said = command("import", box / "images.mrcs", "--output", box / "images.mrcs", "--force")
+    assert code == 2
+    assert "never changed" in said
+    assert {path: path.read_bytes() for path in box.rglob("*") if path.is_file()} == before
+
+
+MISTAKES = {
+    "no such stack": ("run", "nowhere.mrcs", "--output", "{tmp}/run"),
+    "selection out of range": ("run", "{stack}", "--output", "{tmp}/run", "--images", "99"),
+    "selection that is no number": ("run", "{stack}", "--output", "{tmp}/run", "--images", "a-b"),
+    "one image only": ("run", "{stack}", "--output", "{tmp}/run", "--select", "3"),
+    "size too large": ("run", "{stack}", "--output", "{tmp}/run", "--size", "900"),
+    "size too small": ("run", "{stack}", "--output", "{tmp}/run", "--size", "2"),
+    "negative pixel size": ("run", "{stack}", "--output", "{tmp}/run", "--pixel-size", "-1"),
+    "size that is no number": ("run", "{stack}", "--output", "{tmp}/run", "--size", "big"),
+    "unknown option": ("run", "{stack}", "--output", "{tmp}/run", "--sise", "32"),
+    "unknown method": ("run", "{stack}", "--output", "{tmp}/run", "--method", "magic"),
+    "no output": ("run", "{stack}"),
+    "zero workers": ("run", "{stack}", "--output", "{tmp}/run", "--workers", "0"),
+    "output below a file": ("run", "{stack}", "--output", "{stack}/run"),
+    "output is a file": ("run", "{stack}", "--output", "{stack}"),
+    "output holds other files": ("run", "{stack}", "--output", "{box}"),
+    "import to another format": ("import", "{stack}", "--output", "{tmp}/new.star"),
+    "import below a file": ("import", "{stack}", "--output", "{stack}/new.mrcs"),
+    "reconstruct nothing": ("reconstruct", "{tmp}"),
+    "report of nothing": ("report", "{tmp}"),
+    "evaluate nothing": ("evaluate", "{tmp}", "--truth", "{box}/truth"),
+    "truth is nowhere": ("evaluate", "{box}/truth/000.mrc", "--truth", "{tmp}/nowhere"),
+    "truth of another size": ("evaluate", "{box}/truth/000.mrc", "--truth", "{tmp}/other.mrc"),
+    "a stack as a map": ("evaluate", "{stack}", "--truth", "{box}/truth/000.mrc"),
+    "no images to simulate": ("simulate", "box", "--images", "0", "--output", "{tmp}/sim"),
+    "unknown object": ("simulate", "teapot", "--output", "{tmp}/sim"),
+    "config is nowhere": ("--config", "{tmp}/nowhere.toml", "run", "{stack}", "--output", "{tmp}/run"),
+    "config is no TOML": ("--config", "{stack}", "run", "{stack}", "--output", "{tmp}/run"),
+    "info of nothing": ("info", "{tmp}/nowhere"),
+    "montage of no kind": ("info", "{stack}", "--montage", "{tmp}/montage.doc"),
+    "no command": ("walk",),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_mistake_gives_a_sentence_and_code_2(name, box, tmp_path, command):
+    files.write_map(tmp_path / "other.mrc", np.random.default_rng(0).random((12, 12, 12), np.float32), None)
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [word.format(tmp=tmp_path, box=box, stack=box / "images.mrcs") for word in MISTAKES[name]]
+    code, said = command(*arguments)
+    assert code == 2, said
+    assert "Traceback" not in said
+    assert said.strip()
+    assert sorted(tmp_path.rglob("*")) == before
