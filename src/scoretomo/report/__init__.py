@@ -322,9 +322,9 @@ def _overview(run: Run) -> Markup | None:
     if not run.scores:
         return None
     curves = {volume.number: volume.score.curve for volume in run.volumes if volume.score}
-    alike = len({len(curve) for curve in curves.values()}) == 1
+    alike = len(curves) > 1 and len({len(curve) for curve in curves.values()}) == 1
     mean = np.mean(list(curves.values()), axis=0).tolist() if alike else None
-    label = f"FSC of {words.counted(len(curves), 'volume')} against the truth, and their mean"
+    label = f"FSC of {words.counted(len(curves), 'volume')} against the truth"
     return charts.fsc_chart(curves, mean, *_grid(run), label=label, large=True)
 
 

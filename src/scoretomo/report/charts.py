@@ -86,7 +86,7 @@ def fsc_chart(
     """
     lowest = min([0.0, *(value for curve in curves.values() for value in curve[1:])])
     floor = -0.2 if lowest < -0.05 else 0.0
-    width, height = (560, 350) if large else (300, 215)
+    width, height = (480, 320) if large else (300, 215)
     axes = Axes(width, height, 40, 12, 14, 58 if pixel_size else 42, (0, 0.5), (floor, 1))
     parts = _y_axis(axes, _ticks(floor, 1, 5 if large else 3))
     for frequency in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
@@ -99,7 +99,7 @@ def fsc_chart(
     for threshold in (0.5, 0.143):
         y = axes.at_y(threshold)
         parts.append(f'<path class="threshold" d="M{axes.left} {y:.1f}H{width - axes.right}"/>')
-        parts.append(_text(width - axes.right - 3, y - 5, f"{threshold}", "threshold", "end"))
+        parts.append(_text(axes.left + 5, y - 5, f"{threshold}", "threshold", "start"))
 
     def line(curve: Sequence[float], kind: str, extra: str = "") -> str:
         path = axes.path([shell / size for shell in range(len(curve))], [1.0, *curve[1:]])

@@ -63,8 +63,9 @@ def summary(run: Run) -> list[str]:
             f"{_is(missing)} still missing. The same command continues it."
         )
     else:
+        asked = "" if len(run.volumes) == len(kept) else f"{counted(len(run.volumes), 'volume')} {_was(run.volumes)} asked for; "
         each = ", one for each image" if len(done) == len(kept) > 1 else ""
-        sentences.append(f"{counted(len(done), 'volume')} came out{each}.")
+        sentences.append(f"{asked}{len(done) if asked else counted(len(done), 'volume')} came out{each}.")
     if diverged:
         sentences.append(f"The reconstruction of {_images(diverged)} diverged and left no volume.")
     seconds = seconds_taken(run)

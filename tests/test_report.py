@@ -1,0 +1,390 @@
+"""The report: one page that holds everything a run has on disk, and nothing from elsewhere."""
+
+import base64
+import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from scoretomo import files
+from scoretomo.fourier import radius
+from scoretomo.projection import project
+from scoretomo.report import densities, pictures, render_report
+from scoretomo.report.words import duration, listing
+
+SETTINGS = """[run]
+stack = "classes.star"
+size = 16
+seed = 0
+method = "paper"
+"""
+HOSTILE = 'classes<script>alert("x")</script>&.mrcs'
+
+
+def blob(size: int, seed: int) -> np.ndarray:
+    """Three Gaussian blobs and a little noise."""
+    rng = np.random.default_rng(seed)
+    x = np.arange(size) - size // 2
+    grid = np.stack(np.meshgrid(x, x, x, indexing="ij"))
+    density = 0.01 * rng.standard_normal((size, size, size))
+    for centre in rng.uniform(-size / 6, size / 6, (3, 3)):
+        density += np.exp(-((grid - centre[:, None, None, None]) ** 2).sum(0) / (2 * (size / 12) ** 2))
+    return density.astype(np.float32)
+
+
+def write_run(
+    run: Path,
+    volumes: Mapping[int, np.ndarray | None],
+    *,
+    asked: Sequence[int] = (),
+    left_out: Mapping[int, str] | None = None,
+    pixel_size: float | None = 3.54,
+    source: str = "classes.mrcs",
+    finished: bool = True,
+) -> Path:
+    """Write a run directory as the stages do.
+
+    Args:
+        run: where.
+        volumes: density of each image's volume, or None if its descent diverged.
+        asked: images of which no volume is there yet.
+        left_out: images that could not be used, with their reasons.
+        pixel_size: Å per pixel.
+        source: the user's file.
+        finished: whether volumes.csv was written; else the volumes are in the log only.
+    """
+    left_out = left_out or {}
+    kept = sorted({*volumes, *asked})
+    size = next(len(density) for density in volumes.values() if density is not None)
+    views = [density.sum(0) if (density := volumes.get(number)) is not None else np.eye(size) for number in kept]
+    for folder in ("volumes", "convergence"):
+        (run / folder).mkdir(parents=True, exist_ok=True)
+    files.write_images(run / "images.mrcs", np.stack(views).astype(np.float32), pixel_size)
+    files.write_table(
+        run / "images.csv",
+        [
+            {
+                "number": number,
+                "source": f"{number + 1:06d}@{source}",
+                "kept": int(number in kept),
+                "slice": kept.index(number) if number in kept else "",
+                "reason": left_out.get(number, ""),
+                "warning": "the particle reaches the mask" if number == 1 else "",
+            }
+            for number in sorted({*kept, *left_out})
+        ],
+    )
+    said = {"source": source, "pixel_size": pixel_size, "size": size, "notes": ["grey scales differ: made equal"]}
+    files.write_text(run / "images.json", json.dumps(said))
+    files.write_text(run / "config.toml", SETTINGS)
+    now = {"time": "2026-01-01T00:00:00+00:00"}
+    files.append_record(run / "log.jsonl", {**now, "event": "start", "scoretomo": "0.1.0", "torch": "2.9.9"})
+    rows: list[dict[str, Any]] = []
+    for number, density in volumes.items():
+        name = f"{number:03d}"
+        diverged = density is None
+        rows.append(
+            {
+                "image": number,
+                "file": "" if diverged else f"volumes/{name}.mrc",
+                "status": "diverged" if diverged else "done",
+                "seconds": 2.5,
+                "steps": 3,
+                "anchor_correlation": 0.9,
+                "anchor_residual": 0.1,
+                "view_residual": 0.2,
+            }
+        )
+        if density is not None:
+            files.write_map(run / "volumes" / f"{name}.mrc", density, pixel_size)
+        residuals = [1.0, 40.0, float("nan")] if diverged else [1.0, 0.5, 0.25]
+        steps = [
+            {"step": step, "t": 0.5, "views": 2 + step // 2, "anchor_residual": value, "view_residual": value}
+            for step, value in enumerate(residuals)
+        ]
+        files.write_table(run / "convergence" / f"{name}.csv", steps)
+        files.append_record(run / "log.jsonl", {**now, "event": "volume", **rows[-1]})
+    if finished:
+        files.write_table(run / "volumes.csv", rows)
+        files.append_record(run / "log.jsonl", {**now, "event": "reconstructed", "seconds": 2.5 * len(rows), "workers": 1})
+    return run
+
+
+def write_evaluation(run: Path, numbers: Sequence[int], *, gain: bool = False) -> None:
+    """Compare every volume with itself as its truth, shell by shell a little worse."""
+    folder = run / "evaluation"
+    (folder / "aligned").mkdir(parents=True)
+    shells = [1.0, 0.9, 0.7, 0.4, 0.1]
+    scores, curves = [], []
+    for number in numbers:
+        volume = run / "volumes" / f"{number:03d}.mrc"
+        (folder / "aligned" / volume.name).write_bytes(volume.read_bytes())
+        scores.append(
+            {
+                "image": number,
+                "truth": str(volume.resolve()),
+                "hand": "mirrored" if number % 2 else "same",
+                "mean_fsc": 0.5 + 0.001 * number,
+                "auc": 0.3,
+                "resolution_0.5": 12.3,
+                "resolution_0.143": 9.87,
+            }
+        )
+        curves.append({"image": number, **{f"shell_{shell}": value for shell, value in enumerate(shells)}})
+    files.write_table(folder / "scores.csv", scores)
+    files.write_table(folder / "fsc.csv", curves)
+    summary: dict[str, Any] = {"n": len(numbers), "mean_fsc": 0.5, "auc": 0.3, "unit": "Å", "size": 8, "pixel_size": 3.54}
+    summary["mean_curve"] = shells
+    if gain:
+        summary |= {"single_map_mean_fsc": 0.4, "ceiling_mean_fsc": 0.8, "conformation_gain": 0.25}
+    files.write_text(folder / "summary.json", json.dumps(summary))
+
+
+class Page(HTMLParser):
+    """Elements and attributes of a page; fails where a tag is closed that is not open."""
+
+    VOID = frozenset({"area", "br", "hr", "img", "input", "link", "meta"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else in line {self.getpos()[0]}"
+
+    def handle_data(self, data: str) -> None:
+        if not {"script", "style"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
+        return [
+            attributes
+            for name, attributes in self.elements
+            if name == tag and all(value in (attributes.get(key.rstrip("_")) or "").split() for key, value in wanted.items())
+        ]
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Page of a run with everything: images left out, a diverged volume, a truth that moves."""
+    volumes = {0: blob(16, 0), 1: blob(16, 1), 3: None, 4: blob(16, 4)}
+    run = write_run(tmp_path_factory.mktemp("judged"), volumes, left_out={2: "constant (0 everywhere)"}, source=HOSTILE)
+    write_evaluation(run, [0, 1, 4], gain=True)
+    return render_report(run)
+
+
+def test_page_is_well_formed(judged: str) -> None:
+    page = Page(judged)
+    assert page.open == []
+    names = [attributes["id"] for _, attributes in page.elements if attributes.get("id")]
+    assert len(names) == len(set(names))
+
+
+def test_page_refers_to_nothing_outside_itself(judged: str) -> None:
+    without_data = re.sub(r"data:image/webp;base64,[A-Za-z0-9+/=]+", "data:", judged)
+    assert not re.search(r"https?:|//cdn|@import|url\(", without_data)
+    for _, attributes in Page(judged).elements:
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+
+
+def test_links_inside_the_page_lead_somewhere(judged: str) -> None:
+    page = Page(judged)
+    names = {attributes.get("id") for _, attributes in page.elements}
+    assert {(link["href"] or "")[1:] for link in page.all("a")} <= names
+
+
+def test_every_picture_is_described(judged: str) -> None:
+    page = Page(judged)
+    assert page.all("img")
+    assert all(picture.get("alt") for picture in page.all("img"))
+    assert all(chart.get("aria-label") for chart in page.all("svg"))
+
+
+def test_every_volume_has_its_sheet(judged: str) -> None:
+    page = Page(judged)
+    assert [sheet["id"] for sheet in page.all("article")] == ["image-0", "image-1", "image-3", "image-4"]
+    assert len(page.all("svg", class_="convergence")) == 4
+    for word in ("f(V, I)", "difference", "along z", "along y", "along x", "z = 0"):
+        assert page.text.count(word) >= 3
+
+
+def test_left_out_images_are_named_with_their_reasons(judged: str) -> None:
+    page = Page(judged)
+    assert "Image 2 was left out: constant (0 everywhere)" in page.text
+    assert len(page.all("figure", class_="left-out")) == 1
+
+
+def test_what_import_said_is_shown(judged: str) -> None:
+    assert "Grey scales differ: made equal" in Page(judged).text
+    assert "In a dashed frame, image 1: the particle reaches the mask" in Page(judged).text
+
+
+def test_diverged_volume_is_shown_as_failed(judged: str) -> None:
+    text = Page(judged).text
+    assert "The reconstruction of image 3 diverged and left no volume." in text
+    assert "This reconstruction diverged after 3 steps" in text
+
+
+def test_scores_and_conformation_gain_are_shown(judged: str) -> None:
+    page = Page(judged)
+    assert "mean FSC over shells is 0.50" in page.text
+    assert "Conformation gain 0.25" in page.text
+    assert "at FSC 0.143, Å" in page.text
+    assert len(page.all("table", class_="sortable")) == 1
+    assert len(page.all("path", class_="each")) == 3
+
+
+def test_truth_is_embedded_beside_the_volume_turned_onto_it(judged: str) -> None:
+    page = Page(judged)
+    slots = [slot["data-densities"] for slot in page.all("div", class_="surface")]
+    assert slots == ["density-0 truth-0", "density-1 truth-1", "density-4 truth-2"]
+    assert {script.get("id") for script in page.all("script")} >= set(" ".join(map(str, slots)).split())
+
+
+def test_settings_and_versions_are_shown(judged: str) -> None:
+    text = Page(judged).text
+    assert "method paper" in text
+    assert "torch 2.9.9" in text
+
+
+def test_users_words_cannot_become_markup(judged: str) -> None:
+    assert HOSTILE in Page(judged).text
+    assert 'alert("x")</script>' not in judged
+
+
+def test_embedded_density_unpacks_to_the_quantised_volume(judged: str) -> None:
+    packed = re.search(r'id="density-0"[^>]*>([^<]+)</script>', judged)
+    assert packed
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(packed[1]), -15), np.uint8).reshape(16, 16, 16)
+    assert np.array_equal(np.cumsum(steps, axis=-1, dtype=np.uint8), densities.quantise(blob(16, 0), 64).values)
+
+
+def test_without_truth_the_page_warns_that_nobody_can_tell(tmp_path: Path) -> None:
+    page = Page(render_report(write_run(tmp_path, {0: blob(16, 0), 1: blob(16, 1)})))
+    assert "Without a truth nobody can tell" in page.text
+    assert not page.all("section", id="truth")
+
+
+def test_unfinished_run_says_what_is_missing(tmp_path: Path) -> None:
+    page = Page(render_report(write_run(tmp_path, {0: blob(16, 0)}, asked=[1, 2], finished=False)))
+    assert "The run is not finished: 1 of 3 volumes is done, images 1 and 2 are still missing." in page.text
+    assert len(page.all("span", class_="missing")) == 2
+
+
+def test_run_without_any_volume_yet_has_a_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {0: blob(16, 0)}, asked=[1])
+    for left in (run / "volumes.csv", run / "log.jsonl"):
+        left.unlink()
+    assert "0 of 2 volumes are done" in Page(render_report(run)).text
+
+
+def test_lengths_are_pixels_without_a_pixel_size(tmp_path: Path) -> None:
+    text = Page(render_report(write_run(tmp_path, {0: blob(16, 0)}, pixel_size=None))).text
+    assert "pixel size unknown" in text
+    assert "Å" not in text
+
+
+def test_only_selected_images_are_shown(tmp_path: Path) -> None:
+    page = Page(render_report(write_run(tmp_path, {0: blob(16, 0), 2: blob(16, 2)}, left_out={1: "not selected"})))
+    assert "3 images came in, of which 2 were selected, and all of them could be used." in page.text
+    assert not page.all("figure", class_="left-out")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(files.InputError, match="not a run directory"):
+        render_report(tmp_path)
+
+
+def test_three_hundred_noisy_volumes_stay_under_thirty_megabytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    inside = (radius(32, 3) < 15).numpy()
+    noise = [(rng.standard_normal((32, 32, 32)) * inside).astype(np.float32) for _ in range(4)]
+    html = render_report(write_run(tmp_path, {number: noise[number % 4] for number in range(300)}))
+    assert len(html.encode()) < 30e6
+    assert len(Page(html).all("article")) == 300
+
+
+def test_densities_that_exceed_the_budget_are_left_to_some_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scoretomo.report.DENSITY_BUDGET", 9000)
+    page = Page(render_report(write_run(tmp_path, {number: blob(16, number) for number in range(5)})))
+    turning = page.all("div", class_="surface")
+    assert 1 <= len([slot for slot in turning if "data-densities" in slot]) < 5
+    assert "of 5 volumes can be turned in 3D here" in page.text
+
+
+def test_spread_order_visits_everything_once_and_both_ends_early() -> None:
+    order = densities.spread_order(300, [17])
+    assert order[:2] == [17, 0]
+    assert sorted(order) == list(range(300))
+    assert max(np.diff(sorted(order[:20]))) <= 32
+
+
+def test_truth_of_another_sampling_lands_on_the_grid_of_the_volume() -> None:
+    axis = torch.arange(32) - 16
+    fine = torch.exp(-(axis[:, None, None] ** 2 + axis[:, None] ** 2 + (axis - 4) ** 2) / 32.0).numpy()
+    coarse = densities.on_grid(fine, 2.0, 24, 4.0)
+    assert coarse is not None
+    assert np.unravel_index(coarse.argmax(), coarse.shape) == (12, 12, 14)
+    assert coarse.max() == pytest.approx(1, abs=0.02)
+
+
+def test_otsu_level_lies_between_background_and_object() -> None:
+    values = np.full((16, 16, 16), 20, np.uint8)
+    values[5:11, 5:11, 5:11] = 200
+    assert 20 < pictures.otsu_level(values) < 200
+
+
+def test_thumbnail_shows_the_front_of_the_volume_where_the_projection_has_it() -> None:
+    values = np.zeros((24, 24, 24), np.uint8)
+    values[10:15, 10:15, 10:15] = 255
+    picture = pictures.surface(values, 128, 0.5, 48)
+    ys, xs = np.nonzero(picture[..., 3] > 128)
+    assert abs(ys.mean() - 24) < 2
+    assert abs(xs.mean() - 24) < 2
+    assert picture[0, 0, 3] == 0
+
+
+def test_difference_colours_are_symmetric_about_the_middle() -> None:
+    colours = pictures.diverging(np.array([[-1.0, 0.0, 1.0]]), 1.0)[0]
+    assert colours[0][2] > colours[0][0]
+    assert colours[2][0] > colours[2][2]
+    assert colours[1].max() - colours[1].min() < 10
+
+
+def test_fit_shown_is_the_projection_of_the_volume(tmp_path: Path) -> None:
+    density = blob(16, 0)
+    view = project(torch.from_numpy(density), torch.eye(3)[None])[0].numpy()
+    html = render_report(write_run(tmp_path, {0: density}))
+    scale = pictures.common_scale(density.sum(0), view)
+    assert pictures.data_uri(pictures.grey(view, scale)) in html
+
+
+def test_words_count_and_measure() -> None:
+    assert listing([3]) == "3"
+    assert listing([3, 9, 11]) == "3, 9 and 11"
+    assert listing(range(10)).endswith("7 and 2 more")
+    assert [duration(s) for s in (2.53, 48.2, 320, 11100)] == ["2.5 s", "48 s", "5 min 20 s", "3 h 05 min"]
