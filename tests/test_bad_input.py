@@ -135,7 +135,7 @@ def a_folder(folder: Path) -> Path:
 
 def a_socket(folder: Path) -> Path:
     before = Path.cwd()
-    os.chdir(folder)                        # the names of sockets must be short
+    os.chdir(folder)  # the names of sockets must be short
     try:
         with socket.socket(socket.AF_UNIX) as end:
             end.bind("s.mrcs")
@@ -295,7 +295,7 @@ def assert_one_sentence(error: InputError, says: str) -> None:
     message = str(error)
     assert says in message
     assert "\n" not in message
-    assert ": " in message or "; " in message           # … and what to do
+    assert ": " in message or "; " in message  # … and what to do
     assert 20 < len(message.replace(str(Path.cwd()), "")) < 700
 
 
@@ -362,10 +362,10 @@ def test_a_bad_map_gives_one_sentence(make: Callable[[Path], Path], says: str, t
 
 
 def test_a_stack_larger_than_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
-    path = mrc(columns=2**15, rows=2**15, sections=2**10)(tmp_path)         # 4 TiB
+    path = mrc(columns=2**15, rows=2**15, sections=2**10)(tmp_path)  # 4 TiB
     with open(path, "rb+") as file:
         try:
-            file.truncate(1024 + 2**42)                                     # sparse: takes no room on the disk
+            file.truncate(1024 + 2**42)  # sparse: takes no room on the disk
         except OSError:
             pytest.skip("this file system has no sparse files of 4 TiB")
     with pytest.raises(InputError, match="GiB of memory"):
@@ -415,9 +415,7 @@ def test_a_full_disk_leaves_what_was_there(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 @writers
-def test_a_disk_that_fills_up_while_writing_gives_one_sentence(
-    name: str, write: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_a_disk_that_fills_up_while_writing_gives_one_sentence(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
     (tmp_path / f".{name}.{os.getpid()}.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="cannot write"):
         write(tmp_path / name)
@@ -455,4 +453,3 @@ def test_a_read_only_folder_gives_one_sentence(
     with pytest.raises(InputError, match="a folder that is yours"):
         write(tmp_path / name)
     assert everything_in(tmp_path) == {}
-

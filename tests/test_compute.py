@@ -37,9 +37,7 @@ def test_streams_differ_by_seed_and_name():
         for key in [(0, "noise", 1), (0, "noise", 2), (1, "noise", 1), (0, "views"), (0, "views", 1)]
     }
     assert len(draws) == 5
-    assert torch.equal(
-        torch.rand(3, generator=random_stream(7, "a", 1)), torch.rand(3, generator=random_stream(7, "a", 1))
-    )
+    assert torch.equal(torch.rand(3, generator=random_stream(7, "a", 1)), torch.rand(3, generator=random_stream(7, "a", 1)))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

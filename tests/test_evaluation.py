@@ -32,7 +32,7 @@ def test_a_map_against_itself_has_the_highest_score() -> None:
     assert torch.allclose(score.curve[1:], torch.ones(12, dtype=torch.float64), atol=1e-3)
     assert score.mean_fsc == pytest.approx(1, abs=1e-3)
     assert score.auc == pytest.approx(0.5, abs=1e-3)
-    assert score.resolution_half == score.resolution_0143 == pytest.approx(6.0)        # Nyquist
+    assert score.resolution_half == score.resolution_0143 == pytest.approx(6.0)  # Nyquist
     assert score.alignment.mirrored is False
 
 
@@ -64,7 +64,7 @@ def test_the_mirror_image_has_fsc_1_and_is_said_to_be_mirrored() -> None:
 
 def test_noise_against_noise_scores_nothing() -> None:
     score = compare(noise(32, 0), noise(32, 1))
-    assert abs(score.mean_fsc) < 0.15               # the best of many poses agrees a little in the lowest shells
+    assert abs(score.mean_fsc) < 0.15  # the best of many poses agrees a little in the lowest shells
     assert score.curve[8:].abs().max() < 0.1
 
 
@@ -107,7 +107,7 @@ def test_maps_of_one_pixel_size_are_padded_or_cropped() -> None:
 
 def test_a_finer_map_with_a_wider_view_does_not_fold_over() -> None:
     wide = torch.zeros(40, 40, 40)
-    wide[20, 20, 38] = 1                                            # outside the 12 × 2 voxels seen by the coarse grid
+    wide[20, 20, 38] = 1  # outside the 12 × 2 voxels seen by the coarse grid
     assert regrid(wide, 12, 2.0).abs().max() < 1e-3
 
 
@@ -171,4 +171,4 @@ def test_the_gain_is_0_for_the_single_map_and_1_for_the_interpolated_truth() -> 
 
 def test_a_map_worse_than_rigid_has_a_negative_gain_and_a_rigid_object_none() -> None:
     assert conformation_gain(0.6, 0.7, 0.9) == pytest.approx(-0.5)
-    assert conformation_gain(0.9, 0.9, 0.9) != conformation_gain(0.9, 0.9, 0.9)         # nan
+    assert conformation_gain(0.9, 0.9, 0.9) != conformation_gain(0.9, 0.9, 0.9)  # nan

@@ -66,7 +66,7 @@ def test_bytes_are_signed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_a_missing_machine_stamp_is_read_all_the_same_and_said(order: str, tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrcs", images_of(), order=order, stamp=b"\0\0\0\0")
-    path.write_bytes(path.read_bytes()[:208] + bytes(4) + path.read_bytes()[212:])      # nor MAP
+    path.write_bytes(path.read_bytes()[:208] + bytes(4) + path.read_bytes()[212:])  # nor MAP
     stack = files.read_images(path)
     np.testing.assert_array_equal(stack.images, images_of())
     assert "no machine stamp" in stack.notes[0]
@@ -111,7 +111,7 @@ def test_one_image_is_a_stack_of_one(tmp_path: Path) -> None:
 
 def test_a_map_stored_along_other_axes_is_turned(tmp_path: Path) -> None:
     density = images_of(8, 8, 8)
-    stored = density.transpose(2, 0, 1)                                     # sections x, rows z, columns y
+    stored = density.transpose(2, 0, 1)  # sections x, rows z, columns y
     found = files.read_map(write_mrc(tmp_path / "a.map", stored, group=1, axes=(2, 3, 1)))
     np.testing.assert_array_equal(found.density, density)
     assert "yzx" in found.notes[0]
@@ -259,7 +259,7 @@ def test_optics_groups_must_share_their_pixel_size(project_folder: Path) -> None
 def test_relion_30_tables_are_read(project_folder: Path) -> None:
     stack = files.read_images(table_in(project_folder, STAR_30))
     np.testing.assert_array_equal(stack.images, [images_of()[1], images_of()[0] + 1])
-    assert stack.pixel_size == pytest.approx(1.25)                          # 5 µm / 40000
+    assert stack.pixel_size == pytest.approx(1.25)  # 5 µm / 40000
 
 
 def test_the_classes_of_a_relion_model_are_read(project_folder: Path) -> None:
@@ -309,7 +309,7 @@ def test_cryosparc_tables_are_read(prefix: bytes, project_folder: Path) -> None:
 def test_eman_stacks_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.hdf", "w") as file:
         for number, image in enumerate(images_of(12)):
-            group = file.create_group(f"MDF/images/{number}")               # HDF5 sorts them 0, 1, 10, 11, 2
+            group = file.create_group(f"MDF/images/{number}")  # HDF5 sorts them 0, 1, 10, 11, 2
             group.create_dataset("image", data=image)
             group.attrs["EMAN.apix_x"] = 1.75
         file["MDF/images"].attrs["imageid_max"] = 11
@@ -355,7 +355,7 @@ def test_records_survive_a_write_that_was_interrupted(tmp_path: Path) -> None:
     files.append_record(path, {"event": "start", "size": 64})
     files.append_record(path, {"event": "Å"})
     whole = path.read_bytes()
-    for cut in range(len(whole) + 1):                                       # killed after any byte
+    for cut in range(len(whole) + 1):  # killed after any byte
         path.write_bytes(whole[:cut])
         complete = whole[:cut].count(b"\n")
         assert len(files.read_records(path)) == complete
@@ -431,7 +431,7 @@ def test_an_empty_pose_table_is_a_table(tmp_path: Path) -> None:
 def test_relion_rebuilds_a_map_from_our_views_and_poses(tmp_path: Path) -> None:
     axis = torch.arange(24.0) - 12
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-    centres = [(4, 0, 0), (0, 3, -2), (-2, -3, 3), (1, 2, 4)]               # no symmetry, no mirror
+    centres = [(4, 0, 0), (0, 3, -2), (-2, -3, 3), (1, 2, 4)]  # no symmetry, no mirror
     density = sum(
         torch.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (4 + 2 * number)) for number, (a, b, c) in enumerate(centres)
     )

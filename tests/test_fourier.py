@@ -39,7 +39,7 @@ def test_shells_number_every_coefficient_by_its_nearest_whole_radius(size: int) 
     centre = size // 2
     assert shell[centre, centre, centre] == 0
     assert shell[centre, centre, centre + 3] == shell[centre - 3, centre, centre] == 3
-    assert int((shell == 1).sum()) == 18                    # 6 neighbours at 1 and 12 at √2
+    assert int((shell == 1).sum()) == 18  # 6 neighbours at 1 and 12 at √2
     assert torch.equal(shell, shell.transpose(0, 2))
 
 
@@ -75,7 +75,7 @@ def test_fsc_of_independent_noise_is_zero_within_its_error() -> None:
 def test_fsc_of_signal_in_noise_is_the_known_ratio() -> None:
     size, signal = 32, volume(32, 0)
     curve = fourier.fourier_shell_correlation(signal + volume(size, 1), signal + volume(size, 2))
-    assert curve[4:].mean() == pytest.approx(0.5, abs=0.02)         # S / (S + N) with S = N
+    assert curve[4:].mean() == pytest.approx(0.5, abs=0.02)  # S / (S + N) with S = N
 
 
 def test_a_shell_empty_in_one_map_has_fsc_0() -> None:
@@ -85,7 +85,7 @@ def test_a_shell_empty_in_one_map_has_fsc_0() -> None:
 
 def test_fsc_shows_the_phase_error_of_a_shift_only_where_it_is() -> None:
     first = wave(16, (2, 0, 0)) + wave(16, (0, 5, 0))
-    second = first.roll(4, 2)                                       # along x: half a period of the first wave
+    second = first.roll(4, 2)  # along x: half a period of the first wave
     curve = fourier.fourier_shell_correlation(first, second)
     assert curve[2] == pytest.approx(-1)
     assert curve[5] == pytest.approx(1)

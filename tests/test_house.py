@@ -10,7 +10,7 @@ import scoretomo
 
 PACKAGE = Path(scoretomo.__file__).parent
 FLOORS = [
-    {"errors"},                                             # the cellar: what every floor may raise
+    {"errors"},  # the cellar: what every floor may raise
     {"rotations", "fourier", "files", "compute"},
     {"projection", "images", "phantoms"},
     {"simulation", "score", "sampling", "matching", "alignment"},
@@ -92,6 +92,8 @@ def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("test_house.PACKAGE", tmp_path)
     (tmp_path / "score").mkdir()
     source = tmp_path / "score" / "exact.py"
-    source.write_text("from ..fourier import a\nfrom .. import images\nfrom .network import b\n"
-                      "def late():\n    import scoretomo.stages.run\n    from scoretomo import cli\n")
+    source.write_text(
+        "from ..fourier import a\nfrom .. import images\nfrom .network import b\n"
+        "def late():\n    import scoretomo.stages.run\n    from scoretomo import cli\n"
+    )
     assert neighbours(source) == {"fourier", "images", "stages", "cli"}

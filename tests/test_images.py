@@ -99,7 +99,7 @@ def test_an_applied_mask_with_another_value_outside_is_levelled(outside: float, 
     assert found[:, 0, 0].abs().max() < 1e-6
     clear = radius(size, 2) < 23
     torch.testing.assert_close(found[:, clear], noisy(particles)[:, clear], atol=0.02, rtol=0)
-    assert found[:, ~clear].abs().max() < 0.25 * abs(level - outside)       # what is left of the step, at the edge only
+    assert found[:, ~clear].abs().max() < 0.25 * abs(level - outside)  # what is left of the step, at the edge only
 
 
 def test_the_outline_of_a_particle_in_empty_space_is_no_mask() -> None:
@@ -129,7 +129,7 @@ def test_unusable_images_are_named_with_the_reason() -> None:
     images[1, 3, 3] = torch.nan
     images[2, 0, 0] = torch.inf
     images[3] = 5.0
-    images[6] = 40 * images[4] - 7                                          # the same, in other greys
+    images[6] = 40 * images[4] - 7  # the same, in other greys
     assert find_unusable(images, [10, 11, 12, 13, 14, 15, 16, 17]) == [
         "",
         "1 pixels are not numbers (NaN or infinite)",
@@ -259,7 +259,7 @@ def test_preparing_twice_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("side", "size"), [(64, 32), (63, 32), (64, 31), (63, 31)])
 def test_downsampled_images_are_the_sums_over_longer_voxels(side: int, size: int) -> None:
-    def projections(size: int) -> Tensor:                                   # Σ_z of a ball of density 1 at its centre, per voxel
+    def projections(size: int) -> Tensor:  # Σ_z of a ball of density 1 at its centre, per voxel
         x, y = coordinates(size, 2) / size
         sigma = 0.08
         depth = sigma * math.sqrt(2 * math.pi) * size
@@ -371,7 +371,7 @@ def test_real_stacks_turned_dark_or_mixed_in_greys_are_recognised(name: str, sha
     assert any("grey scales differ" in note for note in mixed.notes)
     plain = prepare(images, ImportSettings(size=32))
     ratio = mixed.images.flatten(1).norm(dim=1) / plain.images.flatten(1).norm(dim=1)
-    assert ratio.max() / ratio.min() < 1.6                                  # before: up to a factor 50
+    assert ratio.max() / ratio.min() < 1.6  # before: up to a factor 50
 
 
 def test_recentring_the_60s_averages_takes_them_off_the_mask(shared_data: Callable[[str], Path]) -> None:

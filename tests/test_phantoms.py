@@ -79,8 +79,14 @@ def test_each_lid_turns_by_its_angle_about_its_own_rim(angle: float) -> None:
     box, parked = MovingBox(), 90.0
     rim_x, rim_z = 0.45 - 0.05625, 0.375 + 0.05625
     distances = torch.linspace(0.15, 0.99, 20, dtype=torch.float64) * rim_x
-    along = torch.stack([rim_x - distances * math.cos(math.radians(angle)), torch.zeros(20, dtype=torch.float64),
-                         rim_z - distances * math.sin(math.radians(angle))], 1)
+    along = torch.stack(
+        [
+            rim_x - distances * math.cos(math.radians(angle)),
+            torch.zeros(20, dtype=torch.float64),
+            rim_z - distances * math.sin(math.radians(angle)),
+        ],
+        1,
+    )
     mirrored = along * torch.tensor([-1, 1, 1])
     assert box.density(along, values(angle, parked), SHARP).min() > 1 - 1e-6
     assert box.density(mirrored, values(parked, angle), SHARP).min() > 1 - 1e-6
@@ -103,9 +109,7 @@ def test_swapping_the_lids_turns_the_box_by_half_a_turn() -> None:
 @pytest.mark.parametrize(
     ("axis", "degrees"), [((1, 0, GOLDEN), 72), ((1, 1, 1), 120), ((0, 0, 1), 180), ((1, 0, -GOLDEN), 144)], ids=str
 )
-def test_capsid_is_icosahedral_at_every_opening(
-    opening: float, axis: tuple[float, float, float], degrees: float
-) -> None:
+def test_capsid_is_icosahedral_at_every_opening(opening: float, axis: tuple[float, float, float], degrees: float) -> None:
     capsid, points = MovingCapsid(), points_in_ball(20000)
     turned = capsid.density(points @ turn(axis, degrees), values(opening), 0.02)
     torch.testing.assert_close(turned, capsid.density(points, values(opening), 0.02), rtol=0, atol=1e-10)
@@ -122,8 +126,9 @@ def test_capsid_arms_fold_and_splay_around_the_twelve_vertices() -> None:
     vertex = normalize(values(1, 0, GOLDEN), dim=0)
     height = capsid.vertex_radius + capsid.arm_length - 0.01
     across = normalize(torch.linalg.cross(values(0, 1, 0), vertex), dim=0)
-    ring = torch.stack([vertex * height + turn(tuple(vertex.tolist()), angle) @ across * capsid.hinge_offset
-                        for angle in range(0, 360, 6)])
+    ring = torch.stack(
+        [vertex * height + turn(tuple(vertex.tolist()), angle) @ across * capsid.hinge_offset for angle in range(0, 360, 6)]
+    )
     closed = capsid.density(ring, values(0), SHARP)
     arms = int(((closed > 0.5) & ~(closed > 0.5).roll(1)).sum())
     assert arms == 5

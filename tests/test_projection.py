@@ -17,7 +17,7 @@ from scoretomo.rotations import random_rotations
 
 SIZES = [16, 17]
 ACCURACY = {torch.float32: 1e-5, torch.float64: 1e-12}
-CENTRES = np.array([[3.0, -1.5, 2.2], [-2.5, 3.0, 1.0], [0.7, 0.4, -3.6]])     # (x, y, z) in voxels
+CENTRES = np.array([[3.0, -1.5, 2.2], [-2.5, 3.0, 1.0], [0.7, 0.4, -3.6]])  # (x, y, z) in voxels
 WIDTHS, HEIGHTS = np.array([1.9, 2.3, 2.0]), np.array([1.0, 0.6, 1.4])
 
 
@@ -54,9 +54,7 @@ def blobs(size: int, rotation: NDArray[np.float64], dims: int) -> Tensor:
     return total
 
 
-def assert_adjoint(
-    forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], domain: Tensor, image: Tensor
-) -> None:
+def assert_adjoint(forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], domain: Tensor, image: Tensor) -> None:
     """⟨forward(x), y⟩ = ⟨x, adjoint(y)⟩ for arrays of the right shapes, relative to the norms."""
     ahead, back = forward(domain), adjoint(image)
     assert ahead.shape == image.shape

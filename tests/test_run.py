@@ -15,6 +15,7 @@ import gemmi
 import numpy as np
 import pytest
 import torch
+from test_bad_input import CASES
 
 from scoretomo import files
 from scoretomo.cli import main
@@ -93,7 +94,7 @@ class TestFinishedRun:
         assert (finished / "report.html").read_text(encoding="utf-8").count("<html") == 1
 
     def test_no_temporary_file_is_left(self, finished):
-        assert not [path for path in finished.rglob(".*")]
+        assert not list(finished.rglob(".*"))
 
     def test_same_command_says_it_is_finished(self, finished, box, command):
         before = volumes(finished)
@@ -172,7 +173,7 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, patie
     assert not (run / "report.html").exists()
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
     assert volumes(run) == volumes(finished)
-    assert not [path for path in run.rglob(".*")]
+    assert not list(run.rglob(".*"))
     recorded = [record["image"] for record in files.read_records(run / "log.jsonl") if record["event"] == "volume"]
     assert sorted(recorded) == list(range(5))
 
@@ -263,4 +264,15 @@ def test_mistake_gives_a_sentence_and_code_2(name, box, tmp_path, command):
     assert code == 2, said
     assert "Traceback" not in said
     assert said.strip()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("make", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_bad_file_gives_a_sentence_and_code_2(make, says, tmp_path, command):
+    path = make(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    code, said = command("run", path, "--output", tmp_path / "run", "--workers", 1)
+    assert code == 2, said
+    assert says in said
+    assert len([line for line in said.splitlines() if line.startswith("scoretomo: ")]) == 1
     assert sorted(tmp_path.rglob("*")) == before

@@ -47,9 +47,7 @@ class TestHarmonics:
     def test_flipping_is_a_conjugation(self, dtype, error):
         harmonics = angular_harmonics(blobs(5, dtype))
         sign = 1 - 2 * (torch.arange(harmonics.shape[1]) % 2)[:, None]
-        assert (
-            angular_harmonics(blobs(5, dtype, flip=True)) - harmonics.conj() * sign
-        ).norm() < error * harmonics.norm()
+        assert (angular_harmonics(blobs(5, dtype, flip=True)) - harmonics.conj() * sign).norm() < error * harmonics.norm()
 
 
 @pytest.mark.parametrize("size", [16, 17])

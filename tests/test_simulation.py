@@ -44,7 +44,7 @@ def test_image_is_the_projection_of_its_truth(phantom: Phantom) -> None:
     for simulated in simulate(phantom, 3, 32, seed=0):
         torch.testing.assert_close(simulated.image, simulated.volume.sum(0))
         view = project(simulated.volume, torch.eye(3)[None])[0]
-        assert (view - simulated.image).norm() < 0.02 * simulated.image.norm()     # the corners of Fourier space
+        assert (view - simulated.image).norm() < 0.02 * simulated.image.norm()  # the corners of Fourier space
 
 
 def test_truth_row_rebuilds_the_volume() -> None:

@@ -17,20 +17,20 @@ from .projection import mirror, rotate
 from .rotations import angular_distance, rotation_from_vector, rotation_grid
 
 _SEARCH_SHELLS = 5
-_SEARCH_ROTATIONS = 3600        # about 16° apart
-_OVERSAMPLING = 6       # of the transform from which the search takes the nearest values
-_CHUNK = 256            # rotations at a time
-_CONVERGED = 0.01       # nats
-_PERFECT = 0.04         # what keeps perfect shells from counting without limit
+_SEARCH_ROTATIONS = 3600  # about 16° apart
+_OVERSAMPLING = 6  # of the transform from which the search takes the nearest values
+_CHUNK = 256  # rotations at a time
+_CONVERGED = 0.01  # nats
+_PERFECT = 0.04  # what keeps perfect shells from counting without limit
 
 
 class Alignment(NamedTuple):
     """How to move a map onto another: ``rotate(mirror(map) if mirrored else map, rotation, shift)``."""
 
-    rotation: Tensor        # (3, 3)
-    shift: Tensor           # (3,): x, y, z in voxels
+    rotation: Tensor  # (3, 3)
+    shift: Tensor  # (3,): x, y, z in voxels
     mirrored: bool
-    correlation: float      # of the moved map and the target, in the ball |k| < d/2 without the mean
+    correlation: float  # of the moved map and the target, in the ball |k| < d/2 without the mean
 
 
 class _Poses(NamedTuple):
@@ -47,11 +47,11 @@ class _Poses(NamedTuple):
 class _Ball(NamedTuple):
     """Both maps in the shells 1 … s, on the half kx ≥ 0 that real maps need."""
 
-    moving: Tensor          # (m, m, m), Fourier-cropped
-    frequency: Tensor       # (p, 3): kx, ky, kz, whole numbers of periods a box
-    shell: Tensor           # (p,)
-    target: Tensor          # (p,) complex; each shell has power 1
-    scale: Tensor           # (p,): brings each shell of the moving map to power 1; 0 in shells empty in either map
+    moving: Tensor  # (m, m, m), Fourier-cropped
+    frequency: Tensor  # (p, 3): kx, ky, kz, whole numbers of periods a box
+    shell: Tensor  # (p,)
+    target: Tensor  # (p,) complex; each shell has power 1
+    scale: Tensor  # (p,): brings each shell of the moving map to power 1; 0 in shells empty in either map
 
 
 def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
@@ -246,7 +246,7 @@ def _evaluate(ball: _Ball, poses: _Poses) -> tuple[_Poses, _Slope]:
     count, agreeing = _per_shell(twice, ball.shell), curves.clamp(min=0)
     doubt = 1 + _PERFECT - agreeing.square()
     weights = count * agreeing / doubt
-    residual = ball.target - curves[:, ball.shell] * value      # the FSC's own derivative: every shell keeps power 1
+    residual = ball.target - curves[:, ball.shell] * value  # the FSC's own derivative: every shell keeps power 1
     each = weights[:, ball.shell] * twice
     gradient = torch.einsum("bp,bpj->bj", each, (residual.conj()[..., None] * derivative).real)
     each = (weights * agreeing)[:, ball.shell] * twice

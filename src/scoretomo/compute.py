@@ -40,9 +40,7 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def run_tasks(
-    function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int
-) -> Iterator[tuple[int, Message]]:
+def run_tasks(function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, Message]]:
     """Run a generator function on every task and pass on what it yields, as (number of the task, message).
 
     Every task runs with one thread, in this process for one worker, else in processes of their own; the messages of one task

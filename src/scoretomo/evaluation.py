@@ -35,18 +35,16 @@ from .projection import rotate
 class Score(NamedTuple):
     """How well a map agrees with its truth."""
 
-    curve: Tensor               # FSC of shells 0 … d // 2
-    mean_fsc: float             # over shells 1 … d // 2
-    auc: float                  # area under the FSC from 0 to 0.5 cycles per pixel, at most 0.5
-    resolution_half: float      # where the FSC falls below 0.5, in Å (pixels without a pixel size)
-    resolution_0143: float      # … below 0.143
+    curve: Tensor  # FSC of shells 0 … d // 2
+    mean_fsc: float  # over shells 1 … d // 2
+    auc: float  # area under the FSC from 0 to 0.5 cycles per pixel, at most 0.5
+    resolution_half: float  # where the FSC falls below 0.5, in Å (pixels without a pixel size)
+    resolution_0143: float  # … below 0.143
     alignment: Alignment
-    moved: Tensor               # the map in its truth's frame, its background 0, (d, d, d)
+    moved: Tensor  # the map in its truth's frame, its background 0, (d, d, d)
 
 
-def compare(
-    volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True, near: bool = False
-) -> Score:
+def compare(volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True, near: bool = False) -> Score:
     """Align a map to its truth and judge it.
 
     Args:
@@ -115,7 +113,7 @@ def regrid(volume: Tensor, size: int, ratio: float) -> Tensor:
         return pad_or_crop(volume, size, 3)
     if ratio < 1:
         raise ValueError(f"voxels can only become longer, not {ratio:.3f} times as long")
-    seen = pad_or_crop(volume, min(volume.shape[-1], math.ceil(size * ratio)), 3)       # the rest would fold over
+    seen = pad_or_crop(volume, min(volume.shape[-1], math.ceil(size * ratio)), 3)  # the rest would fold over
     k = coordinates(size, 3, dtype=volume.dtype, device=volume.device).flatten(1).T * (2 * math.pi / size)
     inside = k.norm(dim=1) < math.pi * (1 - 1e-6)
     values = transform_at(seen[None], k[inside] / ratio)[0] / ratio**3

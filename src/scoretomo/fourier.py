@@ -32,7 +32,7 @@ _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | None, isign: int) -> Tensor:
     """One batched non-uniform FFT: finufft, or cufinufft on CUDA (the ``cuda`` extra)."""
-    axes = [points[:, axis].contiguous() for axis in reversed(range(points.shape[1]))]      # (z, y, x), as the arrays
+    axes = [points[:, axis].contiguous() for axis in reversed(range(points.shape[1]))]  # (z, y, x), as the arrays
     options: dict[str, Any] = {"isign": isign, "modeord": 0, **_ACCURACY[points.dtype]}
     sizes = () if shape is None else (shape,)
     name = f"nufft{points.shape[1]}d{kind}"
@@ -109,7 +109,7 @@ def resample(array: Tensor, size: int, dims: int) -> Tensor:
         return array.clone()
     spectrum = pad_or_crop(centred_fft(array, dims), size, dims)
     smaller = min(size, old)
-    if smaller % 2 == 0:                                # the unpaired Nyquist plane of the smaller grid has no real counterpart
+    if smaller % 2 == 0:  # the unpaired Nyquist plane of the smaller grid has no real counterpart
         first = size // 2 - smaller // 2
         for axis in range(-dims, 0):
             spectrum.narrow(axis, first, 1).zero_()
@@ -161,7 +161,7 @@ def mean_fsc(curve: Tensor) -> Tensor:
 class Resolution(NamedTuple):
     """Where an FSC curve first falls below a threshold."""
 
-    frequency: float    # cycles per pixel; 0.5 when it never falls
+    frequency: float  # cycles per pixel; 0.5 when it never falls
     reached_nyquist: bool
 
 

@@ -35,9 +35,9 @@ class MovingBox:
     Lengths are in half sides.
     """
 
-    half_lengths: tuple[float, float, float] = (0.45, 0.325, 0.375)     # outer, along x, y, z
+    half_lengths: tuple[float, float, float] = (0.45, 0.325, 0.375)  # outer, along x, y, z
     half_wall: float = 0.05625
-    largest_angle: float = 135.0                                         # degrees
+    largest_angle: float = 135.0  # degrees
 
     parameters: ClassVar[tuple[str, ...]] = ("lid_1", "lid_2")
 
@@ -79,7 +79,7 @@ class MovingBox:
 
 
 _GOLDEN = (1 + math.sqrt(5)) / 2
-_MIRROR = (-0.5, -_GOLDEN / 2, (_GOLDEN - 1) / 2)   # with x = 0 and y = 0 it generates all mirrors of the icosahedron
+_MIRROR = (-0.5, -_GOLDEN / 2, (_GOLDEN - 1) / 2)  # with x = 0 and y = 0 it generates all mirrors of the icosahedron
 _FIVEFOLD = (1 / math.sqrt(_GOLDEN + 2), 0.0, _GOLDEN / math.sqrt(_GOLDEN + 2))
 _THREEFOLD = (0.0, (_GOLDEN - 1) / math.sqrt(3), _GOLDEN / math.sqrt(3))
 
@@ -105,12 +105,12 @@ class MovingCapsid:
     sides.
     """
 
-    vertex_radius: float = 0.5          # of the core, middle of its shell
+    vertex_radius: float = 0.5  # of the core, middle of its shell
     half_shell: float = 0.045
-    hinge_offset: float = 0.12          # from the 5-fold axis
+    hinge_offset: float = 0.12  # from the 5-fold axis
     arm_length: float = 0.33
     arm_radius: float = 0.06
-    largest_angle: float = 80.0         # degrees between an open arm and the 5-fold axis
+    largest_angle: float = 80.0  # degrees between an open arm and the 5-fold axis
 
     parameters: ClassVar[tuple[str, ...]] = ("opening",)
 

@@ -19,7 +19,7 @@ class _HalfPlane(NamedTuple):
     """One of each conjugate pair of frequencies of a real image inside the disc, on the layout of rfft2."""
 
     points: Tensor  # (p, 3): (kx, ky, 0) in radians per pixel
-    places: Tensor # (p,): where they stand in the flattened (d, d // 2 + 1) transform
+    places: Tensor  # (p,): where they stand in the flattened (d, d // 2 + 1) transform
     weight: Tensor  # (p,): 2 for a pair, 1 for the zero frequency; divided by d²
     axis: Tensor  # numbers of the points on kx = 0, whose partners stand in the same column …
     partner: Tensor  # … and where: rfft2 keeps both of them
@@ -36,9 +36,7 @@ def _half_plane(size: int, dtype: torch.dtype, device: torch.device) -> _HalfPla
     weight = torch.where(index == 0, 1.0, 2.0).to(dtype) / size**2
     axis = ((column == 0) & (row > 0)).nonzero()[:, 0]
     partner = (size - row[axis]) * len(kx)
-    return _HalfPlane(
-        points.to(device, dtype), index.to(device), weight.to(device), axis.to(device), partner.to(device)
-    )
+    return _HalfPlane(points.to(device, dtype), index.to(device), weight.to(device), axis.to(device), partner.to(device))
 
 
 def _slices(plane: _HalfPlane, rotations: Tensor) -> Tensor:

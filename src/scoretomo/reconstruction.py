@@ -136,9 +136,7 @@ def reconstruct(
         rotations = random_rotations(count, views, dtype=images.dtype, device=images.device)
         rotations[0] = torch.eye(3, dtype=images.dtype)
         epsilon = torch.stack([torch.randn(count - 1, size, size, generator=stream) for stream in noise]).to(images)
-        direction = descent_direction(
-            current, images, denoise, rotations, t, epsilon, background=background, anchor=descent.anchor
-        )
+        direction = descent_direction(current, images, denoise, rotations, t, epsilon, background=background, anchor=descent.anchor)
         rate = descent.rate / (norm * (descent.anchor + count - 1))
         current = (current - rate * direction.volumes) * ball
         anchor_residual = direction.anchor_residuals.flatten(1).norm(dim=1) / scale

@@ -13,7 +13,7 @@ from .compute import random_stream
 from .fourier import coordinates
 from .rotations import euler_from_rotations, random_rotations
 
-EDGE = 0.375    # voxels; the density falls from 0.9 to 0.1 within 1.6 voxels
+EDGE = 0.375  # voxels; the density falls from 0.9 to 0.1 within 1.6 voxels
 
 
 class Phantom(Protocol):
@@ -28,10 +28,10 @@ class Phantom(Protocol):
 class Simulated(NamedTuple):
     """An image and everything that made it."""
 
-    image: Tensor                       # (d, d), axes (y, x): the sum of the volume over z, with noise if asked for
-    volume: Tensor                      # (d, d, d), axes (z, y, x): the truth in the frame of the image
-    rotation: Tensor                    # (3, 3): turns the upright object into the frame of the image
-    conformation: dict[str, float]      # by name; angles in degrees
+    image: Tensor  # (d, d), axes (y, x): the sum of the volume over z, with noise if asked for
+    volume: Tensor  # (d, d, d), axes (z, y, x): the truth in the frame of the image
+    rotation: Tensor  # (3, 3): turns the upright object into the frame of the image
+    conformation: dict[str, float]  # by name; angles in degrees
 
 
 def phantom_volume(phantom: Phantom, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
@@ -88,4 +88,3 @@ def truth_row(number: int, simulated: Simulated) -> dict[str, object]:
     """One row of ``truth.csv``: image number, conformation, and RELION's Euler angles of the rotation, in degrees."""
     rot, tilt, psi = euler_from_rotations(simulated.rotation.double()).tolist()
     return {"image": number, **simulated.conformation, "rot": rot, "tilt": tilt, "psi": psi}
-

@@ -18,17 +18,17 @@ _PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar")
 class ImageStack(NamedTuple):
     """Images as they are in the user's file."""
 
-    images: np.ndarray              # (n, y, x) float32
-    pixel_size: float | None        # Å
-    sources: list[str]              # 000003@/path/classes.mrcs, counted from 1 as RELION does
-    notes: list[str]                # what the user should know about the file, a sentence each
+    images: np.ndarray  # (n, y, x) float32
+    pixel_size: float | None  # Å
+    sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
+    notes: list[str]  # what the user should know about the file, a sentence each
 
 
 class Map(NamedTuple):
     """A density map as it is in the user's file."""
 
-    density: np.ndarray             # (z, y, x) float32
-    pixel_size: float | None        # Å
+    density: np.ndarray  # (z, y, x) float32
+    pixel_size: float | None  # Å
     notes: list[str]
 
 
@@ -98,7 +98,7 @@ def _in_order(array: np.ndarray, axes: tuple[int, int, int], notes: list[str]) -
     if sorted(axes) != [1, 2, 3] or axes == (1, 2, 3):
         return array
     notes.append(f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz")
-    stored = axes[::-1]                                         # what the array's own axes run along
+    stored = axes[::-1]  # what the array's own axes run along
     return array.transpose([stored.index(axis) for axis in (3, 2, 1)])
 
 

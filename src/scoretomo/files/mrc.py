@@ -24,12 +24,12 @@ class Header(NamedTuple):
     """What an MRC header says, once it is known to be true of the file."""
 
     path: Path
-    shape: tuple[int, int, int]         # sections, rows, columns
+    shape: tuple[int, int, int]  # sections, rows, columns
     dtype: np.dtype
-    offset: int                         # of the first value, in bytes
-    pixel_size: float | None            # Å
-    axes: tuple[int, int, int]          # which of x, y, z (1, 2, 3) columns, rows and sections run along
-    is_volume: bool                     # flagged as one volume (space group 1), not as a stack
+    offset: int  # of the first value, in bytes
+    pixel_size: float | None  # Å
+    axes: tuple[int, int, int]  # which of x, y, z (1, 2, 3) columns, rows and sections run along
+    is_volume: bool  # flagged as one volume (space group 1), not as a stack
     notes: list[str]
 
 
@@ -49,7 +49,7 @@ def read_header(path: Path) -> Header:
         raise InputError(f"{path} ends inside its header ({len(raw)} of {_HEADER} bytes): copy or make it again")
     order, notes = _byte_order(raw)
     columns, rows, sections, mode = struct.unpack_from(f"{order}4i", raw, 0)
-    extension, = struct.unpack_from(f"{order}i", raw, 92)
+    (extension,) = struct.unpack_from(f"{order}i", raw, 92)
     _check_numbers(path, (columns, rows, sections), mode, extension)
     dtype = np.dtype(order + _MODES[mode])
     promised = columns * rows * sections * dtype.itemsize
@@ -61,7 +61,7 @@ def read_header(path: Path) -> Header:
         )
     if present > promised:
         notes.append(f"{path.name} has {present - promised} bytes after its last image: ignored")
-    group, = struct.unpack_from(f"{order}i", raw, 88)
+    (group,) = struct.unpack_from(f"{order}i", raw, 88)
     axes = struct.unpack_from(f"{order}3i", raw, 64)
     pixel_size = _pixel_size(path, raw, order, notes)
     shape = (sections, rows, columns)

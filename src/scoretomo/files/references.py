@@ -14,14 +14,14 @@ from .reading import check_memory
 class Reference(NamedTuple):
     """One image of a stack."""
 
-    number: int     # 1-based, as RELION counts
-    stack: str      # as the table names it
+    number: int  # 1-based, as RELION counts
+    stack: str  # as the table names it
 
 
 class Fetched(NamedTuple):
     """Images of several stacks, in the order of their references."""
 
-    images: np.ndarray              # (n, y, x) float32
+    images: np.ndarray  # (n, y, x) float32
     sources: list[str]
     pixel_sizes: list[float | None]  # of each image, as the stacks' headers say
     notes: list[str]

@@ -51,9 +51,7 @@ def _rows(block: gemmi.cif.Block) -> Table:
         if item.loop is not None:
             tags = [tag.removeprefix("_") for tag in item.loop.tags]
             values = [gemmi.cif.as_string(value) for value in item.loop.values]
-            rows += [
-                dict(zip(tags, values[first : first + len(tags)], strict=True)) for first in range(0, len(values), len(tags))
-            ]
+            rows += [dict(zip(tags, values[first : first + len(tags)], strict=True)) for first in range(0, len(values), len(tags))]
         elif item.pair is not None:
             tag, value = item.pair
             single[tag.removeprefix("_")] = gemmi.cif.as_string(value)
@@ -89,7 +87,7 @@ def _pixel_sizes(path: Path, tables: Mapping[str, Table], table: Table) -> list[
             sizes.append(_positive(path, size))
         elif "rlnDetectorPixelSize" in row and "rlnMagnification" in row:
             detector, magnification = (_positive(path, row[key]) for key in ("rlnDetectorPixelSize", "rlnMagnification"))
-            sizes.append(1e4 * detector / magnification)                            # detector pixels are in µm
+            sizes.append(1e4 * detector / magnification)  # detector pixels are in µm
     general = tables.get("model_general", [])
     if not sizes and general and "rlnPixelSize" in general[0]:
         sizes.append(_positive(path, general[0]["rlnPixelSize"]))

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..fourier import coordinates, radius, soft_edge
 
-MASK_FRACTION = 0.98        # of half the side: radius of the circular mask
-BRIGHT = 0.3                # of the highest value above the background: where the particle is
-_ROUND = 0.2                # how far the radius may vary with the direction, for it to be a mask, perhaps moved with its particle
-_SAME = 0.08                # and how far from image to image
-_RING = 0.9                 # the background is measured from here to the edge of what is usable
+MASK_FRACTION = 0.98  # of half the side: radius of the circular mask
+BRIGHT = 0.3  # of the highest value above the background: where the particle is
+_ROUND = 0.2  # how far the radius may vary with the direction, for it to be a mask, perhaps moved with its particle
+_SAME = 0.08  # and how far from image to image
+_RING = 0.9  # the background is measured from here to the edge of what is usable
 
 
 def disc(size: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
@@ -29,10 +29,10 @@ def disc(size: int, *, dtype: torch.dtype = torch.float32, device: torch.device 
 class Background(NamedTuple):
     """Empty space of each image, and the soft circular mask that was already applied to it, if any."""
 
-    value: Tensor       # of empty space, (n,)
-    outside: Tensor     # what the image is beyond an applied mask; the same as value where there is none, (n,)
-    inner: Tensor       # radius where the edge of the applied mask begins, in pixels, infinite where there is none, (n,)
-    outer: Tensor       # radius where it ends, (n,)
+    value: Tensor  # of empty space, (n,)
+    outside: Tensor  # what the image is beyond an applied mask; the same as value where there is none, (n,)
+    inner: Tensor  # radius where the edge of the applied mask begins, in pixels, infinite where there is none, (n,)
+    outer: Tensor  # radius where it ends, (n,)
 
     @property
     def masked(self) -> Tensor:
@@ -49,9 +49,7 @@ def find_background(images: Tensor, reach: float) -> Background:
     """
     distance = radius(images.shape[-1], 2, device=images.device)
     inner, outer, outside = _applied_masks(images, distance)
-    value = torch.stack([
-        _ring_median(image, distance, min(reach, float(edge))) for image, edge in zip(images, inner, strict=True)
-    ])
+    value = torch.stack([_ring_median(image, distance, min(reach, float(edge))) for image, edge in zip(images, inner, strict=True)])
     return Background(value, torch.where(inner.isfinite(), outside, value), inner, outer)
 
 
@@ -119,7 +117,7 @@ def _is_round(varies: Tensor, outer: float, *, sectors: int = 16) -> bool:
     x, y = coordinates(varies.shape[-1], 2, device=varies.device)
     sector = ((torch.atan2(y, x) / (2 * torch.pi) + 0.5) * sectors).long() % sectors
     reached = [(torch.hypot(x, y) * varies)[sector == number].max() for number in range(sectors)]
-    limit = min(outer, varies.shape[-1] // 2 - 1)               # the sides of the image may cut the circle off
+    limit = min(outer, varies.shape[-1] // 2 - 1)  # the sides of the image may cut the circle off
     return float(min(reached)) > (1 - _ROUND) * limit
 
 

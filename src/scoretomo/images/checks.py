@@ -10,8 +10,8 @@ from ..errors import InputError
 from ..fourier import low_pass, radius
 from .background import BRIGHT, MASK_FRACTION, find_background
 
-_SAME = 1 - 1e-5            # correlation from which two images count as the same
-_GREY_TOLERANCE = 1.5       # real stacks of one origin stay within a factor 1.25
+_SAME = 1 - 1e-5  # correlation from which two images count as the same
+_GREY_TOLERANCE = 1.5  # real stacks of one origin stay within a factor 1.25
 
 
 def find_unusable(images: Tensor, numbers: Sequence[int]) -> list[str]:

@@ -13,7 +13,7 @@ from ..fourier import coordinates, low_pass, pad_or_crop, resample
 from .background import BRIGHT, MASK_FRACTION, Background, disc, find_background, subtract_background
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, touches_edge
 
-_SMALLEST = 8       # pixels
+_SMALLEST = 8  # pixels
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ class ImportSettings:
 class Prepared(NamedTuple):
     """Images ready for use, and what was done to each."""
 
-    images: Tensor                          # background 0, 0 outside the circular mask, (n, d, d)
-    numbers: list[int]                      # of each in the user's stack, from 0
-    mu: float                               # (x − mu)/s has zero mean and unit variance inside the mask
+    images: Tensor  # background 0, 0 outside the circular mask, (n, d, d)
+    numbers: list[int]  # of each in the user's stack, from 0
+    mu: float  # (x − mu)/s has zero mean and unit variance inside the mask
     s: float
-    side: int                               # in pixels of the input: the field of view
+    side: int  # in pixels of the input: the field of view
     rows: list[dict[str, int | float | str]]  # one for each image of the user's stack, columns of images.csv without source
-    notes: list[str]                        # what the user should know, a sentence each
+    notes: list[str]  # what the user should know, a sentence each
 
     @property
     def pixel_factor(self) -> float:
@@ -159,17 +159,19 @@ def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> 
     for number, reason in enumerate(reasons):
         kept = not reason
         background, scale, x, y = next(values) if kept else ("",) * 4
-        rows.append({
-            "number": number,
-            "kept": int(kept),
-            "slice": place if kept else "",
-            "reason": reason,
-            "warning": "the particle reaches the mask" if number in touching else "",
-            "background": background,
-            "scale": scale,
-            "shift_x": x,
-            "shift_y": y,
-        })
+        rows.append(
+            {
+                "number": number,
+                "kept": int(kept),
+                "slice": place if kept else "",
+                "reason": reason,
+                "warning": "the particle reaches the mask" if number in touching else "",
+                "background": background,
+                "scale": scale,
+                "shift_x": x,
+                "shift_y": y,
+            }
+        )
         place += kept
     return rows
 

@@ -66,7 +66,7 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
         _write(folder, ordered, summary)
         console.print(f"scores, curves and moved maps: [bold]{folder}[/]")
     if run and folder == run.evaluation:
-        run.record("evaluated", truth=str(truth.resolve()), seconds=clock.seconds())
+        run.record("evaluated", truth=str(truth.absolute()), seconds=clock.seconds())
         if run.volumes_table.exists():
             report_run(run.path)
 
@@ -82,7 +82,7 @@ def judge(task: Judgement) -> Iterator[dict[str, Any]]:
     x, y, z = score.alignment.shift.tolist()
     row = {
         "image": task.number,
-        "truth": str(task.truth.resolve()),
+        "truth": str(task.truth.absolute()),
         "hand": "mirrored" if score.alignment.mirrored else "same",
         "mean_fsc": round(score.mean_fsc, 5),
         "auc": round(score.auc, 5),
@@ -172,7 +172,7 @@ def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float
 def _begin(folder: Path, maps: Path, truth: Path) -> dict[int, dict[str, Any]]:
     """What an interrupted evaluation of the same maps by the same truth has done, by number."""
     log = folder / "log.jsonl"
-    asked = {"maps": str(maps.resolve()), "truth": str(truth.resolve())}
+    asked = {"maps": str(maps.absolute()), "truth": str(truth.absolute())}
     files.make_folder(folder / "aligned")
     records = files.read_records(log)
     if records and records[0] == asked:

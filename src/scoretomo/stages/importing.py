@@ -59,7 +59,7 @@ def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: 
     if output.suffix != ".mrcs":
         raise files.InputError(f"--output should end in .mrcs, got {output}: name the stack to write, such as images.mrcs")
     record = output.with_suffix(".json")
-    if output.resolve() == stack.resolve():
+    if output.absolute() == stack.absolute():
         raise files.InputError(f"--output {output} is the input itself, which is never changed: give another name")
     if output.exists() and not force:
         if not record.exists():
@@ -83,7 +83,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     if pixel_size is not None and not 0 < pixel_size < 1000:
         raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {pixel_size}: correct it")
     read = files.read_images(stack)
-    prepared = prepare(torch.from_numpy(read.images), settings, name=str(stack))
+    prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name)
     input_size = pixel_size or read.pixel_size
     notes = [*read.notes, *_pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]
@@ -94,7 +94,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     for note in notes:
         console.print(f"[yellow]·[/] {note}", markup=True)
     properties = {
-        "source": str(stack.resolve()),
+        "source": str(stack.absolute()),
         "count": count,
         "size": size,
         "pixel_size": output_size,
@@ -136,7 +136,7 @@ def read_prepared(stack: Path) -> PreparedStack:
 
 
 def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> dict[str, Any]:
-    return {"stack": str(stack.resolve()), "pixel_size": pixel_size, **asdict(settings)}
+    return {"stack": str(stack.absolute()), "pixel_size": pixel_size, **asdict(settings)}
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def run_all(
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     run = RunDirectory(output)
-    asked: dict[str, Any] = {"run": {"stack": stack.resolve(), "pixel_size": pixel_size, **asdict(importing), **asdict(volumes)}}
+    asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **asdict(importing), **asdict(volumes)}}
     begun = run.begun(asked, force=force)
     if not (begun and run.images.exists()):
         imported = read_and_prepare(stack, pixel_size, importing)
