@@ -117,7 +117,7 @@ def nearly_spherical(size: int) -> Tensor:
 @pytest.mark.parametrize("make", [symmetric, hollow_box, nearly_spherical])
 def test_symmetric_hollow_and_nearly_round_maps_come_to_lie_on_themselves(make) -> None:  # type: ignore[no-untyped-def]
     for case in range(2):
-        clean = make(32)
+        clean = make(24)
         target, truth = moved_at_random(clean, torch.Generator().manual_seed(case), mirrored=case == 1)
         found = align(clean, target)
         assert found.correlation > 0.995

@@ -20,7 +20,8 @@ _SEARCH_SHELLS = 5
 _SEARCH_ROTATIONS = 3600  # about 16° apart
 _OVERSAMPLING = 6  # of the transform from which the search takes the nearest values
 _CHUNK = 256  # rotations at a time
-_CONVERGED = 0.01  # nats
+_CONVERGED = 0.1        # nats that no step gains any more
+_HOPELESS = 20.0        # nats by which a pose is less likely than the best
 _PERFECT = 0.04  # what keeps perfect shells from counting without limit
 
 
@@ -272,9 +273,14 @@ def _moved(ball: _Ball, poses: _Poses) -> tuple[Tensor, Tensor]:
 
 
 def _finish(moving: Tensor, target: Tensor, poses: _Poses) -> Alignment:
-    """Refine over all shells; the most likely pose wins."""
+    """Refine in balls of twice the size each, up to all shells; the most likely pose wins."""
     size = moving.shape[-1]
-    poses = _improve(_ball(moving, target, size // 2), poses, steps=10)
+    shells = [size // 2]
+    while shells[0] // 2 > 3 * _SEARCH_SHELLS:
+        shells.insert(0, shells[0] // 2)
+    for count in shells:
+        poses = _improve(_ball(moving, target, count), poses, steps=10)
+        poses = poses.take(poses.values > poses.values.max() - _HOPELESS)
     best = poses.take(poses.values.argmax()[None])
     mirrored = bool(torch.linalg.det(best.matrices[0]) < 0)
     rotation = (_other_hand(best.matrices) if mirrored else best.matrices)[0]
