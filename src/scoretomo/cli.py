@@ -209,9 +209,9 @@ def launch(
     ] = None,
 ) -> int:
     """Read --config, then run the command."""
-    if config is not None and not config.is_file():
-        raise InputError(f"--config should be a TOML file but {config} is not a file: check the path")
-    app.config = () if config is None else cyclopts.config.Toml(config, must_exist=True)
+    from .stages.record import read_settings
+
+    app.config = () if config is None else cyclopts.config.Dict(read_settings(config), source=str(config))
     app(tokens, exit_on_error=True, result_action="return_value")
     return 0
 

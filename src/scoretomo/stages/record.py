@@ -20,7 +20,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise files.InputError(
-            f"{path} should hold settings as TOML but cannot be read ({error}): give another --output, or --force to start afresh"
+            f"{path} should hold settings as TOML but cannot be read ({error}): give another file or directory"
         ) from None
 
 
