@@ -2,8 +2,10 @@
 
 from .reconstruction import Descent
 
+# fmt: off
 PRESETS: dict[str, Descent] = {
-    #                   steps    t first, last    views first, last    anchor       rate
-    "paper":    Descent(300,     (0.5, 0.5),      (2, 4),              anchor=1.0,  rate=1.7),
-    "annealed": Descent(300,     (1.0, 0.5),      (2, 4),              anchor=1.0,  rate=1.7),
-}  # fmt: skip
+    #                   steps    t first, last    views first, last
+    "paper":    Descent(2000,    (1.0, 1.0),      (2, 6),              anchor=1.0, rate=1.7),
+    "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
+}
+# fmt: on
