@@ -109,7 +109,7 @@ def surface(values: np.ndarray, level: float, reach: float, side: int) -> np.nda
     facing = -normal[..., 2].clamp(max=0)
     key = (normal @ normalize(torch.tensor(LIGHT), dim=0)).clamp(min=0)
     shade = (0.22 + 0.16 * facing + 0.66 * key) * (1 - 0.35 * (first / len(depth) - 0.2).clamp(0, 0.6))
-    coverage = ((samples.amax(0) - level) / max(0.12 * level, 1.0) + 0.5).clamp(0, 1) * above.any(0)
+    coverage = ((samples.amax(0) - level) / max(0.25 * level, 1.0) + 0.5).clamp(0, 1) * above.any(0)
     colour = 255 * (torch.tensor(SURFACE) * shade[..., None]) ** (1 / 1.5)
     picture = torch.cat([colour.clamp(0, 255), 255 * coverage[..., None]], -1)
     return picture.round().to(torch.uint8).numpy()

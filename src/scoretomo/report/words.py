@@ -94,6 +94,10 @@ def _was(things: Sequence[object]) -> str:
     return "was" if len(things) == 1 else "were"
 
 
+def _median(things: Sequence[object]) -> str:
+    return "median " if len(things) > 1 else ""
+
+
 def _mean(values: Sequence[float]) -> float | None:
     return statistics.fmean(values) if values else None
 
@@ -149,11 +153,11 @@ def figures(run: Run) -> list[Figure]:
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)
-        out.append(Figure(f"{half:.3g}", run.unit, "median resolution, FSC 0.5"))
+        out.append(Figure(f"{half:.3g}", run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
     else:
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:
-            out.append(Figure(f"{statistics.median(correlations):.3f}", "", "median anchor correlation"))
+            out.append(Figure(f"{statistics.median(correlations):.3f}", "", f"{_median(correlations)}anchor correlation"))
     if evaluation.get("conformation_gain") is not None:
         out.append(Figure(f"{evaluation['conformation_gain']:.2f}", "", "conformation gain"))
     return out
