@@ -55,8 +55,10 @@ def main() -> None:
             hand = "mirrored" if answer.mirrored else "same hand"
             print(f"case {case} missed: {angles[-1]:.1f}°, {shifts[-1]:.1f} voxels, {hand}")
     print("size  found  worst angle  worst shift  CPU seconds (mean, worst)")
-    print(f"{args.size:4}  {found:2}/{args.cases:2}  {max(angles):10.2f}°  {max(shifts):8.2f} px  "
-          f"{sum(seconds) / len(seconds):.2f}, {max(seconds):.2f}")
+    print(
+        f"{args.size:4}  {found:2}/{args.cases:2}  {max(angles):10.2f}°  {max(shifts):8.2f} px  "
+        f"{sum(seconds) / len(seconds):.2f}, {max(seconds):.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -26,17 +26,16 @@ from scoretomo.rotations import random_rotations
 class Blobs(NamedTuple):
     """Gaussians about index d // 2, lengths in voxels."""
 
-    centres: Tensor     # (b, 3), (x, y, z)
-    widths: Tensor      # (b,)
-    heights: Tensor     # (b,)
+    centres: Tensor  # (b, 3), (x, y, z)
+    widths: Tensor  # (b,)
+    heights: Tensor  # (b,)
 
 
 def draw_blobs(size: int, generator: torch.Generator) -> Blobs:
     """16 blobs that stay inside the box in every pose."""
     directions = torch.nn.functional.normalize(torch.randn(16, 3, generator=generator), dim=1)
     distances = (size / 2 - 12) * torch.rand(16, 1, generator=generator) ** (1 / 3)
-    return Blobs(directions * distances, 1.5 + 1.5 * torch.rand(16, generator=generator),
-                 0.5 + torch.rand(16, generator=generator))
+    return Blobs(directions * distances, 1.5 + 1.5 * torch.rand(16, generator=generator), 0.5 + torch.rand(16, generator=generator))
 
 
 def gaussians(blobs: Blobs, size: int, dims: int) -> Tensor:
@@ -95,8 +94,11 @@ def processor(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     listing = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in listing.read_text().splitlines() if line.startswith("model name")] \
-        if listing.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in listing.read_text().splitlines() if line.startswith("model name")]
+        if listing.exists()
+        else []
+    )
     return names[0] if names else platform.processor()
 
 

@@ -119,7 +119,8 @@ def test_tiles_change_nothing():
     whole, tiled = Case(torch.float32, 1e-5), Case(torch.float32, 1e-5, working_memory=1.0)
     views = whole.images + torch.randn(whole.images.shape, generator=torch.Generator().manual_seed(0))
     assert tiled.score.tile == 1
-    assert torch.allclose(whole.score(views, 0.5), tiled.score(views, 0.5), atol=1e-5)
+    together, alone = whole.score(views, 0.5), tiled.score(views, 0.5)
+    assert (together - alone).norm() < 1e-4 * alone.norm()  # the accuracy of the transform
 
 
 def test_empty_space_stays_empty():

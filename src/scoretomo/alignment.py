@@ -20,8 +20,8 @@ _SEARCH_SHELLS = 5
 _SEARCH_ROTATIONS = 3600  # about 16° apart
 _OVERSAMPLING = 6  # of the transform from which the search takes the nearest values
 _CHUNK = 256  # rotations at a time
-_CONVERGED = 0.1        # nats that no step gains any more
-_HOPELESS = 20.0        # nats by which a pose is less likely than the best
+_CONVERGED = 0.1  # nats that no step gains any more
+_HOPELESS = 20.0  # nats by which a pose is less likely than the best
 _PERFECT = 0.04  # what keeps perfect shells from counting without limit
 
 

@@ -50,6 +50,9 @@ def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | N
 def transform_at(arrays: Tensor, points: Tensor) -> Tensor:
     """Fourier transform Σ a(p) exp(−i k·p) of images or volumes at any frequencies k, origin at index size // 2.
 
+    Two real arrays travel as one complex array, a + ib: their transforms come apart again with the values at −k, so that the fast
+    Fourier transforms inside, which take most of the time, are half as many.
+
     Args:
         arrays: real images (b, d, d) or volumes (b, d, d, d).
         points: frequencies (x, y) or (x, y, z) in radians per pixel, within ±π, shape (p, 2) or (p, 3).
@@ -57,13 +60,29 @@ def transform_at(arrays: Tensor, points: Tensor) -> Tensor:
     Returns:
         Complex values, shape (b, p); relative error about 5e-5 in float32 and 1e-13 in float64.
     """
-    return _nufft(2, arrays.to(_COMPLEX[arrays.dtype]), points, None, -1).reshape(len(arrays), -1)
+    count = len(arrays)
+    if count == 1:
+        return _nufft(2, arrays.to(_COMPLEX[arrays.dtype]), points, None, -1).reshape(1, -1)
+    first, second = arrays[0::2], _even(arrays)[1::2]
+    both = _nufft(2, torch.complex(first, second), torch.cat([points, -points]), None, -1).reshape(len(first), -1)
+    here, opposite = both.tensor_split(2, dim=1)
+    return torch.stack([here + opposite.conj(), (here - opposite.conj()) * -1j], 1).flatten(0, 1)[:count] / 2
 
 
 def adjoint_transform_at(values: Tensor, points: Tensor, size: int) -> Tensor:
-    """Exact adjoint of `transform_at`: Σ v exp(+i k·p), shape (b, p) to complex (b, d, d) or (b, d, d, d)."""
-    shape = (size,) * points.shape[1]
-    return _nufft(1, values, points, shape, 1).reshape(-1, *shape)
+    """Exact adjoint of `transform_at` on real arrays: Re Σ v exp(+i k·p), shape (b, p) to (b, d, d) or (b, d, d, d)."""
+    shape, count = (size,) * points.shape[1], len(values)
+    if count == 1:
+        return _nufft(1, values, points, shape, 1).reshape(1, *shape).real.contiguous()
+    first, second = values[0::2], _even(values)[1::2]
+    both = torch.cat([first + 1j * second, first.conj() + 1j * second.conj()], 1) / 2
+    arrays = _nufft(1, both, torch.cat([points, -points]), shape, 1).reshape(-1, *shape)
+    return torch.stack([arrays.real, arrays.imag], 1).flatten(0, 1)[:count]
+
+
+def _even(batch: Tensor) -> Tensor:
+    """A batch, with a last entry of zeros if their number is odd."""
+    return batch if len(batch) % 2 == 0 else torch.cat([batch, torch.zeros_like(batch[:1])])
 
 
 def coordinates(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:

@@ -79,7 +79,7 @@ def backproject(views: Tensor, rotations: Tensor) -> Tensor:
     plane = _half_plane(size, views.dtype, views.device)
     spectrum = torch.fft.rfft2(torch.fft.ifftshift(views, dim=(-2, -1)).reshape(-1, size, size))
     values = spectrum.flatten(-2)[:, plane.places] * plane.weight
-    volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), _slices(plane, rotations), size).real.contiguous()
+    volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), _slices(plane, rotations), size)
     return volumes.reshape(*batch, size, size, size)
 
 

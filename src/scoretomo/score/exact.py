@@ -74,7 +74,7 @@ def image_of_harmonics(harmonics: Tensor, size: int) -> Tensor:
     padded = torch.nn.functional.pad(spectrum, (0, grid.angles - spectrum.shape[-1]))
     circle = torch.fft.ifft(padded, dim=-1)
     first, second = circle.tensor_split(2, dim=-1)
-    return adjoint_transform_at((first + second.conj()).flatten(1), grid.points, size).real
+    return adjoint_transform_at((first + second.conj()).flatten(1), grid.points, size)
 
 
 class ExactScore:

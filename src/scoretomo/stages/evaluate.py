@@ -9,12 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 from rich.table import Table
-from torch import Tensor
 
 from .. import files
 from ..compute import available_cores, run_tasks
-from ..evaluation import common_grid, compare, conformation_gain, interpolated, single_map
-from ..fourier import area_under_fsc, fourier_shell_correlation, mean_fsc
+from ..evaluation import Pair, common_grid, compare, conformation_gain, interpolated, single_map
 from ..projection import rotate
 from ..rotations import euler_from_rotations, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
@@ -100,18 +98,13 @@ def judge(task: Judgement) -> Iterator[dict[str, Any]]:
     if task.euler and task.single:
         rotation = rotations_from_euler(torch.tensor(task.euler, dtype=torch.float64))
         truth = torch.from_numpy(true.density)
-        rigid = rotate(torch.from_numpy(files.read_map(task.single).density), rotation)
-        record |= {"single_map": _plain_scores(rigid, truth), "ceiling": _plain_scores(interpolated(truth, rotation), truth)}
+        rigid = compare(rotate(torch.from_numpy(files.read_map(task.single).density), rotation), truth)
+        ceiling = compare(interpolated(truth, rotation), truth, near=True)
+        record |= {"single_map": [rigid.mean_fsc, rigid.auc], "ceiling": [ceiling.mean_fsc, ceiling.auc]}
     yield record
 
 
-def _plain_scores(volume: Tensor, truth: Tensor) -> tuple[float, float]:
-    """Mean FSC and AUC of maps that lie on each other already."""
-    curve = fourier_shell_correlation(volume, truth)
-    return float(mean_fsc(curve)), area_under_fsc(curve, truth.shape[-1])
-
-
-def _on_one_grid(path: Path, found: files.Map, true: files.Map) -> Any:
+def _on_one_grid(path: Path, found: files.Map, true: files.Map) -> Pair:
     try:
         return common_grid(torch.from_numpy(found.density), torch.from_numpy(true.density), found.pixel_size, true.pixel_size)
     except ValueError as error:
