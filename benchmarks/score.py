@@ -3,8 +3,8 @@
     python benchmarks/score.py              about 3 min on 2 cores
 
 The images are views of the moving box. The matrix product uses as many turns as the exact score does, and its turned images are
-made by the same band-limited rotation, so the difference is the error of the compression alone. Where the turned images would take more
-than 2 GB, only the exact score is measured.
+made by the same band-limited rotation, so the difference is the error of the compression alone. Where the turned images would
+take more than 2 GB, only the exact score is measured.
 """
 
 import math
