@@ -53,6 +53,11 @@ class RunDirectory:
         write_settings(self.config, settings)
         self.record("start", scoretomo=__version__, **_machine())
 
+    def sweep(self) -> None:
+        """Remove what writes left unfinished when an earlier process was killed."""
+        for unfinished in self.path.rglob(".*.part"):
+            unfinished.unlink(missing_ok=True)
+
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,10 +1,12 @@
 """Maps against their truths: scores.csv, fsc.csv, summary.json, and every map moved onto its truth."""
 
+import hashlib
 import json
 import re
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
@@ -43,20 +45,21 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
     _check_readable(pairs)
     clock = Stopwatch()
     poses = _poses(truth, truths) if len(truths) > 1 else {}
-    records = _begin(folder, maps, truth) if folder else {}
-    single = _single_map(folder, truths, poses) if folder and poses else None
-    tasks = [
-        Judgement(number, path, truths.get(number, truth), folder, poses.get(number), single)
-        for number, path in pairs.items()
-        if number not in records
-    ]
-    with progress_bar(count=True) as bar:
-        shown = bar.add_task(f"comparing {len(pairs)} maps", total=len(pairs), completed=len(pairs) - len(tasks))
-        for _, record in run_tasks(judge, tasks, workers or available_cores()):
-            records[record["row"]["image"]] = record
-            if folder:
-                files.append_record(folder / "log.jsonl", record)
-            bar.advance(shown)
+    records = _begin(folder, pairs, truths) if folder else {}
+    with TemporaryDirectory() as temporary:
+        single = _single_map(folder or Path(temporary), truths, poses) if poses else None
+        tasks = [
+            Judgement(number, path, truths.get(number, truth), folder, poses.get(number), single)
+            for number, path in pairs.items()
+            if number not in records
+        ]
+        with progress_bar(count=True) as bar:
+            shown = bar.add_task(f"comparing {len(pairs)} maps", total=len(pairs), completed=len(pairs) - len(tasks))
+            for _, record in run_tasks(judge, tasks, workers or available_cores()):
+                records[record["row"]["image"]] = record
+                if folder:
+                    files.append_record(folder / "log.jsonl", record)
+                bar.advance(shown)
     ordered = [records[number] for number in pairs]
     summary = _summary(ordered)
     _show(ordered, summary)
@@ -162,10 +165,10 @@ def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float
     return poses
 
 
-def _begin(folder: Path, maps: Path, truth: Path) -> dict[int, dict[str, Any]]:
-    """What an interrupted evaluation of the same maps by the same truth has done, by number."""
+def _begin(folder: Path, maps: dict[int, Path], truths: dict[int, Path]) -> dict[int, dict[str, Any]]:
+    """What an interrupted evaluation of the same maps by the same truths has done, by number."""
     log = folder / "log.jsonl"
-    asked = {"maps": str(maps.absolute()), "truth": str(truth.absolute())}
+    asked = {"maps": _fingerprint(maps), "truths": _fingerprint(truths)}
     files.make_folder(folder / "aligned")
     records = files.read_records(log)
     if records and records[0] == asked:
@@ -174,9 +177,16 @@ def _begin(folder: Path, maps: Path, truth: Path) -> dict[int, dict[str, Any]]:
             for record in records[1:]
             if (folder / "aligned" / f"{record['row']['image']:03d}.mrc").exists()
         }
-    log.unlink(missing_ok=True)
+    for stale in (log, folder / "single_map.mrc", *(folder / "aligned").glob("*.mrc")):
+        stale.unlink(missing_ok=True)
     files.append_record(log, asked)
     return {}
+
+
+def _fingerprint(maps: dict[int, Path]) -> str:
+    """Changes when a map is added, taken away or written anew."""
+    states = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in maps.values()]
+    return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
 def _single_map(folder: Path, truths: dict[int, Path], poses: dict[int, tuple[float, float, float]]) -> Path:

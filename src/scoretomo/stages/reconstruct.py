@@ -70,6 +70,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     Raises:
         InputError: no image is left to reconstruct, or the selection does not fit.
     """
+    run.sweep()
     prepared = read_prepared(run.images)
     numbers = select_numbers(prepared.numbers, prepared.source_count, settings.images)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
