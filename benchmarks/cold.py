@@ -1,6 +1,6 @@
 """Cold Algorithm 1 with the exact score: how good, how different from seed to seed, how long, how much memory.
 
-    python benchmarks/cold.py box           300 images of 32²; 8 volumes, 3 seeds, both presets          about 12 min on 2 cores
+    python benchmarks/cold.py box           300 images of 32²; 8 volumes, 3 seeds, both methods         about 12 min on 2 cores
     python benchmarks/cold.py betagal       16 real class averages, 3 seeds at 32 px and one at 64 px    about 20 min
     python benchmarks/cold.py 60S           47 real class averages at 32 px (no truth)                   about 6 min
     python benchmarks/cold.py box88         300 images of 88², the paper's size; 3 volumes               about 15 min
@@ -72,12 +72,12 @@ def box() -> None:
     data = RESULTS / "box32"
     scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
     heading()
-    for preset in ("paper", "annealed"):
+    for method in ("paper", "annealed"):
         means = []
         for seed in range(3):
-            options = ("--images", EIGHT, "--preset", preset, "--seed", seed)
-            found = judged(data / "images.mrcs", data / "truth", f"box32-{preset}-{seed}", *options)
-            line(f"box 32 {preset}", seed, found)
+            options = ("--images", EIGHT, "--method", method, "--seed", seed)
+            found = judged(data / "images.mrcs", data / "truth", f"box32-{method}-{seed}", *options)
+            line(f"box 32 {method}", seed, found)
             means.append(found["mean_fsc"])
         print(f"{'':<18} all   {statistics.mean(means):.3f} ± {statistics.stdev(means):.3f} over seeds", flush=True)
 

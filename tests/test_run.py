@@ -171,7 +171,7 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recor
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (run / "report.html").exists()
-    (run / ".000.mrc.1.part").write_bytes(b"half")
+    (run / f".000.mrc.{process.pid}.part").write_bytes(b"half")
     subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
     assert volumes(run) == volumes(finished)
     assert not list(run.rglob(".*"))

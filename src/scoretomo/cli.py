@@ -13,7 +13,9 @@ from . import __version__
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from .compute import WorkerError
 from .errors import InputError
+from .files import read_toml
 from .images import ImportSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.simulate import SimulateSettings
@@ -45,7 +47,10 @@ app = App(
     help="One 3D volume per 2D class average: see how a molecule moves before the long computations.",
     help_format="plaintext",
     default_parameter=Parameter(negative_none="", negative_iterable=""),
+    suppress_keyboard_interrupt=False,
 )
+app.meta.suppress_keyboard_interrupt = False
+COMMANDS = ("run", "import", "reconstruct", "evaluate", "report", "simulate", "info")
 app.meta.group_parameters = Group("Settings from a file", sort_key=9)
 
 
@@ -209,9 +214,11 @@ def launch(
     ] = None,
 ) -> int:
     """Read --config, then run the command."""
-    from .stages.record import read_settings
-
-    app.config = () if config is None else cyclopts.config.Dict(read_settings(config), source=str(config))
+    settings = {} if config is None else read_toml(config)
+    unknown = [name for name, value in settings.items() if name not in COMMANDS or not isinstance(value, dict)]
+    if unknown:
+        raise InputError(f"{config} should have a section for each command ({', '.join(COMMANDS)}), got {unknown[0]!r}: correct it")
+    app.config = cyclopts.config.Dict(settings, source=str(config))
     app(tokens, exit_on_error=True, result_action="return_value")
     return 0
 
@@ -223,6 +230,15 @@ def main() -> int:
         return int(app.meta(sys.argv[1:], result_action="return_value") or 0)
     except InputError as error:
         print(f"scoretomo: {error}", file=sys.stderr)
+        return 2
+    except WorkerError as error:
+        print(f"scoretomo: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("scoretomo: out of memory: run the same command again with fewer --workers, or a smaller --size", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"scoretomo: cannot use {error.filename} ({(error.strerror or str(error)).lower()}): check the path", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nscoretomo: stopped; run the same command again to continue", file=sys.stderr)

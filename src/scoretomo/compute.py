@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from multiprocessing.connection import wait
 from multiprocessing.queues import Queue
 from queue import Empty
@@ -36,8 +37,8 @@ def available_cores() -> int:
 
 
 def best_device() -> torch.device:
-    """The CUDA device if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The CUDA device if there is one and cufinufft (the ``cuda`` extra) is installed, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() and find_spec("cufinufft") else "cpu")
 
 
 def run_tasks(function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, Message]]:

@@ -3,9 +3,9 @@
 from ..errors import InputError
 from .images import ImageStack, Map, read_images, read_map
 from .mrc import write_images, write_map
-from .records import append_record, read_records, read_table, write_table
+from .records import append_record, read_json, read_records, read_table, read_toml, write_table
 from .star import write_pose_star
-from .writing import atomic, make_folder, write_text
+from .writing import atomic, make_folder, remove_unfinished, write_text
 
 __all__ = [
     "ImageStack",
@@ -15,9 +15,12 @@ __all__ = [
     "atomic",
     "make_folder",
     "read_images",
+    "read_json",
     "read_map",
     "read_records",
     "read_table",
+    "read_toml",
+    "remove_unfinished",
     "write_images",
     "write_map",
     "write_pose_star",

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,25 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
     except json.JSONDecodeError as error:
         raise InputError(f"{path} is damaged ({error}): remove it, or the line") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds one object."""
+    try:
+        content = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} is damaged ({error}): make it again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} should hold one JSON object but holds something else: make it again")
+    return content
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Content of a TOML file."""
+    try:
+        return tomllib.loads(read_text(path))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path} is not TOML ({error}): correct it, or give another file") from None
 
 
 def read_text(path: Path, *, errors: str = "strict") -> str:

@@ -68,6 +68,25 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove temporary files of processes that were killed while they wrote to a folder, or below it."""
+    for temporary in folder.rglob(".*.part"):
+        writer = temporary.suffixes[-2][1:] if len(temporary.suffixes) > 1 else ""
+        if writer.isdecimal() and not _is_alive(int(writer)):
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, where they are missing."""
     try:

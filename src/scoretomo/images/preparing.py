@@ -100,6 +100,10 @@ def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -
             f"crop or pad them first (scoretomo import --crop {min(height, width)})"
         )
     side = min(height, width) if settings.crop is None else settings.crop
+    if height != width and side > min(height, width):
+        raise InputError(
+            f"--crop should be at most {min(height, width)} for images of {height}×{width} in {name}, got {side}: give less"
+        )
     if side < _SMALLEST:
         raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
     if settings.size is not None and not _SMALLEST <= settings.size <= side:

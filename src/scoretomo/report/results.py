@@ -1,14 +1,12 @@
 """What a run has on disk: its images, volumes, scores, settings and log."""
 
-import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import read_images, read_records, read_table
+from ..files import read_images, read_json, read_records, read_table, read_toml
 
 
 class Image(NamedTuple):
@@ -86,7 +84,7 @@ class Run(NamedTuple):
 def read_run(run: Path) -> Run:
     """Read a run directory, finished or not; what a run has not made yet is empty."""
     config, log = run / "config.toml", run / "log.jsonl"
-    settings = tomllib.loads(config.read_text(encoding="utf-8")) if config.exists() else {}
+    settings = read_toml(config) if config.exists() else {}
     records = read_records(log) if log.exists() else []
     images = _images(run)
     return Run(
@@ -101,7 +99,7 @@ def read_run(run: Path) -> Run:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return read_json(path) if path.exists() else None
 
 
 def _table(path: Path) -> list[dict[str, str]]:

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from ..fourier import adjoint_transform_at, transform_at
 
+_ROWS = 1024  # templates added up at a time: bounds the memory
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _NEGLIGIBLE = 20.0  # images whose exponent is this far below the best one's have weights under e⁻²⁰
 
 
@@ -78,7 +80,7 @@ def image_of_harmonics(harmonics: Tensor, size: int) -> Tensor:
 
 
 class ExactScore:
-    """The denoiser of a finite set of images with all their in-plane turns and flips (method §6.1).
+    """The denoiser of a finite set of images with all their in-plane turns and flips.
 
     Args:
         images: normalised images, shape (n, d, d), equal to ``background`` outside the circular mask.
@@ -92,7 +94,8 @@ class ExactScore:
         self, images: Tensor, background: float, mask: Tensor, *, tolerance: float = 1e-5, working_memory: float = 2e7
     ) -> None:
         self.background, self.mask, self.size = background, mask, images.shape[-1]
-        coefficients = angular_harmonics((images - background) * mask).transpose(0, 1)  # (m, n, radii)
+        expanded = [angular_harmonics((part - background) * mask) for part in images.split(64)]
+        coefficients = torch.cat(expanded).transpose(0, 1)  # (m, n, radii)
         twice = torch.full((len(coefficients), 1, 1), 2.0, dtype=images.dtype, device=images.device)
         twice[0] = 1
         energy = (twice * coefficients.abs().square()).sum((0, 2))
@@ -114,13 +117,27 @@ class ExactScore:
         view, image, flip = (exponents.amax(3) > best[..., 0] - _NEGLIGIBLE).nonzero(as_tuple=True)
         weights = (exponents[view, image, flip] - best[view, 0, 0]).exp_()  # (rows, turns)
         total = weights.new_zeros(len(views)).index_add_(0, view, weights.sum(1))
-        per_harmonic = torch.fft.rfft(weights / total[view, None])[:, : len(self.basis)]  # Σ_θ w e^(−imθ)
-        real, imaginary = self.templates[:, image], self.templates[:, image + self.count]
-        turned = torch.complex(real, imaginary * (1 - 2 * flip)[:, None]) * per_harmonic.T[..., None]
-        turned[1::2] *= (1 - 2 * flip)[:, None]  # (−1)^m of a flip
-        mean = turned.new_zeros(len(self.basis), len(views), turned.shape[-1]).index_add_(1, view, turned)
+        mean = self._sum(len(views), view, image, flip, weights / total[view, None])
         harmonics = torch.bmm(mean, self.basis.transpose(1, 2).to(mean.dtype)).transpose(0, 1)
         return image_of_harmonics(harmonics, self.size) * self.mask + self.background
+
+    def _sum(self, views: int, view: Tensor, image: Tensor, flip: Tensor, weights: Tensor) -> Tensor:
+        """Σ w T of every view, as components: shape (m, views, components).
+
+        Args:
+            views: how many.
+            view, image, flip: which view gets which template, shape (rows,).
+            weights: of its turns, shape (rows, turns).
+        """
+        total = torch.zeros(len(self.basis), views, self.basis.shape[-1], dtype=_COMPLEX[weights.dtype], device=weights.device)
+        for rows in torch.arange(len(view), device=view.device).split(_ROWS):
+            sign = (1 - 2 * flip[rows])[:, None]
+            per_harmonic = torch.fft.rfft(weights[rows])[:, : len(self.basis)]  # Σ_θ w e^(−imθ)
+            real, imaginary = self.templates[:, image[rows]], self.templates[:, image[rows] + self.count]
+            turned = torch.complex(real, imaginary * sign) * per_harmonic.T[..., None]
+            turned[1::2] *= sign  # (−1)^m of a flip
+            total.index_add_(1, view[rows], turned)
+        return total
 
     def _likeness(self, views: Tensor) -> Tensor:
         """Inner products of views with every image, flip and turn: shape (v, n, 2, turns)."""

@@ -11,11 +11,11 @@ from typing import Any
 
 from .. import __version__, files
 from ..compute import available_cores
-from .record import check_settings, write_settings
+from .record import write_settings
 
 _ROOMS = ("volumes", "convergence", "evaluation")
-_RESULTS = ("config.toml", "log.jsonl", "volumes.csv", "volumes.star", "report.html")
-_IMAGES = ("images.mrcs", "images.csv", "images.json")
+_RESULTS = ("log.jsonl", "volumes.csv", "volumes.star", "report.html")
+IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
 class RunDirectory:
@@ -39,24 +39,22 @@ class RunDirectory:
         """Where the descent of an image is recorded, step by step."""
         return self.path / "convergence" / f"{number:03d}.csv"
 
-    def begun(self, settings: Mapping[str, Any], *, force: bool) -> bool:
-        """Whether a run with these settings has begun: see `check_settings`."""
-        return check_settings(self.config, settings, force=force, beside=_IMAGES)
+    def begin(self, settings: Mapping[str, Any], *, keep_images: bool) -> None:
+        """Begin a run; results of an earlier one are removed, and nothing else that may lie there.
 
-    def begin(self, settings: Mapping[str, Any]) -> None:
-        """Begin a run; results of an earlier one are removed, prepared images and anything else that lies there are not."""
+        The settings are written last: killed before, the directory is as it was or holds an earlier run without results.
+
+        Args:
+            settings: what is asked for.
+            keep_images: the prepared images are there already and stay.
+        """
         files.make_folder(self.path)
         for room in _ROOMS:
             shutil.rmtree(self.path / room, ignore_errors=True)
-        for name in _RESULTS:
+        for name in _RESULTS if keep_images else (*IMAGES, *_RESULTS):
             (self.path / name).unlink(missing_ok=True)
         write_settings(self.config, settings)
         self.record("start", scoretomo=__version__, **_machine())
-
-    def sweep(self) -> None:
-        """Remove what writes left unfinished when an earlier process was killed."""
-        for unfinished in self.path.rglob(".*.part"):
-            unfinished.unlink(missing_ok=True)
 
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 import statistics
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from rich.table import Table
 
@@ -18,9 +20,10 @@ from ..evaluation import Pair, common_grid, compare, conformation_gain, interpol
 from ..projection import rotate
 from ..rotations import euler_from_rotations, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
-from .progress import console, progress_bar
+from .progress import console, progress_bar, say, warn
 from .report import report_run
 
+_LOG = "progress.jsonl"
 _MAPS = (".mrc", ".map", ".hdf", ".npy")
 
 
@@ -33,23 +36,27 @@ class Judgement(NamedTuple):
     folder: Path | None  # where the moved map goes
     euler: tuple[float, float, float] | None  # pose of a moving object's image, in degrees
     single: Path | None  # the best single map, in the common frame
+    scale: float | None  # length of a run's voxels, in pixels of the user's images
 
 
 def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int | None) -> None:
     """Judge a run, a folder of maps or one map; write what was found where there is a place for it."""
     run = RunDirectory(maps) if (maps / "config.toml").exists() else None
-    found = _numbered(run.path / "volumes" if run else maps)
+    if run and not run.volumes_table.exists():
+        raise files.InputError(f"the run in {maps} is not finished: run it again to continue, then evaluate it")
     truths = _numbered(truth)
-    pairs = _paired(found, truths, truth)
+    pairs = _paired(_numbered(run.path / "volumes" if run else maps), truths, truth)
     folder = output or (run.evaluation if run else None)
-    _check_readable(pairs)
+    scale = _scale(run) if run else None
+    number, path = next(iter(pairs.items()))
+    _on_one_grid(path, files.read_map(path), files.read_map(truths.get(number, truth)), scale)
     clock = Stopwatch()
     poses = _poses(truth, truths) if len(truths) > 1 else {}
     records = _begin(folder, pairs, truths) if folder else {}
     with TemporaryDirectory() as temporary:
         single = _single_map(folder or Path(temporary), truths, poses) if poses else None
         tasks = [
-            Judgement(number, path, truths.get(number, truth), folder, poses.get(number), single)
+            Judgement(number, path, truths.get(number, truth), folder, poses.get(number), single, scale)
             for number, path in pairs.items()
             if number not in records
         ]
@@ -58,14 +65,14 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
             for _, record in run_tasks(judge, tasks, workers or available_cores()):
                 records[record["row"]["image"]] = record
                 if folder:
-                    files.append_record(folder / "log.jsonl", record)
+                    files.append_record(folder / _LOG, record)
                 bar.advance(shown)
     ordered = [records[number] for number in pairs]
     summary = _summary(ordered)
     _show(ordered, summary)
     if folder:
         _write(folder, ordered, summary)
-        console.print(f"scores, curves and moved maps: [bold]{folder}[/]")
+        say(f"scores, curves and moved maps: {folder}")
     if run and folder == run.evaluation:
         run.record("evaluated", truth=str(truth.absolute()), seconds=clock.seconds())
         if run.volumes_table.exists():
@@ -75,7 +82,7 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
 def judge(task: Judgement) -> Iterator[dict[str, Any]]:
     """Compare one map with its truth; yields its row of scores.csv, its curve, and scores of single map and ceiling."""
     found, true = files.read_map(task.path), files.read_map(task.truth)
-    pair = _on_one_grid(task.path, found, true)
+    pair = _on_one_grid(task.path, found, true, task.scale)
     score = compare(pair.first, pair.second, pair.pixel_size)
     if task.folder:
         files.write_map(task.folder / "aligned" / f"{task.number:03d}.mrc", score.moved.numpy(), pair.pixel_size)
@@ -100,26 +107,44 @@ def judge(task: Judgement) -> Iterator[dict[str, Any]]:
     }
     if task.euler and task.single:
         rotation = rotations_from_euler(torch.tensor(task.euler, dtype=torch.float64))
-        truth = torch.from_numpy(true.density)
-        rigid = compare(rotate(torch.from_numpy(files.read_map(task.single).density), rotation), truth)
-        ceiling = compare(interpolated(truth, rotation), truth, near=True)
-        record |= {"single_map": [rigid.mean_fsc, rigid.auc], "ceiling": [ceiling.mean_fsc, ceiling.auc]}
+        truth, single = torch.from_numpy(true.density), torch.from_numpy(files.read_map(task.single).density)
+        rigid, ceiling = (
+            _on_one_grid(task.path, found, true._replace(density=volume.numpy()), task.scale).second
+            for volume in (rotate(single, rotation), interpolated(truth, rotation))
+        )
+        scores = compare(rigid, pair.second), compare(ceiling, pair.second, near=True)
+        record |= {name: [of.mean_fsc, of.auc] for name, of in zip(("single_map", "ceiling"), scores, strict=True)}
     yield record
 
 
-def _on_one_grid(path: Path, found: files.Map, true: files.Map) -> Pair:
+def _scale(run: RunDirectory) -> float | None:
+    """Pixels of the user's images to a voxel of the run; for data whose pixel size nobody knows."""
+    properties = files.read_json(run.images.with_suffix(".json"))
+    return properties["side"] / properties["size"]
+
+
+def _on_one_grid(path: Path, found: files.Map, true: files.Map, scale: float | None) -> Pair:
+    """A map and its truth on the coarser one's grid.
+
+    Raises:
+        InputError: their sides differ and their pixel sizes are unknown.
+    """
+    first, second = torch.from_numpy(found.density), torch.from_numpy(true.density)
     try:
-        return common_grid(torch.from_numpy(found.density), torch.from_numpy(true.density), found.pixel_size, true.pixel_size)
+        if found.pixel_size is None and true.pixel_size is None and scale is not None:
+            return common_grid(first, second, scale, 1.0)._replace(pixel_size=None)
+        return common_grid(first, second, found.pixel_size, true.pixel_size)
     except ValueError as error:
         raise files.InputError(f"{path} and its truth do not fit together: {error}") from None
 
 
 def _numbered(path: Path) -> dict[int, Path]:
-    """Maps by number: the last number in each file name; one file is number 0."""
+    """Maps by number, the last one in each file name; a file without one is number 0."""
     if not path.exists():
-        raise files.InputError(f"there is no {path}: give a run directory, a folder of maps, or a map")
+        raise files.InputError(f"there are no maps at {path}: give a run directory with volumes, a folder of maps, or a map")
     if path.is_file():
-        return {0: path}
+        digits = re.findall(r"\d+", path.stem)
+        return {int(digits[-1]) if digits else 0: path}
     found: dict[int, Path] = {}
     for file in sorted(path.iterdir()):
         digits = re.findall(r"\d+", file.stem)
@@ -135,18 +160,19 @@ def _numbered(path: Path) -> dict[int, Path]:
 
 
 def _paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[int, Path]:
-    """Maps that have a truth, by number."""
+    """Maps that have a truth, by number; one truth serves all."""
     if truth.is_file():
         return maps
     pairs = {number: path for number, path in maps.items() if number in truths}
-    if not pairs:
-        raise files.InputError(f"no map has a truth with its number in {truth}: name them alike, such as 007.mrc and 007.mrc")
+    without = [path.name for number, path in maps.items() if number not in truths]
+    if not pairs or (without and len(maps) == len(truths)):
+        raise files.InputError(
+            f"maps and truths should have the same numbers, got {min(maps)} … {max(maps)} and {min(truths)} … {max(truths)}: "
+            "name them alike, such as 007.mrc and 007.mrc"
+        )
+    if without:
+        warn(f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}")
     return pairs
-
-
-def _check_readable(pairs: dict[int, Path]) -> None:
-    """Read the first map before any work is begun."""
-    files.read_map(next(iter(pairs.values())))
 
 
 def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float, float]]:
@@ -166,10 +192,17 @@ def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float
 
 
 def _begin(folder: Path, maps: dict[int, Path], truths: dict[int, Path]) -> dict[int, dict[str, Any]]:
-    """What an interrupted evaluation of the same maps by the same truths has done, by number."""
-    log = folder / "log.jsonl"
+    """What an interrupted evaluation of the same maps by the same truths has done, by number.
+
+    Raises:
+        InputError: the folder holds something else than an evaluation.
+    """
+    log = folder / _LOG
     asked = {"maps": _fingerprint(maps), "truths": _fingerprint(truths)}
+    if folder.exists() and not log.exists() and any(folder.iterdir()):
+        raise files.InputError(f"{folder} should be a new or empty folder for scores but holds other files: give another --output")
     files.make_folder(folder / "aligned")
+    files.remove_unfinished(folder)
     records = files.read_records(log)
     if records and records[0] == asked:
         return {
@@ -177,7 +210,7 @@ def _begin(folder: Path, maps: dict[int, Path], truths: dict[int, Path]) -> dict
             for record in records[1:]
             if (folder / "aligned" / f"{record['row']['image']:03d}.mrc").exists()
         }
-    for stale in (log, folder / "single_map.mrc", *(folder / "aligned").glob("*.mrc")):
+    for stale in (folder / "single_map.mrc", *(folder / "aligned").glob("*.mrc"), log):
         stale.unlink(missing_ok=True)
     files.append_record(log, asked)
     return {}
@@ -194,10 +227,23 @@ def _single_map(folder: Path, truths: dict[int, Path], poses: dict[int, tuple[fl
     path = folder / "single_map.mrc"
     if not path.exists():
         rotations = (rotations_from_euler(torch.tensor(poses[number], dtype=torch.float64)) for number in truths)
-        volumes = (torch.from_numpy(files.read_map(file).density) for file in truths.values())
+        volumes = (torch.from_numpy(density) for density in _of_one_size(truths))
         with console.status("the best single map"):
             files.write_map(path, single_map(volumes, rotations).numpy(), None)
     return path
+
+
+def _of_one_size(truths: dict[int, Path]) -> Iterator[np.ndarray]:
+    """Densities of the truths, one at a time."""
+    side = 0
+    for path in truths.values():
+        density = files.read_map(path).density
+        if side and len(density) != side:
+            raise files.InputError(
+                f"truths should all have one size, got {side} and {len(density)} voxels in {path}: resample them"
+            )
+        side = len(density)
+        yield density
 
 
 def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -213,12 +259,10 @@ def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if all("single_map" in record for record in records):
         for place, name in enumerate(("mean_fsc", "auc")):
             single, ceiling = (statistics.mean(record[kind][place] for record in records) for kind in ("single_map", "ceiling"))
-            gain = "conformation_gain" if name == "mean_fsc" else "conformation_gain_auc"
-            summary |= {
-                f"single_map_{name}": single,
-                f"ceiling_{name}": ceiling,
-                gain: conformation_gain(means[name], single, ceiling),
-            }
+            gain = conformation_gain(means[name], single, ceiling)
+            summary |= {f"single_map_{name}": single, f"ceiling_{name}": ceiling}
+            if not math.isnan(gain):
+                summary["conformation_gain" if name == "mean_fsc" else "conformation_gain_auc"] = gain
     if len({len(record["curve"]) for record in records}) == 1:
         summary["mean_curve"] = [statistics.mean(values) for values in zip(*(record["curve"] for record in records), strict=True)]
     return summary
@@ -238,6 +282,11 @@ def _write(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, A
     files.write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
 
 
+def _resolution(value: float, pixel_size: float | None) -> str:
+    """A resolution; ≤ where the FSC never falls below its threshold."""
+    return f"{'≤ ' if value <= 2.001 * (pixel_size or 1) else ''}{value:.1f}"
+
+
 def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
     unit = summary["unit"]
     table = Table(box=None, header_style="bold")
@@ -249,8 +298,8 @@ def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
             str(row["image"]),
             f"{row['mean_fsc']:.3f}",
             f"{row['auc']:.3f}",
-            f"{row['resolution_0.5']:.1f}",
-            f"{row['resolution_0.143']:.1f}",
+            _resolution(row["resolution_0.5"], summary["pixel_size"]),
+            _resolution(row["resolution_0.143"], summary["pixel_size"]),
             row["hand"],
         )
     console.print(table)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import files
 from ..images import ImportSettings, Prepared, prepare
-from .progress import console
+from .progress import say, warn
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: 
     if output.exists() and not force:
         if not record.exists():
             raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
-        if _read_json(record).get("asked") != _asked(stack, pixel_size, settings):
+        if files.read_json(record).get("asked") != _asked(stack, pixel_size, settings):
             raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
-        console.print(f"{output} is finished")
+        say(f"{output} is finished")
         return
     imported = read_and_prepare(stack, pixel_size, settings)
     files.make_folder(output.parent)
     write_prepared(output, imported)
-    console.print(f"prepared images: [bold]{output}[/], what was done to each: {output.with_suffix('.csv')}")
+    say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
 
 
 def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSettings) -> Imported:
@@ -90,13 +90,14 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     kept, count = len(prepared.numbers), len(read.images)
     output_size = None if input_size is None else input_size * prepared.pixel_factor
     scale = "" if output_size is None else f", {output_size:.4g} Å/pixel"
-    console.print(f"{stack}: {count} images of {'×'.join(map(str, read.images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
+    say(f"{stack}: {count} images of {'×'.join(map(str, read.images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
     for note in notes:
-        console.print(f"[yellow]·[/] {note}", markup=True)
+        warn(note)
     properties = {
         "source": str(stack.absolute()),
         "count": count,
         "size": size,
+        "side": prepared.side,
         "pixel_size": output_size,
         "original_size": list(read.images.shape[1:]),
         "original_pixel_size": input_size,
@@ -111,6 +112,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
 def write_prepared(output: Path, imported: Imported) -> None:
     """Write images.csv, images.json and, last, the stack: it is there only when all of them are."""
     prepared = imported.prepared
+    output.unlink(missing_ok=True)
     rows = [
         {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
         for row, source in zip(prepared.rows, imported.sources, strict=True)
@@ -129,7 +131,7 @@ def read_prepared(stack: Path) -> PreparedStack:
     record = stack.with_suffix(".json")
     if not stack.exists() or not record.exists():
         raise files.InputError(f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import")
-    properties = _read_json(record)
+    properties = files.read_json(record)
     numbers = [int(row["number"]) for row in files.read_table(stack.with_suffix(".csv")) if row["kept"] == "1"]
     images = torch.from_numpy(files.read_images(stack).images)
     return PreparedStack(images, numbers, properties["count"], properties["pixel_size"], properties["mu"], properties["s"])
@@ -137,13 +139,6 @@ def read_prepared(stack: Path) -> PreparedStack:
 
 def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> dict[str, Any]:
     return {"stack": str(stack.absolute()), "pixel_size": pixel_size, **asdict(settings)}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise files.InputError(f"{path} is damaged ({error}): import the images again") from None
 
 
 def _pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:

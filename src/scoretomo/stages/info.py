@@ -13,7 +13,7 @@ from ..images import ImportSettings, prepare
 from ..report import pictures
 from .directory import RunDirectory, require_run
 from .importing import read_prepared
-from .progress import console
+from .progress import console, say, warn
 
 _TILE = 96  # pixels of a picture in a montage file
 _CELL = 20  # pixels of a picture in the terminal, two to a character
@@ -33,7 +33,7 @@ def show_info(file: Path, montage: Path | None) -> None:
     if montage is not None:
         with files.atomic(montage) as temporary:
             _sheet(shown, _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
-        console.print(f"montage of {len(shown)} pictures: {montage}")
+        say(f"montage of {len(shown)} pictures: {montage}")
 
 
 def _is_map(file: Path) -> bool:
@@ -47,28 +47,28 @@ def _is_map(file: Path) -> bool:
 def _show_stack(file: Path) -> list[np.ndarray]:
     read = files.read_images(file)
     count, height, width = read.images.shape
-    console.print(f"[bold]{file}[/]: {count} images of {height}×{width} pixels, {_pixel_size(read.pixel_size)}")
+    say(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(read.pixel_size)}")
     _statistics(read.images)
     for note in read.notes:
-        console.print(f"[yellow]·[/] {note}")
+        warn(note)
     if height == width:
         prepared = prepare(torch.from_numpy(read.images), ImportSettings(), name=str(file))
         for note in prepared.notes:
-            console.print(f"[yellow]·[/] {note}")
-        console.print(f"{len(prepared.numbers)} of {count} images can be used as they are")
+            warn(note)
+        say(f"{len(prepared.numbers)} of {count} images can be used as they are")
     else:
-        console.print(f"[yellow]·[/] images are not square: import them with --crop {min(height, width)}")
+        warn(f"images are not square: import them with --crop {min(height, width)}")
     return [np.nan_to_num(image) for image in read.images]
 
 
 def _show_map(file: Path) -> list[np.ndarray]:
     read = files.read_map(file)
     side = len(read.density)
-    console.print(f"[bold]{file}[/]: a map of {side}×{side}×{side} voxels, {_pixel_size(read.pixel_size)}")
+    say(f"{file}: a map of {side}×{side}×{side} voxels, {_pixel_size(read.pixel_size)}")
     _statistics(read.density)
     for note in read.notes:
-        console.print(f"[yellow]·[/] {note}")
-    console.print("projections along z, y, x and central slices:")
+        warn(note)
+    say("projections along z, y, x and central slices:")
     centre = side // 2
     density = read.density
     return [*(density.sum(axis) for axis in range(3)), density[centre], density[:, centre], density[:, :, centre]]
@@ -80,16 +80,15 @@ def _show_run(directory: Path) -> list[np.ndarray]:
     prepared = read_prepared(run.images)
     states = {record["image"]: record["status"] for record in records if record["event"] == "volume"}
     finished = any(record["event"] == "reconstructed" for record in records)
-    console.print(
-        f"[bold]{directory}[/]: a run of {len(prepared.numbers)} images of {prepared.source_count}, "
+    say(
+        f"{directory}: a run of {len(prepared.numbers)} images of {prepared.source_count}, "
         f"{prepared.images.shape[-1]} pixels, {_pixel_size(prepared.pixel_size)}"
     )
     done, diverged = (sum(state == name for state in states.values()) for name in ("done", "diverged"))
-    console.print(
-        f"{done} volumes done, {diverged} diverged; {'finished' if finished else 'not finished: run it again to continue'}"
-    )
-    console.print(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
-    return _views_of(run, [number for number, state in states.items() if state == "done"])
+    say(f"{done} volumes done, {diverged} diverged; {'finished' if finished else 'not finished: run it again to continue'}")
+    say(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
+    views = _views_of(run, [number for number, state in states.items() if state == "done"])
+    return views or list(prepared.images.numpy())
 
 
 def _views_of(run: RunDirectory, numbers: Sequence[int]) -> list[np.ndarray]:
@@ -105,7 +104,7 @@ def _statistics(values: np.ndarray) -> None:
     finite = values[np.isfinite(values)]
     if finite.size:
         low, mean, high, spread = (float(f(finite)) for f in (np.min, np.mean, np.max, np.std))
-        console.print(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")
+        say(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")
 
 
 def _tiles(images: Sequence[np.ndarray], side: int) -> list[np.ndarray]:

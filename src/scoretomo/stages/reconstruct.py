@@ -19,7 +19,7 @@ from ..rotations import euler_from_rotations
 from ..score.exact import ExactScore
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .progress import console, progress_bar
+from .progress import progress_bar, warn
 
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 
@@ -28,14 +28,12 @@ BATCH = 4  # volumes computed together; part of the result to the last digit, so
 class ReconstructSettings:
     """How volumes are made from images."""
 
-    method: Literal["paper"] = "paper"
-    """How volumes are found: "paper" is Algorithm 1 of the paper, each volume from nothing."""
-
-    preset: Literal["paper", "annealed"] = "annealed"
-    """Schedule of the descent: "paper" keeps the noise level fixed, "annealed" lets it fall."""
+    method: Literal["annealed", "paper"] = "annealed"
+    """How volumes are found, each from nothing: "paper" is Algorithm 1 as published, with one fixed noise level;
+    "annealed" lets the noise level fall, which is better."""
 
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
-    """Descent steps; those of the preset if not given. Fewer give a quick, rough look."""
+    """Descent steps; those of the method if not given. Fewer give a quick, rough look."""
 
     images: str | None = None
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
@@ -45,7 +43,7 @@ class ReconstructSettings:
 
     def descent(self) -> Descent:
         """The schedule that is asked for."""
-        preset = PRESETS[self.preset]
+        preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
 
 
@@ -64,19 +62,25 @@ class Progress(NamedTuple):
     steps: int
 
 
-def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers: int | None) -> None:
+def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers: int | None) -> bool:
     """Reconstruct what is still missing in a run directory, then write volumes.csv and volumes.star.
+
+    Returns:
+        Whether anything was missing.
 
     Raises:
         InputError: no image is left to reconstruct, or the selection does not fit.
     """
-    run.sweep()
+    files.remove_unfinished(run.path)
     prepared = read_prepared(run.images)
     numbers = select_numbers(prepared.numbers, prepared.source_count, settings.images)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
     descent = settings.descent()
+    if not todo and run.volumes_star.exists():
+        return False
+    _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
         tasks = [Batch(run.path, tuple(batch), descent, settings.seed) for batch in todo]
         _work_off(run, tasks, finished, workers)
@@ -85,6 +89,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     files.write_table(run.volumes_table, rows)
     _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
     _say_what_failed(rows)
+    return True
 
 
 def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], workers: int | None) -> None:
@@ -105,7 +110,7 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
     run, device = RunDirectory(batch.directory), best_device()
     prepared = read_prepared(run.images)
-    score = _exact_score(run.images, device)
+    score = _exact_score(run.images, run.images.stat().st_mtime_ns, device)
     images = prepared.normalised(batch.numbers).to(device)
     clock, curve, told = Stopwatch(), [], 0
     for step in reconstruct(
@@ -153,7 +158,8 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _exact_score(images: Path, device: torch.device) -> ExactScore:
+def _exact_score(images: Path, written: int, device: torch.device) -> ExactScore:
+    """The score of prepared images, made once by each process for a file as it was written."""
     prepared = read_prepared(images)
     size = prepared.images.shape[-1]
     return ExactScore(prepared.normalised().to(device), prepared.background, disc(size).to(device))
@@ -175,12 +181,16 @@ def select_numbers(kept: Sequence[int], count: int, selection: str | None) -> li
         return list(kept)
     asked = parse_selection(selection, count)
     numbers = [number for number in asked if number in set(kept)]
-    missing = sorted(set(asked) - set(numbers))
     if not numbers:
         raise files.InputError(f"--images {selection} should name images that can be used, but import left out all of them")
-    if missing:
-        console.print(f"[yellow]·[/] not reconstructed, left out by import: {', '.join(map(str, missing))}")
     return numbers
+
+
+def _say_what_is_not_asked(prepared: PreparedStack, selection: str | None, numbers: Sequence[int]) -> None:
+    if selection is not None:
+        missing = sorted(set(parse_selection(selection, prepared.source_count)) - set(numbers))
+        if missing:
+            warn(f"not reconstructed, because import left it out: image {', '.join(map(str, missing))}")
 
 
 def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
@@ -213,7 +223,7 @@ def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[i
 def _say_what_failed(rows: Sequence[dict[str, Any]]) -> None:
     failed = [str(row["image"]) for row in rows if row["status"] == "diverged"]
     if failed:
-        console.print(
-            f"[red]the descent diverged for image {', '.join(failed)}: no volume was written for it; "
+        warn(
+            f"the descent diverged for image {', '.join(failed)}: no volume was written for it; "
             "look at the image in the report, and at convergence/"
         )

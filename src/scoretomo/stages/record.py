@@ -1,6 +1,5 @@
 """What was asked for, as TOML: written once, compared when the same place is used again."""
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,52 +9,43 @@ import tomli_w
 from .. import files
 
 
-def read_settings(path: Path) -> dict[str, Any]:
-    """Settings by command.
-
-    Raises:
-        InputError: the file is not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise files.InputError(
-            f"{path} should hold settings as TOML but cannot be read ({error}): give another file or directory"
-        ) from None
-
-
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write settings by command, making the folder if need be; what is not set is left out."""
     files.make_folder(path.parent)
     files.write_text(path, tomli_w.dumps(_plain(settings)))
 
 
-def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool, beside: Sequence[str] = ()) -> bool:
+def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool, beside: Sequence[str] | None = ()) -> bool:
     """Whether work with these settings has begun and is to be continued.
 
     Args:
         path: the settings it began with, if it has.
         settings: what is asked for now.
         force: begin afresh, whatever is there.
-        beside: names of files that may lie there before it begins.
+        beside: names of files that may lie there before it begins; None for any.
 
     Raises:
         InputError: it began with other settings, or the place is taken by something else.
     """
     folder = path.parent
     if path.exists() and not force:
-        different = _differences(read_settings(path), _plain(settings))
+        different = _differences(files.read_toml(path), _plain(settings))
         if different:
             raise files.InputError(
                 f"{folder} was begun with other settings ({'; '.join(different)}): "
-                "repeat them to continue, give another --output, or --force to start afresh"
+                "repeat them to continue, use another directory, or --force to start afresh"
             )
         return True
     if folder.exists() and not folder.is_dir():
-        raise files.InputError(f"{folder} should be a directory but is a file: give another --output")
-    if not path.exists() and folder.is_dir() and any(found.name not in beside for found in folder.iterdir()):
-        raise files.InputError(f"{folder} should be a new or empty directory but holds other files: give another --output")
+        raise files.InputError(f"{folder} should be a directory but is a file: use another one")
+    if beside is not None and not path.exists() and folder.is_dir() and _others(folder, beside):
+        raise files.InputError(f"{folder} should be a new or empty directory but holds other files: use another one")
     return False
+
+
+def _others(folder: Path, beside: Sequence[str]) -> bool:
+    files.remove_unfinished(folder)
+    return any(found.name not in beside for found in folder.iterdir())
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from pathlib import Path
 from .. import files
 from ..report import render_report
 from .directory import require_run
-from .progress import console
+from .progress import say
 
 
 def report_run(directory: Path) -> None:
     """Write report.html and say where it is."""
     run = require_run(directory)
     files.write_text(run.report, render_report(run.path))
-    console.print(f"report: [bold]{run.report.resolve()}[/]")
+    say(f"report: {run.report.absolute()}")

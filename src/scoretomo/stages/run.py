@@ -1,6 +1,5 @@
 """Import → reconstruct → report in one go."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from .. import files
 from ..images import ImportSettings
 from .directory import RunDirectory
 from .importing import read_and_prepare, write_prepared
-from .progress import console
+from .progress import say
 from .reconstruct import ReconstructSettings, reconstruct_run, select_numbers
+from .record import check_settings
 from .report import report_run
 
 
@@ -26,18 +26,20 @@ def run_all(
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     run = RunDirectory(output)
+    if stack.absolute() == run.images.absolute():
+        raise files.InputError(f"{output} holds the input itself, which is never changed: give another --output")
     asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **asdict(importing), **asdict(volumes)}}
-    begun = run.begun(asked, force=force)
+    begun = check_settings(run.config, asked, force=force)
     if not (begun and run.images.exists()):
         imported = read_and_prepare(stack, pixel_size, importing)
         select_numbers(imported.prepared.numbers, len(imported.sources), volumes.images)
-        run.begin(asked)
+        run.begin(asked, keep_images=False)
         write_prepared(run.images, imported)
-    if run.report.exists():
-        console.print(f"{output} is finished: [bold]{run.report.resolve()}[/]")
-        return
-    reconstruct_run(run, volumes, workers=workers)
-    report_run(output)
+    worked = reconstruct_run(run, volumes, workers=workers)
+    if worked or not run.report.exists():
+        report_run(output)
+    else:
+        say(f"{output} is finished: {run.report.absolute()}")
 
 
 def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
@@ -46,7 +48,9 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     record = run.images.with_suffix(".json")
     if not record.exists() or not run.images.exists():
         raise files.InputError(f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {run.images}")
-    asked = {"run": {**json.loads(record.read_text(encoding="utf-8"))["asked"], **asdict(volumes)}}
-    if not run.begun(asked, force=force):
-        run.begin(asked)
-    reconstruct_run(run, volumes, workers=workers)
+    asked = {"run": {**files.read_json(record)["asked"], **asdict(volumes)}}
+    if not check_settings(run.config, asked, force=force, beside=None):
+        run.begin(asked, keep_images=True)
+    worked = reconstruct_run(run, volumes, workers=workers)
+    done = "" if worked else f"{directory} is finished: "
+    say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")

@@ -13,7 +13,7 @@ from .. import files
 from ..compute import available_cores, run_tasks
 from ..phantoms import MovingBox, MovingCapsid
 from ..simulation import simulate_image, truth_row
-from .progress import console, progress_bar
+from .progress import progress_bar, say
 from .record import check_settings, write_settings
 
 PHANTOMS = {"box": MovingBox, "capsid": MovingCapsid}
@@ -51,14 +51,13 @@ def simulate_object(phantom: str, output: Path, settings: SimulateSettings, *, w
     asked: dict[str, Any] = {"simulate": {"object": phantom, **asdict(settings)}}
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
     if not check_settings(record, asked, force=force):
-        if force and truth.is_dir():
-            for old in truth.glob("[0-9]*.mrc"):
-                old.unlink()
-        stack.unlink(missing_ok=True)
+        files.make_folder(truth)
+        for old in (stack, truth / "truth.csv", *truth.glob("[0-9]*.mrc")):
+            old.unlink(missing_ok=True)
         write_settings(record, asked)
-    files.make_folder(truth)
-    if stack.exists():
-        console.print(f"{output} is finished: {settings.images} images with their truths")
+    files.remove_unfinished(output)
+    if stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images:
+        say(f"{output} is finished: {settings.images} images with their truths")
         return
     numbers = range(settings.images)
     chunks = [
@@ -73,7 +72,7 @@ def simulate_object(phantom: str, output: Path, settings: SimulateSettings, *, w
             bar.advance(shown)
     files.write_table(truth / "truth.csv", [rows[number] for number in numbers])
     files.write_images(stack, np.stack([images[number] for number in numbers]), None)
-    console.print(f"{settings.images} images of {settings.size}² pixels in {stack}, their volumes and poses in {truth}")
+    say(f"{settings.images} images of {settings.size}² pixels in {stack}, their volumes and poses in {truth}")
 
 
 def simulate_chunk(chunk: Chunk) -> Iterator[tuple[int, np.ndarray, dict[str, object]]]:
