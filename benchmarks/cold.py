@@ -104,10 +104,13 @@ def large_subunit(folder: Path) -> None:
 def box88() -> None:
     data = RESULTS / "box88"
     scoretomo("simulate", "box", "--images", 300, "--size", 88, "--seed", 0, "--output", data)
+    options = ("--images", "0,100,200", "--workers", 1)
+    scoretomo("run", data / "images.mrcs", "--output", RESULTS / "box88-memory", *options, "--steps", 20, "--force")
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     heading()
-    found = judged(data / "images.mrcs", data / "truth", "box88-run", "--images", "0,100,200")
+    found = judged(data / "images.mrcs", data / "truth", "box88-run", *options[:2])
     line("box 88", 0, found)
-    print(f"largest process: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20:.2f} GiB")
+    print(f"three volumes make one batch, so this is on one core; peak memory of the process {memory:.2f} GiB")
 
 
 def main() -> None:

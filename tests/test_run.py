@@ -222,6 +222,75 @@ def test_no_file_of_the_user_is_changed(box, tmp_path, command):
     assert {path: path.read_bytes() for path in box.rglob("*") if path.is_file()} == before
 
 
+def test_input_inside_the_output_is_not_overwritten(box, tmp_path, command):
+    stack = shutil.copy(box / "images.mrcs", tmp_path / "images.mrcs")
+    before = Path(stack).read_bytes()
+    for force in ((), ("--force",)):
+        code, said = command("run", stack, "--output", tmp_path, *STEPS, *force)
+        assert code == 2
+        assert "never changed" in said
+    assert Path(stack).read_bytes() == before
+
+
+def test_report_of_an_unfinished_run_does_not_finish_it(finished, box, tmp_path, command):
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "volumes" / "003.mrc").unlink()
+    assert command("report", run)[0] == 0
+    code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS, "--workers", 1)
+    assert code == 0
+    assert "is finished" not in said
+    assert volumes(run) == volumes(finished)
+
+
+def test_evaluation_does_not_touch_other_folders(finished, box, tmp_path, command):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    code, said = command("evaluate", run, "--truth", box / "truth", "--output", run)
+    assert code == 2
+    assert "holds other files" in said
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_downsampled_run_is_judged_on_its_own_grid(box, tmp_path, command):
+    options = ("--images", "0,1", "--size", 12, *STEPS, "--workers", 1)
+    assert command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)[0] == 0
+    code, _ = command("evaluate", tmp_path / "run", "--truth", box / "truth", "--workers", 1)
+    assert code == 0
+    summary = json.loads((tmp_path / "run" / "evaluation" / "summary.json").read_text())
+    assert summary["size"] == 12
+    assert len(summary["mean_curve"]) == 7
+    assert summary["single_map_mean_fsc"] < summary["ceiling_mean_fsc"] <= 1
+
+
+def test_one_map_is_compared_with_the_truth_of_its_number(box, command):
+    code, said = command("evaluate", box / "truth" / "003.mrc", "--truth", box / "truth", "--workers", 1)
+    assert code == 0
+    row = next(line.split() for line in said.splitlines() if line.split()[:1] == ["3"])
+    assert float(row[1]) > 0.98
+
+
+def test_shifted_numbers_are_refused(box, tmp_path, command):
+    for number in range(9):
+        shutil.copy(box / "truth" / f"{number:03d}.mrc", tmp_path / f"map_{number + 1}.mrc")
+    code, said = command("evaluate", tmp_path, "--truth", box / "truth")
+    assert code == 2
+    assert "got 1 … 9 and 0 … 8" in said
+
+
+def test_brackets_in_file_names_are_shown_as_they_are(box, tmp_path, command):
+    stack = shutil.copy(box / "images.mrcs", tmp_path / "q[bold]e[x.mrcs")
+    code, said = command("info", stack)
+    assert code == 0
+    assert "q[bold]e[x.mrcs" in said
+
+
+def test_unknown_sections_of_a_settings_file_are_refused(box, tmp_path, command):
+    (tmp_path / "settings.toml").write_text("size = 12")
+    code, said = command("--config", tmp_path / "settings.toml", "run", box / "images.mrcs", "--output", tmp_path / "run")
+    assert code == 2
+    assert "'size'" in said
+
+
 MISTAKES = {
     "no such stack": ("run", "nowhere.mrcs", "--output", "{tmp}/run"),
     "selection out of range": ("run", "{stack}", "--output", "{tmp}/run", "--images", "99"),

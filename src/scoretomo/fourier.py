@@ -147,7 +147,7 @@ def shell_index(size: int, dims: int, *, device: torch.device | str = "cpu") -> 
 
 
 def fourier_shell_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Fourier shell correlation of two maps (or ring correlation of two images).
+    """Fourier shell correlation of two maps.
 
     Args:
         first, second: (…, d, d, d) volumes; the leading axes broadcast.

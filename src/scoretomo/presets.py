@@ -1,4 +1,4 @@
-"""The paper's settings and ours, as data."""
+"""The paper's settings and ours, as data; docs/method.md tells how they were chosen."""
 
 from .reconstruction import Descent
 
