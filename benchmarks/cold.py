@@ -5,8 +5,9 @@
     python benchmarks/cold.py 60S           47 real class averages at 32 px (no truth)                   about 6 min
     python benchmarks/cold.py box88         300 images of 88², the paper's size; 3 volumes               about 15 min
 
-Real images are looked for in ../shared/data beside the project, or in --data. Results stay in benchmarks/results/; what is
-finished there is not computed again.
+The real images are public: betagal_class_averages.mrcs of michaelhabeck/bayesian-random-tomography (centre 64 px, 3.54 Å) with
+betaGal.mrc of nglviewer/ngl, and the 60S averages of marcottelab/SLICEM (all MIT); --data names the folder that holds them. Results
+stay in benchmarks/results/; what is finished there is not computed again.
 """
 
 import argparse
@@ -73,13 +74,19 @@ def box() -> None:
     scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
     heading()
     for method in ("paper", "annealed"):
-        means = []
+        means, scores = [], []
         for seed in range(3):
             options = ("--images", EIGHT, "--method", method, "--seed", seed)
             found = judged(data / "images.mrcs", data / "truth", f"box32-{method}-{seed}", *options)
             line(f"box 32 {method}", seed, found)
             means.append(found["mean_fsc"])
-        print(f"{'':<18} all   {statistics.mean(means):.3f} ± {statistics.stdev(means):.3f} over seeds", flush=True)
+            scores.append(found["scores"])
+        apart = statistics.mean(max(image) - min(image) for image in zip(*scores, strict=True))
+        print(
+            f"{'':<18} all   {statistics.mean(means):.3f} ± {statistics.stdev(means):.3f} over seeds; "
+            f"best and worst seed of an image are {apart:.2f} apart on average",
+            flush=True,
+        )
 
 
 def betagal(folder: Path) -> None:
