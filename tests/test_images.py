@@ -380,3 +380,12 @@ def test_recentring_the_60s_averages_takes_them_off_the_mask(shared_data: Callab
     result = prepare(images, ImportSettings(size=48, recentre=True))
     assert not any("reaches the circular mask" in note for note in result.notes)
     assert centre_of_mass(result.images).abs().max() < 0.6
+
+
+def test_padding_images_that_are_not_square_loses_no_particle() -> None:
+    y, x = torch.meshgrid(torch.arange(40.0) - 20, torch.arange(30.0) - 15, indexing="ij")
+    blobs = torch.exp(-((x - 2) ** 2 + (y.abs() - 16) ** 2) / 8)[None] + 0.3  # beyond the rows that a crop to 30 keeps
+    images = torch.cat([blobs, blobs.flip(1) * 1.1, blobs * 0.5 + blobs.roll(3, 2)])
+    prepared = prepare(images, ImportSettings(crop=48))
+    assert prepared.images.shape[1:] == (48, 48)
+    assert prepared.images[0].max() > 0.9

@@ -76,7 +76,7 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
     if not numbers:
         raise InputError(f"no image of {name} can be used ({notes[0]}): give other images")
     sign = -1.0 if settings.invert else 1.0
-    used = pad_or_crop(images[numbers].float() * sign, min(height, width), 2)
+    used = _square(images[numbers].float() * sign, side)
     notes += _contrast_notes(used, inverted=settings.invert)
     background = find_background(used, MASK_FRACTION * min(side, used.shape[-1]) / 2)
     used = subtract_background(used, background)
@@ -92,6 +92,15 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
     return Prepared(used, numbers, *normalisation(used), side, _rows(reasons, touching, measured), notes)
 
 
+def _square(images: Tensor, side: int) -> Tensor:
+    """Images made square without losing what a crop to ``side`` keeps: cropped, or padded with the median of their border."""
+    height, width = images.shape[-2:]
+    if side <= min(height, width) or height == width:
+        return pad_or_crop(images, min(height, width), 2)
+    border = torch.cat([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1).median(1).values[:, None, None]
+    return pad_or_crop(images - border, max(height, width), 2) + border
+
+
 def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -> int:
     """Side of the field of view in pixels of the input."""
     if height != width and settings.crop is None:
@@ -100,10 +109,6 @@ def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -
             f"crop or pad them first (scoretomo import --crop {min(height, width)})"
         )
     side = min(height, width) if settings.crop is None else settings.crop
-    if height != width and side > min(height, width):
-        raise InputError(
-            f"--crop should be at most {min(height, width)} for images of {height}×{width} in {name}, got {side}: give less"
-        )
     if side < _SMALLEST:
         raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
     if settings.size is not None and not _SMALLEST <= settings.size <= side:

@@ -142,7 +142,7 @@ def convergence_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Marku
             views = row["views"]
             x = axes.at_x(float(row["step"]))
             parts.append(f'<path class="mark" d="M{x:.1f} {axes.top - 4}V{axes.height - axes.bottom}"/>')
-            text = f"{views} views" if row is rows[0] else f"{views}"
+            text = f"M = {views}" if row is rows[0] else f"{views}"
             parts.append(_text(x + 3, axes.top - 8, text, "tick", "start"))
     for name, curve in series.items():
         good = [(step, value) for step, value in zip(steps, curve, strict=True) if math.isfinite(value)]
