@@ -27,7 +27,6 @@ _ACCURACY: dict[torch.dtype, dict[str, float]] = {
     torch.float32: {"eps": 5e-5, "upsampfac": 1.25},
     torch.float64: {"eps": 1e-13, "upsampfac": 2.0},
 }
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
 def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | None, isign: int) -> Tensor:
@@ -62,7 +61,7 @@ def transform_at(arrays: Tensor, points: Tensor) -> Tensor:
     """
     count = len(arrays)
     if count == 1:
-        return _nufft(2, arrays.to(_COMPLEX[arrays.dtype]), points, None, -1).reshape(1, -1)
+        return _nufft(2, arrays.to(arrays.dtype.to_complex()), points, None, -1).reshape(1, -1)
     first, second = arrays[0::2], _even(arrays)[1::2]
     both = _nufft(2, torch.complex(first, second), torch.cat([points, -points]), None, -1).reshape(len(first), -1)
     here, opposite = both.tensor_split(2, dim=1)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..files import read_images, read_json, read_records, read_table, read_toml
+from ..images import parse_selection
 
 
 class Image(NamedTuple):
@@ -158,13 +159,7 @@ def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
     """Kept images of the selection in config.toml ([run] images, such as 0,3,5-9), else all."""
     kept = {image.number for image in images if image.pixels is not None}
     chosen = settings.get("run", {}).get("images")
-    if not chosen:
-        return kept
-    numbers: set[int] = set()
-    for part in str(chosen).split(","):
-        first, _, last = part.strip().partition("-")
-        numbers |= set(range(int(first), int(last or first) + 1))
-    return kept & numbers
+    return kept & set(parse_selection(str(chosen), len(images))) if chosen else kept
 
 
 def _scores(run: Path) -> dict[int, Score]:

@@ -22,7 +22,6 @@ from torch import Tensor
 from ..fourier import adjoint_transform_at, transform_at
 
 _ROWS = 1024  # templates added up at a time: bounds the memory
-_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 _NEGLIGIBLE = 20.0  # images whose exponent is this far below the best one's have weights under e⁻²⁰
 
 
@@ -44,9 +43,8 @@ def _polar_grid(size: int, dtype: torch.dtype, device: torch.device) -> _PolarGr
     turn = torch.arange(angles // 2, dtype=torch.float64) * (2 * math.pi / angles)
     points = torch.stack([radii[:, None] * turn.cos(), radii[:, None] * turn.sin()], -1).reshape(-1, 2)
     phase = torch.tensor([1, 1j, -1, -1j], dtype=torch.complex128)[torch.arange(harmonics) % 4]
-    complex_dtype = torch.complex64 if dtype == torch.float32 else torch.complex128
     scale = (radii * widths / (2 * math.pi)).sqrt()
-    return _PolarGrid(points.to(device, dtype), scale.to(device, dtype), phase.to(device, complex_dtype), angles)
+    return _PolarGrid(points.to(device, dtype), scale.to(device, dtype), phase.to(device, dtype.to_complex()), angles)
 
 
 def angular_harmonics(images: Tensor) -> Tensor:
@@ -129,7 +127,7 @@ class ExactScore:
             view, image, flip: which view gets which template, shape (rows,).
             weights: of its turns, shape (rows, turns).
         """
-        total = torch.zeros(len(self.basis), views, self.basis.shape[-1], dtype=_COMPLEX[weights.dtype], device=weights.device)
+        total = torch.zeros(len(self.basis), views, self.basis.shape[-1], dtype=weights.dtype.to_complex(), device=weights.device)
         for rows in torch.arange(len(view), device=view.device).split(_ROWS):
             sign = (1 - 2 * flip[rows])[:, None]
             per_harmonic = torch.fft.rfft(weights[rows])[:, : len(self.basis)]  # Σ_θ w e^(−imθ)
