@@ -1,5 +1,6 @@
 """What every image undergoes: background, normalise, mask, crop, checks."""
 
+from .augmenting import augment, place_images
 from .background import Background, disc, find_background, subtract_background
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
 from .preparing import ImportSettings, Prepared, centre_of_mass, correlation, normalisation, prepare, shift
@@ -8,6 +9,7 @@ __all__ = [
     "Background",
     "ImportSettings",
     "Prepared",
+    "augment",
     "centre_of_mass",
     "correlation",
     "disc",
@@ -17,6 +19,7 @@ __all__ = [
     "looks_inverted",
     "normalisation",
     "parse_selection",
+    "place_images",
     "prepare",
     "require_several",
     "shift",

@@ -1,0 +1,194 @@
+"""Denoising score matching (Eq. 1): a network learns to take away noise of any level from the images.
+
+    loss = E over x, t, ε of λ(t) ‖D(x + tε, t) − x‖²,    ln t ~ N(P_mean, P_std²)
+
+with the weights λ(t) and noise levels of Karras et al. (2022). Every number drawn for a step depends on the seed and the step alone,
+so a run that is continued goes on as if it had never stopped. A batch is always made of the same shards, each worked on by one
+thread, whose gradients are added in their order: the result does not depend on how many threads or processes share them.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .compute import random_stream
+from .images import augment
+from .score.network import PreconditionedUNet, noise_level_weight
+
+P_STD = 1.2  # standard deviation of ln t
+Shares = Callable[[Tensor], None]  # adds up a tensor in place over the processes that share the batches
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained; all lengths scale with the run.
+
+    Attributes:
+        examples: noisy images that the network sees.
+        batch: noisy images of a step.
+        shards: parts of a batch, each worked on by one thread.
+        rate: highest learning rate of Adam.
+        warm_up: share of the run over which the rate rises from 0.
+        decay: share of the run over which it falls to 0 at the end, linearly.
+        memory: half-life of the moving average of the weights, as a share of what has been seen so far.
+        clip: largest norm of the gradient.
+        seed: of all random numbers.
+    """
+
+    examples: int
+    batch: int = 64
+    shards: int = 4
+    rate: float = 2e-3
+    warm_up: float = 0.02
+    decay: float = 0.5
+    memory: float = 0.05
+    clip: float = 1.0
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return math.ceil(self.examples / self.batch)
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step, 0 ≤ step < steps."""
+        done = (step + 0.5) / self.steps
+        return self.rate * min(1.0, done / self.warm_up, (1 - done) / self.decay)
+
+
+class TrainingState(NamedTuple):
+    """Everything that training goes on from."""
+
+    network: PreconditionedUNet
+    average: PreconditionedUNet  # moving average of the weights: what is used in the end
+    optimiser: torch.optim.Adam
+    step: int  # steps done
+
+
+class TrainingStep(NamedTuple):
+    """What one step of training has done."""
+
+    state: TrainingState
+    loss: float  # 1 for a network that knows nothing
+    rate: float
+
+
+class Examples(NamedTuple):
+    """A noisy batch: D(noisy, t) should be clean."""
+
+    clean: Tensor  # (b, d, d)
+    noisy: Tensor  # (b, d, d)
+    t: Tensor  # (b,)
+
+
+def begin_training(network: PreconditionedUNet) -> TrainingState:
+    """The state before the first step."""
+    average = copy.deepcopy(network).requires_grad_(False)
+    return TrainingState(network, average, torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), 0)
+
+
+def draw_examples(
+    images: Tensor, background: float, mask: Tensor, sigma_data: float, count: int, generator: torch.Generator
+) -> Examples:
+    """Images at random, turned, flipped and shifted, with noise of random levels.
+
+    Args:
+        images: normalised training images, shape (n, d, d).
+        background: value of empty space.
+        mask: circular mask, shape (d, d).
+        sigma_data: standard deviation of the images' pixels; the noise levels scale with it.
+        count: how many.
+        generator: random stream, on the CPU.
+    """
+    chosen = torch.randint(len(images), (count,), generator=generator)
+    mean = -1.2 + math.log(sigma_data / 0.5)
+    t = (mean + P_STD * torch.randn(count, generator=generator)).exp().to(images)
+    noise = torch.randn(count, *images.shape[1:], generator=generator).to(images)
+    clean = augment(images[chosen.to(images.device)], background, mask, generator)
+    return Examples(clean, clean + t[:, None, None] * noise, t)
+
+
+def loss_of(network: PreconditionedUNet, examples: Examples) -> Tensor:
+    """Weighted squared error of every example, a mean over its pixels, shape (b,)."""
+    error = (network(examples.noisy, examples.t) - examples.clean).square().mean((1, 2))
+    return noise_level_weight(examples.t, network.preconditioning.sigma_data) * error
+
+
+def train(
+    images: Tensor,
+    background: float,
+    mask: Tensor,
+    state: TrainingState,
+    training: Training,
+    *,
+    threads: int = 1,
+    rank: int = 0,
+    processes: int = 1,
+    add_up: Shares | None = None,
+) -> Iterator[TrainingStep]:
+    """Go on training to the end, one step for each `next`; the state's tensors are changed in place.
+
+    Args:
+        images: normalised training images, shape (n, d, d), on the device to work on.
+        background: value of empty space.
+        mask: circular mask, shape (d, d).
+        state: where to go on from.
+        training: length, rates and seed.
+        threads: that work on shards at the same time, each computing with one.
+        rank, processes: of the processes that share each batch, which this is and how many there are.
+        add_up: adds up a tensor in place over these processes.
+    """
+    mine = range(training.shards)[rank::processes]
+    weights = list(state.network.parameters())
+    sigma = state.network.preconditioning.sigma_data
+
+    def gradient(step: int, shard: int) -> Tensor:
+        """Gradient of the weights over a shard, then the sum of its losses, in one vector."""
+        stream = random_stream(training.seed, "training", step, shard)
+        examples = draw_examples(images, background, mask, sigma, training.batch // training.shards, stream)
+        with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
+            loss = loss_of(state.network, examples).sum()
+        parts = torch.autograd.grad(loss / training.batch, weights)
+        return torch.cat([*(part.flatten() for part in parts), loss.detach()[None]])
+
+    with ThreadPoolExecutor(threads) as pool:
+        for step in range(state.step, training.steps):
+            found = _sum_in_order(pool.map(gradient, repeat(step), mine))
+            if add_up:
+                add_up(found)
+            rate = training.rate_at(step)
+            _descend(state, weights, found[:-1], rate, training.clip)
+            _remember(state, training, step)
+            state = state._replace(step=step + 1)
+            yield TrainingStep(state, float(found[-1]) / training.batch, rate)
+
+
+def _sum_in_order(found: Iterator[Tensor]) -> Tensor:
+    total = next(found)
+    for part in found:
+        total += part
+    return total
+
+
+def _descend(state: TrainingState, weights: list[Tensor], gradient: Tensor, rate: float, clip: float) -> None:
+    gradient = gradient * (clip / gradient.norm().clamp_min(clip))
+    for weight, part in zip(weights, gradient.split([weight.numel() for weight in weights]), strict=True):
+        weight.grad = part.view_as(weight)
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.step()
+
+
+@torch.no_grad()
+def _remember(state: TrainingState, training: Training, step: int) -> None:
+    """Move the average of the weights towards the weights."""
+    forgotten = 1 - 0.5 ** (1 / (training.memory * (step + 1)))
+    torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), forgotten)
