@@ -1,10 +1,13 @@
 """Fixtures: one thread per process, and the folder of real images beside the project."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from scoretomo.cli import main
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -25,3 +28,19 @@ def shared_data() -> Callable[[str], Path]:
         return found
 
     return path
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run the command line program in this process: exit code and what it printed."""
+
+    def call(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["scoretomo", *map(str, arguments)])
+        try:
+            code = main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return call

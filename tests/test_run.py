@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 
 import gemmi
@@ -18,29 +17,12 @@ import torch
 from test_bad_input import CASES
 
 from scoretomo import files
-from scoretomo.cli import main
 from scoretomo.images import correlation, disc
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
 
 SIZE = 16
 STEPS = ("--steps", "40")  # a rough look is enough here
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Run the command line program in this process: exit code and what it printed."""
-
-    def call(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["scoretomo", *map(str, arguments)])
-        try:
-            code = main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,11 @@ from .files import read_toml
 from .images import ImportSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.simulate import SimulateSettings
+from .stages.train import TrainSettings
 
 IMAGES = Group("Images", sort_key=1)
+SCORE = Group("Learned score (--denoiser network)", sort_key=3)
+TRAINING = Group("Training", sort_key=3)
 VOLUMES = Group("Volumes", sort_key=2)
 WHERE = Group("Where and how", sort_key=0)
 
@@ -50,7 +53,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
-COMMANDS = ("run", "import", "reconstruct", "evaluate", "report", "simulate", "info")
+COMMANDS = ("run", "import", "train", "reconstruct", "evaluate", "report", "simulate", "info")
 app.meta.group_parameters = Group("Settings from a file", sort_key=9)
 
 
@@ -62,6 +65,7 @@ def run(
     pixel_size: PixelSize = None,
     importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
     volumes: Annotated[ReconstructSettings, Parameter(name="*", group=VOLUMES)] = ReconstructSettings(),  # noqa: B008
+    training: Annotated[TrainSettings, Parameter(name="*", group=SCORE)] = TrainSettings(),  # noqa: B008
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -78,7 +82,7 @@ def run(
     """
     from .stages.run import run_all
 
-    run_all(stack, output, pixel_size, importing, volumes, workers=workers, force=force)
+    run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
 
 
 @app.command(name="import", sort_key=1)
@@ -122,6 +126,34 @@ def reconstruct(
     from .stages.run import reconstruct_only
 
     reconstruct_only(directory, volumes, workers=workers, force=force)
+
+
+@app.command(sort_key=2)
+def train(
+    stack: Stack,
+    *,
+    output: Output,
+    pixel_size: PixelSize = None,
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
+    training: Annotated[TrainSettings, Parameter(name="*", group=TRAINING)] = TrainSettings(),  # noqa: B008
+    seed: Annotated[int, Parameter(group=TRAINING, help="Seed of all random numbers.")] = 0,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Train the network score on class averages; start it with torchrun to use several GPUs.
+
+    Run the same command again to continue after an interruption.
+
+    Parameters
+    ----------
+    stack
+        Class averages: .mrcs, .mrc, .star (RELION), .cs (cryoSPARC), .hdf (EMAN2) or .npy.
+    output
+        Run directory; made if it is not there.
+    """
+    from .stages.train import train_only
+
+    train_only(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force)
 
 
 @app.command(sort_key=3)

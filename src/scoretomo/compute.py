@@ -9,11 +9,12 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing.connection import wait
 from multiprocessing.queues import Queue
 from queue import Empty
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 
@@ -39,6 +40,39 @@ def available_cores() -> int:
 def best_device() -> torch.device:
     """The CUDA device if there is one and cufinufft (the ``cuda`` extra) is installed, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() and find_spec("cufinufft") else "cpu")
+
+
+class Group(NamedTuple):
+    """The processes that share one computation, as torchrun starts them; one alone if it did not."""
+
+    rank: int
+    processes: int
+    device: torch.device
+
+    def add_up(self, tensor: torch.Tensor) -> None:
+        """Put the sum over all processes into the tensor of each."""
+        if self.processes > 1:
+            torch.distributed.all_reduce(tensor)
+
+    def wait_for_first(self) -> None:
+        """Wait until every process is here, the first one with its preparations done."""
+        if self.processes > 1:
+            torch.distributed.barrier()
+
+
+@contextmanager
+def joined_group() -> Iterator[Group]:
+    """Join the processes that torchrun has started, each with its own GPU where there are enough."""
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    here = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", here) if here < torch.cuda.device_count() else torch.device("cpu")
+    if processes > 1:
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Group(rank, processes, device)
+    finally:
+        if processes > 1:
+            torch.distributed.destroy_process_group()
 
 
 def run_tasks(function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, Message]]:

@@ -2,14 +2,14 @@
 
     loss = E over x, t, ε of λ(t) ‖D(x + tε, t) − x‖²,    ln t ~ N(P_mean, P_std²)
 
-with the weights λ(t) and noise levels of Karras et al. (2022). Every number drawn for a step depends on the seed and the step alone,
-so a run that is continued goes on as if it had never stopped. A batch is always made of the same shards, each worked on by one
-thread, whose gradients are added in their order: the result does not depend on how many threads or processes share them.
+with the weights λ(t) and noise levels of Karras et al. (2022). What is drawn for a step depends on the seed and the step alone: a
+run that is continued goes on as if it had never stopped. A batch is always made of the same shards, each worked on by one thread,
+whose gradients are added in their order: the result does not depend on the threads, and on the processes only by rounding.
 """
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .compute import random_stream
 from .images import augment
@@ -93,6 +93,28 @@ def begin_training(network: PreconditionedUNet) -> TrainingState:
     """The state before the first step."""
     average = copy.deepcopy(network).requires_grad_(False)
     return TrainingState(network, average, torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), 0)
+
+
+def pack(state: TrainingState) -> dict[str, Tensor]:
+    """All tensors of a state by name, on the CPU; with ``state.step`` they are all that `unpack` needs."""
+    tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
+    tensors |= {f"average.{name}": tensor for name, tensor in state.average.state_dict().items()}
+    for number, moments in state.optimiser.state_dict()["state"].items():
+        tensors |= {f"adam.{number}.{name}": moment for name, moment in moments.items()}
+    return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+
+
+def unpack(tensors: Mapping[str, Tensor], step: int, state: TrainingState) -> TrainingState:
+    """Put packed tensors back into a new state of the same network; they are copied."""
+    for name, network in (("network", state.network), ("average", state.average)):
+        network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("adam."):
+            _, number, moment = name.split(".")
+            moments.setdefault(int(number), {})[moment] = tensor.clone()
+    state.optimiser.load_state_dict(state.optimiser.state_dict() | {"state": moments})
+    return state._replace(step=step)
 
 
 def draw_examples(
@@ -178,7 +200,7 @@ def _sum_in_order(found: Iterator[Tensor]) -> Tensor:
     return total
 
 
-def _descend(state: TrainingState, weights: list[Tensor], gradient: Tensor, rate: float, clip: float) -> None:
+def _descend(state: TrainingState, weights: Sequence[nn.Parameter], gradient: Tensor, rate: float, clip: float) -> None:
     gradient = gradient * (clip / gradient.norm().clamp_min(clip))
     for weight, part in zip(weights, gradient.split([weight.numel() for weight in weights]), strict=True):
         weight.grad = part.view_as(weight)

@@ -5,6 +5,7 @@ from .images import ImageStack, Map, read_images, read_map
 from .mrc import write_images, write_map
 from .records import append_record, read_json, read_records, read_table, read_toml, write_table
 from .star import write_pose_star
+from .weights import read_weights, write_weights
 from .writing import atomic, make_folder, remove_unfinished, write_text
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     "read_records",
     "read_table",
     "read_toml",
+    "read_weights",
     "remove_unfinished",
     "write_images",
     "write_map",
     "write_pose_star",
     "write_table",
     "write_text",
+    "write_weights",
 ]

@@ -18,7 +18,7 @@ def read_npy(path: Path) -> np.ndarray:
         raise InputError(f"{path} holds {kind}, expected real numbers: save the images themselves")
     check_memory(path, array.size)
     with opened(path):
-        return np.asarray(array, dtype=np.float32)
+        return np.array(array, dtype=np.float32)  # a copy: the file is open for reading only
 
 
 def _load(path: Path) -> np.ndarray:

@@ -13,8 +13,8 @@ SHIFT = 0.01  # largest shift along an axis, as a share of the side
 def augment(images: Tensor, background: float, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Turn every image by a random angle, flip every second one or so, shift it by up to 1 % of the side.
 
-    Bicubic interpolation about index d // 2, the centre of the projector; then the circular mask. Bilinear interpolation would blur:
-    see docs/paper.md.
+    Bicubic interpolation about index d // 2, the centre of the projector, then the circular mask. Bilinear interpolation blurs:
+    docs/paper.md has the figures.
 
     Args:
         images: normalised, shape (b, d, d).

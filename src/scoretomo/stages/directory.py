@@ -30,6 +30,12 @@ class RunDirectory:
         self.volumes_star = path / "volumes.star"
         self.evaluation = path / "evaluation"
         self.report = path / "report.html"
+        self.score = path / "score"
+        self.weights = self.score / "weights.safetensors"
+        self.state = self.score / "state.safetensors"
+        self.loss = self.score / "loss.csv"
+        self.denoising = self.score / "denoising.csv"
+        self.samples = path / "samples"
 
     def volume(self, number: int) -> Path:
         """Where the volume of an image is, by its number in the user's stack."""
@@ -46,10 +52,10 @@ class RunDirectory:
 
         Args:
             settings: what is asked for.
-            keep_images: the prepared images are there already and stay.
+            keep_images: the prepared images are there already and stay, as does a network that has learned from them.
         """
         files.make_folder(self.path)
-        for room in _ROOMS:
+        for room in _ROOMS if keep_images else (*_ROOMS, self.score.name, self.samples.name):
             shutil.rmtree(self.path / room, ignore_errors=True)
         for name in _RESULTS if keep_images else (*IMAGES, *_RESULTS):
             (self.path / name).unlink(missing_ok=True)

@@ -17,9 +17,11 @@ from ..projection import project
 from ..reconstruction import Descent, reconstruct
 from ..rotations import euler_from_rotations
 from ..score.exact import ExactScore
+from ..score.network import NetworkScore
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import progress_bar, warn
+from .train import open_network
 
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 
@@ -31,6 +33,10 @@ class ReconstructSettings:
     method: Literal["annealed", "paper"] = "annealed"
     """How volumes are found, each from nothing: "paper" is Algorithm 1 as published, with one fixed noise level;
     "annealed" lets the noise level fall, which is better."""
+
+    denoiser: Literal["exact", "network"] = "exact"
+    """What knows how images look: "exact" is the score of the images themselves, in closed form; "network" is the paper's,
+    which learns first."""
 
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
     """Descent steps; those of the method if not given. Fewer give a quick, rough look."""
@@ -54,6 +60,7 @@ class Batch(NamedTuple):
     numbers: tuple[int, ...]
     descent: Descent
     seed: int
+    denoiser: str
 
 
 class Progress(NamedTuple):
@@ -69,10 +76,12 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         Whether anything was missing.
 
     Raises:
-        InputError: no image is left to reconstruct, or the selection does not fit.
+        InputError: no image is left to reconstruct, the selection does not fit, or no network is there where one is asked for.
     """
     files.remove_unfinished(run.path)
     prepared = read_prepared(run.images)
+    if settings.denoiser == "network":
+        open_network(run, torch.device("cpu"))
     numbers = select_numbers(prepared.numbers, prepared.source_count, settings.images)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
@@ -82,7 +91,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        tasks = [Batch(run.path, tuple(batch), descent, settings.seed) for batch in todo]
+        tasks = [Batch(run.path, tuple(batch), descent, settings.seed, settings.denoiser) for batch in todo]
         _work_off(run, tasks, finished, workers)
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
@@ -110,7 +119,8 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
     run, device = RunDirectory(batch.directory), best_device()
     prepared = read_prepared(run.images)
-    score = _exact_score(run.images, run.images.stat().st_mtime_ns, device)
+    source = run.weights if batch.denoiser == "network" else run.images
+    score = _score(run.path, batch.denoiser, source.stat().st_mtime_ns, device)
     images = prepared.normalised(batch.numbers).to(device)
     clock, curve, told = Stopwatch(), [], 0
     for step in reconstruct(
@@ -158,9 +168,12 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _exact_score(images: Path, written: int, device: torch.device) -> ExactScore:
+def _score(directory: Path, denoiser: str, written: int, device: torch.device) -> ExactScore | NetworkScore:
     """The score of prepared images, made once by each process for a file as it was written."""
-    prepared = read_prepared(images)
+    run = RunDirectory(directory)
+    if denoiser == "network":
+        return open_network(run, device)
+    prepared = read_prepared(run.images)
     size = prepared.images.shape[-1]
     return ExactScore(prepared.normalised().to(device), prepared.background, disc(size).to(device))
 

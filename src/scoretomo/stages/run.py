@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..compute import joined_group
 from ..images import ImportSettings
 from .directory import RunDirectory
 from .importing import read_and_prepare, write_prepared
@@ -12,6 +13,7 @@ from .progress import say
 from .reconstruct import ReconstructSettings, reconstruct_run, select_numbers
 from .record import check_settings
 from .report import report_run
+from .train import TrainSettings, train_network
 
 
 def run_all(
@@ -19,6 +21,7 @@ def run_all(
     output: Path,
     pixel_size: float | None,
     importing: ImportSettings,
+    training: TrainSettings,
     volumes: ReconstructSettings,
     *,
     workers: int | None,
@@ -28,13 +31,20 @@ def run_all(
     run = RunDirectory(output)
     if stack.absolute() == run.images.absolute():
         raise files.InputError(f"{output} holds the input itself, which is never changed: give another --output")
-    asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **asdict(importing), **asdict(volumes)}}
+    learns = volumes.denoiser == "network"
+    if training != TrainSettings() and not learns:
+        raise files.InputError("--network, --examples and --held-out are about a learned score: give --denoiser network as well")
+    settings = asdict(importing) | asdict(volumes) | (asdict(training) if learns else {})
+    asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **settings}}
     begun = check_settings(run.config, asked, force=force)
     if not (begun and run.images.exists()):
         imported = read_and_prepare(stack, pixel_size, importing)
         select_numbers(imported.prepared.numbers, len(imported.sources), volumes.images)
         run.begin(asked, keep_images=False)
         write_prepared(run.images, imported)
+    if learns:
+        with joined_group() as group:
+            train_network(run, training, group, seed=volumes.seed, workers=workers)
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or not run.report.exists():
         report_run(output)

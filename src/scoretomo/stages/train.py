@@ -1,0 +1,220 @@
+"""From prepared images to a network that knows them: score/weights.safetensors."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from cyclopts import Parameter, validators
+
+from .. import __version__, files
+from ..compute import Group, available_cores, joined_group, random_stream
+from ..images import ImportSettings, disc, require_several
+from ..score.network import NETWORKS, Architecture, NetworkScore, PreconditionedUNet
+from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
+from .directory import RunDirectory, Stopwatch
+from .importing import PreparedStack, import_stack, read_prepared
+from .progress import progress_bar, say
+from .record import check_settings, write_settings
+
+_POINTS = 200  # of the loss curve
+_SAVE_EVERY = 20.0  # seconds
+_ENOUGH = 100  # images, from which on some are held out
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The network score and its training."""
+
+    network: Literal["fast", "paper", "paper-ribosome"] = "fast"
+    """Network to train: "paper" has the paper's 3.9 million parameters, "paper-ribosome" the 5.3 million for its 80S images;
+    "fast" works at half the side and costs a fifth."""
+
+    examples: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 120_000
+    """Noisy images that the network sees, all different; more is better. A GPU can afford 2,000,000."""
+
+    held_out: Annotated[int | None, Parameter(validator=validators.Number(gte=0), show_default=False)] = None
+    """Images, spread over the stack, that are kept from the network to see whether it knows more than it was shown; one in
+    twenty if not given and there are 100 or more."""
+
+
+def train_only(
+    stack: Path,
+    output: Path,
+    pixel_size: float | None,
+    importing: ImportSettings,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    workers: int | None,
+    force: bool,
+) -> None:
+    """Import a stack into a run directory, and train a network on it, or continue to."""
+    with joined_group() as group:
+        if group.rank == 0:
+            run = RunDirectory(output)
+            import_stack(stack, run.images, pixel_size, importing, force=force and not run.config.exists())
+        group.wait_for_first()
+        train_network(RunDirectory(output), settings, group, seed=seed, workers=workers, force=force)
+        if group.rank == 0:
+            say(f"make samples with: scoretomo sample {output}; volumes with: scoretomo reconstruct {output} --denoiser network")
+
+
+def train_network(
+    run: RunDirectory, settings: TrainSettings, group: Group, *, seed: int, workers: int | None, force: bool = False
+) -> bool:
+    """Train a network on the prepared images of a run directory, or go on; the processes of a group share the work.
+
+    Returns:
+        Whether anything was left to do.
+    """
+    prepared = read_prepared(run.images)
+    held_out = _held_out(prepared.numbers, settings.held_out)
+    if group.rank == 0:
+        _begin(run, {"train": {**asdict(settings), "seed": seed}}, force=force)
+    group.wait_for_first()
+    if run.weights.exists():
+        open_network(run, torch.device("cpu"))
+        return False
+    kept = [number for number in prepared.numbers if number not in held_out]
+    images = prepared.normalised(kept).to(group.device)
+    training = Training(settings.examples, seed=seed)
+    state = _begin_or_go_on(run, settings, images, seed)
+    threads = 1 if group.device.type == "cuda" else max(1, min(workers or available_cores(), training.shards) // group.processes)
+    torch.set_num_threads(1)
+    steps = train(
+        images,
+        prepared.background,
+        disc(images.shape[-1]).to(group.device),
+        state,
+        training,
+        threads=threads,
+        rank=group.rank,
+        processes=group.processes,
+        add_up=group.add_up,
+    )
+    if group.rank > 0:
+        for _ in steps:
+            pass
+        return True
+    _watch(run, steps, state, training, len(images))
+    _write_network(run, state, prepared, settings, held_out, seed)
+    run.state.unlink(missing_ok=True)
+    return True
+
+
+def open_network(run: RunDirectory, device: torch.device) -> NetworkScore:
+    """The trained network of a run as a denoiser.
+
+    Raises:
+        InputError: there is none, or it was trained on other images.
+    """
+    weights, record = _read_network(run)
+    prepared = read_prepared(run.images)
+    if (record["size"], record["mu"], record["s"]) != (prepared.images.shape[-1], prepared.mu, prepared.s):
+        raise files.InputError(f"the network in {run.score} was trained on other images than {run.images}: train it again")
+    architecture = Architecture(**{**record["architecture"], "channels": tuple(record["architecture"]["channels"])})
+    network = PreconditionedUNet(architecture, record["sigma_data"])
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    return NetworkScore(network.to(device), record["background"], disc(record["size"]).to(device))
+
+
+def held_out_numbers(run: RunDirectory) -> list[int]:
+    """Numbers of the images that the network of a run was not shown."""
+    return list(_read_network(run)[1]["held_out"])
+
+
+def _read_network(run: RunDirectory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    if not run.weights.exists():
+        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
+    return files.read_weights(run.weights)
+
+
+def _held_out(numbers: list[int], asked: int | None) -> list[int]:
+    """Numbers of images to keep from the network, evenly spread.
+
+    Raises:
+        InputError: too few would be left to learn from.
+    """
+    require_several(numbers)
+    count = asked if asked is not None else len(numbers) // 20 if len(numbers) >= _ENOUGH else 0
+    if count > len(numbers) // 2:
+        raise files.InputError(f"--held-out should leave at least half of the {len(numbers)} images to learn from, got {count}")
+    return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
+
+
+def _begin(run: RunDirectory, asked: dict[str, Any], *, force: bool) -> None:
+    """Continue what was begun with the same settings, or make room for something new."""
+    record = run.score / "train.toml"
+    if not check_settings(record, asked, force=force, beside=None):
+        shutil.rmtree(run.score, ignore_errors=True)
+        shutil.rmtree(run.samples, ignore_errors=True)
+        write_settings(record, asked)
+    files.remove_unfinished(run.score)
+
+
+def _begin_or_go_on(run: RunDirectory, settings: TrainSettings, images: torch.Tensor, seed: int) -> TrainingState:
+    sigma_data = float(images.square().mean().sqrt())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(random_stream(seed, "weights").initial_seed())
+        network = PreconditionedUNet(NETWORKS[settings.network], sigma_data)
+    state = begin_training(network.to(images.device))
+    if run.state.exists():
+        tensors, record = files.read_weights(run.state)
+        state = unpack({name: torch.from_numpy(array) for name, array in tensors.items()}, record["step"], state)
+    return state
+
+
+def _watch(run: RunDirectory, steps: Iterator[TrainingStep], state: TrainingState, training: Training, count: int) -> None:
+    """Take the steps; show them, keep the loss curve, and save now and then what is needed to go on."""
+    rows = [
+        row for row in _curve(run) if int(row["images_seen"]) <= state.step * training.batch
+    ]  # those after the saved state are made again
+    before = float(rows[-1]["seconds"]) if rows else 0.0
+    every = max(1, training.steps // _POINTS)
+    clock, saved, losses = Stopwatch(), time.monotonic(), list[float]()
+    with progress_bar() as bar:
+        shown = bar.add_task(f"training on {count} images", total=training.steps, completed=state.step)
+        for step in steps:
+            done = step.state.step
+            losses.append(step.loss)
+            if done % every == 0 or done == training.steps:
+                loss = sum(losses) / len(losses)
+                seconds = round(before + clock.seconds(), 1)
+                rows.append({"images_seen": done * training.batch, "loss": loss, "rate": step.rate, "seconds": seconds})
+                losses.clear()
+                bar.update(shown, description=f"training on {count} images, loss {loss:.3f}")
+                if time.monotonic() - saved > _SAVE_EVERY or done == training.steps:
+                    files.write_table(run.loss, rows)
+                    tensors = {name: tensor.numpy() for name, tensor in pack(step.state).items()}
+                    files.write_weights(run.state, tensors, {"step": done})
+                    saved = time.monotonic()
+            bar.update(shown, completed=done)
+
+
+def _curve(run: RunDirectory) -> list[dict[str, Any]]:
+    return list(files.read_table(run.loss)) if run.loss.exists() else []
+
+
+def _write_network(
+    run: RunDirectory, state: TrainingState, prepared: PreparedStack, settings: TrainSettings, held_out: list[int], seed: int
+) -> None:
+    record = {
+        "scoretomo": __version__,
+        "network": settings.network,
+        "architecture": asdict(NETWORKS[settings.network]),
+        "examples": settings.examples,
+        "seed": seed,
+        "size": prepared.images.shape[-1],
+        "sigma_data": state.network.preconditioning.sigma_data,
+        "background": prepared.background,
+        "mu": prepared.mu,
+        "s": prepared.s,
+        "held_out": held_out,
+    }
+    weights = {name: tensor.cpu().numpy() for name, tensor in state.average.state_dict().items()}
+    files.write_weights(run.weights, weights, record)
