@@ -134,3 +134,35 @@ def test_views_are_not_modified():
     views = case.images.clone()
     case.score(views, 0.5)
     assert torch.equal(views, case.images)
+
+
+class TestNearest:
+    def test_a_turned_and_flipped_image_is_found_with_its_angle(self):
+        case = Case(torch.float64, 1e-11)
+        order = torch.tensor([3, 0, 4, 1, 2])
+        for turn, flip in ((0.7, False), (-2.2, True), (3.05, False)):
+            views = (blobs(5, torch.float64, turn, flip)[order] * case.mask - case.mean) / case.scale
+            found = case.score.nearest(views)
+            assert found.image.tolist() == order.tolist()
+            assert (found.flipped == flip).all()
+            off = (found.angle - math.degrees(turn) + 180) % 360 - 180
+            assert off.abs().max() < 0.2
+            assert (found.template - views).norm() < 0.01 * views.norm()
+
+    def test_tiles_change_nothing(self):
+        whole, tiled = (Case(torch.float64, 1e-11, working_memory=size) for size in (1e9, 1.0))
+        for one, other in zip(whole.score.nearest(whole.images), tiled.score.nearest(whole.images), strict=True):
+            assert torch.allclose(one.double(), other.double())
+
+    def test_an_image_that_does_not_count_is_not_found(self):
+        case = Case(torch.float64, 1e-11)
+        own = torch.arange(5)
+        assert case.score.nearest(case.images).image.tolist() == own.tolist()
+        others = case.score.nearest(case.images, other_than=own)
+        assert (others.image != own).all()
+        squared = ((case.images[:, None] - case.templates) * case.mask).square().sum((2, 3))
+        per_image = squared.reshape(5, -1, 5).amin(1)  # over all turns and flips
+        distance = ((others.template - case.images) * case.mask).square().sum((1, 2))
+        per_image[own, own] = torch.inf
+        assert (distance < 1.01 * per_image.amin(1)).all()
+        assert (distance > 0.8 * per_image.amin(1)).all()  # the angle is refined between the turns

@@ -37,8 +37,8 @@ from scoretomo.training import (
 )
 
 SIZE = 12
-TINY = Architecture((32, 32), blocks=1, unshuffle=1)
-SHORT = Training(96, batch=16)
+TINY = Architecture((32, 32), blocks=1, unshuffle=1, groups=8)
+SHORT = Training(96, batch=16, shards=4, rate=2e-3)
 BACKGROUND = -0.5
 Command = Callable[..., tuple[int, str]]
 
@@ -156,7 +156,7 @@ def test_two_processes_have_the_loss_curve_of_one() -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    training = Training(6400, rate=1.0, warm_up=0.1, decay=0.4)
+    training = Training(6400, batch=64, shards=4, rate=1.0, warm_up=0.1, decay=0.4)
     rates = [training.rate_at(step) for step in range(training.steps)]
     assert rates[0] == pytest.approx(0.05)
     assert rates[30] == 1.0
@@ -220,15 +220,15 @@ def stack(tmp_path: Path) -> Path:
 
 def test_a_network_is_trained_used_and_not_trained_twice(stack: Path, tmp_path: Path, command: Command) -> None:
     run = tmp_path / "run"
-    code, said = command("train", stack, "--output", run, "--examples", 128, "--held-out", 1)
+    code, said = command("train", stack, "--output", run, "--examples", 32, "--held-out", 1)
     assert code == 0, said
     weights = (run / "score" / "weights.safetensors").read_bytes()
     assert files.read_weights(run / "score" / "weights.safetensors")[1]["held_out"] == [3]
-    assert [row["images_seen"] for row in files.read_table(run / "score" / "loss.csv")] == ["64", "128"]
-    assert command("train", stack, "--output", run, "--examples", 128, "--held-out", 1)[0] == 0
-    code, said = command("train", stack, "--output", run, "--examples", 192, "--held-out", 1)
+    assert [row["images_seen"] for row in files.read_table(run / "score" / "loss.csv")] == ["16", "32"]
+    assert command("train", stack, "--output", run, "--examples", 32, "--held-out", 1)[0] == 0
+    code, said = command("train", stack, "--output", run, "--examples", 48, "--held-out", 1)
     assert code == 2
-    assert "examples was 128 and is now 192" in said
+    assert "examples was 32 and is now 48" in said
     assert (run / "score" / "weights.safetensors").read_bytes() == weights
     code, said = command("reconstruct", run, "--denoiser", "network", "--images", "0", "--steps", "5")
     assert code == 0, said
@@ -274,7 +274,7 @@ def test_training_that_is_killed_goes_on_to_the_same_network(
     stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between two saves: what was lost is made again, to the bit."""
-    settings = ("--examples", "768", "--workers", "1")
+    settings = ("--examples", "192", "--workers", "1")
     assert command("train", stack, "--output", tmp_path / "whole", *settings)[0] == 0
     program = (
         "import sys; import scoretomo.stages.train as train; train._SAVE_EVERY = 0.0;"

@@ -18,6 +18,8 @@ from .errors import InputError
 from .files import read_toml
 from .images import ImportSettings
 from .stages.reconstruct import ReconstructSettings
+from .stages.reproduce import ReproduceSettings
+from .stages.sample import SampleSettings
 from .stages.simulate import SimulateSettings
 from .stages.train import TrainSettings
 
@@ -53,7 +55,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
-COMMANDS = ("run", "import", "train", "reconstruct", "evaluate", "report", "simulate", "info")
+COMMANDS = ("run", "import", "train", "sample", "reconstruct", "evaluate", "report", "simulate", "reproduce", "info")
 app.meta.group_parameters = Group("Settings from a file", sort_key=9)
 
 
@@ -108,6 +110,25 @@ def import_(
     import_stack(stack, output, pixel_size, importing, force=force)
 
 
+@app.command(name="sample", sort_key=2)
+def sample_(
+    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    *,
+    settings: Annotated[SampleSettings, Parameter(name="*", group=IMAGES)] = SampleSettings(),  # noqa: B008
+    force: Force = False,
+) -> None:
+    """Draw new images from the trained network: do they look like class averages, and is it more than a copy of them?
+
+    Parameters
+    ----------
+    directory
+        Run directory with a network from scoretomo train; samples/ is written there, and the report again.
+    """
+    from .stages.sample import sample_only
+
+    sample_only(directory, settings, force=force)
+
+
 @app.command(sort_key=2)
 def reconstruct(
     directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
@@ -151,7 +172,7 @@ def train(
     output
         Run directory; made if it is not there.
     """
-    from .stages.train import train_only
+    from .stages.run import train_only
 
     train_only(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force)
 
@@ -218,6 +239,37 @@ def simulate(
 
 
 @app.command(sort_key=6)
+def reproduce(
+    experiment: Annotated[Literal["box", "capsid", "ribosome", "betagal"], Parameter(name="--experiment", group=WHERE)],
+    *,
+    output: Output,
+    settings: Annotated[ReproduceSettings, Parameter(name="*", group=VOLUMES)] = ReproduceSettings(),  # noqa: B008
+    stack: Annotated[Path | None, Parameter(group=IMAGES, help="Class averages to use; simulated if not given.")] = None,
+    truth: Annotated[Path | None, Parameter(group=IMAGES, help="Map, or folder of maps, to judge the volumes by.")] = None,
+    pixel_size: PixelSize = None,
+    workers: Workers = None,
+    force: Force = False,
+) -> None:
+    """Do one of the paper's experiments: data, learned score, samples, volumes, evaluation, report.
+
+    Run the same command again to continue after an interruption.
+
+    Parameters
+    ----------
+    experiment
+        box and capsid are simulated, each image with its own conformation; ribosome is simulated unless --stack is given; betagal
+        needs --stack.
+    output
+        Directory for data/ and run/.
+    """
+    from .stages.reproduce import reproduce_experiment
+
+    reproduce_experiment(
+        experiment, output, settings, stack=stack, truth=truth, pixel_size=pixel_size, workers=workers, force=force
+    )
+
+
+@app.command(sort_key=7)
 def info(
     file: Annotated[Path, Parameter(name="--file", group=WHERE)],
     *,

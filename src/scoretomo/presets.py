@@ -1,11 +1,58 @@
-"""The paper's settings and ours, as data; docs/method.md tells how they were chosen."""
+"""The paper's settings and ours, as data; docs/method.md and docs/paper.md tell how they were chosen."""
+
+from dataclasses import dataclass
 
 from .reconstruction import Descent
+from .training import Training
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of the paper's four experiments, at some size.
+
+    Attributes:
+        simulated: object that takes the place of images nobody has given; none where that would prove nothing.
+        images: how many class averages.
+        size: their side in pixels.
+        network: of the score.
+        examples: noisy images that it sees.
+        volumes: how many images are reconstructed, from the first one on.
+        method: preset of the descent.
+    """
+
+    simulated: str | None
+    images: int
+    size: int
+    network: str
+    examples: int
+    volumes: int
+    method: str
+
 
 # fmt: off
 PRESETS: dict[str, Descent] = {
     #                   steps    t first, last    views first, last
     "paper":    Descent(2000,    (1.0, 1.0),      (2, 6),              anchor=1.0, rate=1.7),
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
+}
+
+TRAININGS: dict[str, Training] = {
+    #                           examples   batch       shards      rate
+    "paper":          Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
+    "paper-ribosome": Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
+    "fast":           Training(110_000,    batch=16,   shards=2,   rate=1e-3,   interpolation="bicubic"),
+}
+
+EXPERIMENTS: dict[str, Experiment] = {
+    #                               simulated     images  side  network            examples     volumes  method
+    "paper-box":         Experiment("box",        300,    88,   "paper",           4_000_000,   300,     "paper"),
+    "paper-capsid":      Experiment("capsid",     200,    88,   "paper",           4_000_000,   200,     "paper"),
+    "paper-ribosome":    Experiment("ribosome",   100,    136,  "paper-ribosome",  4_000_000,   1,       "paper"),
+    "paper-betagal":     Experiment(None,         34,     64,   "paper",           4_000_000,   1,       "paper"),
+    # Small enough for two cores and half an hour.
+    "small-box":         Experiment("box",        300,    32,   "fast",            110_000,     8,       "paper"),
+    "small-capsid":      Experiment("capsid",     200,    32,   "fast",            110_000,     8,       "paper"),
+    "small-ribosome":    Experiment("ribosome",   100,    32,   "fast",            110_000,     4,       "paper"),
+    "small-betagal":     Experiment(None,         34,     32,   "fast",            110_000,     4,       "paper"),
 }
 # fmt: on

@@ -40,17 +40,19 @@ class Training:
         decay: share of the run over which it falls to 0 at the end, linearly.
         memory: half-life of the moving average of the weights, as a share of what has been seen so far.
         clip: largest norm of the gradient.
+        interpolation: of turned images, "bicubic" or "bilinear".
         seed: of all random numbers.
     """
 
     examples: int
-    batch: int = 64
-    shards: int = 4
-    rate: float = 2e-3
+    batch: int
+    shards: int
+    rate: float
     warm_up: float = 0.02
     decay: float = 0.5
     memory: float = 0.05
     clip: float = 1.0
+    interpolation: str = "bicubic"
     seed: int = 0
 
     @property
@@ -118,7 +120,14 @@ def unpack(tensors: Mapping[str, Tensor], step: int, state: TrainingState) -> Tr
 
 
 def draw_examples(
-    images: Tensor, background: float, mask: Tensor, sigma_data: float, count: int, generator: torch.Generator
+    images: Tensor,
+    background: float,
+    mask: Tensor,
+    sigma_data: float,
+    count: int,
+    generator: torch.Generator,
+    *,
+    interpolation: str = "bicubic",
 ) -> Examples:
     """Images at random, turned, flipped and shifted, with noise of random levels.
 
@@ -129,12 +138,13 @@ def draw_examples(
         sigma_data: standard deviation of the images' pixels; the noise levels scale with it.
         count: how many.
         generator: random stream, on the CPU.
+        interpolation: of turned images, "bicubic" or "bilinear".
     """
     chosen = torch.randint(len(images), (count,), generator=generator)
     mean = -1.2 + math.log(sigma_data / 0.5)
     t = (mean + P_STD * torch.randn(count, generator=generator)).exp().to(images)
     noise = torch.randn(count, *images.shape[1:], generator=generator).to(images)
-    clean = augment(images[chosen.to(images.device)], background, mask, generator)
+    clean = augment(images[chosen.to(images.device)], background, mask, generator, interpolation=interpolation)
     return Examples(clean, clean + t[:, None, None] * noise, t)
 
 
@@ -175,7 +185,8 @@ def train(
     def gradient(step: int, shard: int) -> Tensor:
         """Gradient of the weights over a shard, then the sum of its losses, in one vector."""
         stream = random_stream(training.seed, "training", step, shard)
-        examples = draw_examples(images, background, mask, sigma, training.batch // training.shards, stream)
+        count = training.batch // training.shards
+        examples = draw_examples(images, background, mask, sigma, count, stream, interpolation=training.interpolation)
         with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
             loss = loss_of(state.network, examples).sum()
         parts = torch.autograd.grad(loss / training.batch, weights)

@@ -77,6 +77,15 @@ def image_of_harmonics(harmonics: Tensor, size: int) -> Tensor:
     return adjoint_transform_at((first + second.conj()).flatten(1), grid.points, size)
 
 
+class Nearest(NamedTuple):
+    """The template nearest to each of v views: an image, flipped (x → −x) or not, then turned."""
+
+    image: Tensor  # (v,): place of the image
+    angle: Tensor  # (v,): degrees, positive from x to y
+    flipped: Tensor  # (v,), bool
+    template: Tensor  # (v, d, d)
+
+
 class ExactScore:
     """The denoiser of a finite set of images with all their in-plane turns and flips.
 
@@ -108,6 +117,31 @@ class ExactScore:
         """Denoise normalised views, shape (v, d, d), at noise level t."""
         return torch.cat([self._denoise(tile, t) for tile in views.split(self.tile)])
 
+    def nearest(self, views: Tensor, *, other_than: Tensor | None = None) -> Nearest:
+        """The nearest of all turned and flipped images.
+
+        Args:
+            views: normalised, shape (v, d, d).
+            other_than: place of an image that does not count, for each view, shape (v,); all count if not given.
+        """
+        ignored = torch.full((len(views),), -1, device=views.device) if other_than is None else other_than
+        found = [self._nearest(*tile) for tile in zip(views.split(self.tile), ignored.split(self.tile), strict=True)]
+        return Nearest(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def _nearest(self, views: Tensor, ignored: Tensor) -> Nearest:
+        closeness = self._likeness(views) - self.half_norm[:, None, None]  # (v, n, 2, turns)
+        closeness[torch.arange(self.count, device=views.device) == ignored[:, None]] = -torch.inf
+        best = closeness.flatten(1).argmax(1)
+        row, turn = best // self.turns, best % self.turns
+        circle = closeness.flatten(1, 2)[torch.arange(len(views), device=views.device), row]  # (v, turns)
+        before, here, after = (circle.gather(1, ((turn + step) % self.turns)[:, None])[:, 0] for step in (-1, 0, 1))
+        bend = (2 * here - before - after).clamp_min(torch.finfo(here.dtype).tiny)
+        angle = (turn + ((after - before) / (2 * bend)).clamp(-0.5, 0.5)) * (2 * math.pi / self.turns)  # top of a parabola
+        image, flip = row // 2, row % 2
+        harmonic = torch.arange(len(self.basis), device=views.device)
+        turned = self._flipped(image, flip) * torch.polar(torch.ones_like(angle), -angle * harmonic[:, None])[..., None]
+        return Nearest(image, angle.rad2deg(), flip.bool(), self._image(turned))
+
     def _denoise(self, views: Tensor, t: float) -> Tensor:
         likeness = self._likeness(views)
         exponents = likeness.sub_(self.half_norm[:, None, None]).div_(t**2)
@@ -115,9 +149,19 @@ class ExactScore:
         view, image, flip = (exponents.amax(3) > best[..., 0] - _NEGLIGIBLE).nonzero(as_tuple=True)
         weights = (exponents[view, image, flip] - best[view, 0, 0]).exp_()  # (rows, turns)
         total = weights.new_zeros(len(views)).index_add_(0, view, weights.sum(1))
-        mean = self._sum(len(views), view, image, flip, weights / total[view, None])
-        harmonics = torch.bmm(mean, self.basis.transpose(1, 2).to(mean.dtype)).transpose(0, 1)
+        return self._image(self._sum(len(views), view, image, flip, weights / total[view, None]))
+
+    def _image(self, components: Tensor) -> Tensor:
+        """Images of components, shape (m, v, components) to (v, d, d); empty outside the mask."""
+        harmonics = torch.bmm(components, self.basis.transpose(1, 2).to(components.dtype)).transpose(0, 1)
         return image_of_harmonics(harmonics, self.size) * self.mask + self.background
+
+    def _flipped(self, image: Tensor, flip: Tensor) -> Tensor:
+        """Components of images, flipped where flip is 1, shape (m, rows, components)."""
+        sign = (1 - 2 * flip)[:, None]
+        turned = torch.complex(self.templates[:, image], self.templates[:, image + self.count] * sign)
+        turned[1::2] *= sign  # (−1)^m of a flip
+        return turned
 
     def _sum(self, views: int, view: Tensor, image: Tensor, flip: Tensor, weights: Tensor) -> Tensor:
         """Σ w T of every view, as components: shape (m, views, components).
@@ -129,12 +173,8 @@ class ExactScore:
         """
         total = torch.zeros(len(self.basis), views, self.basis.shape[-1], dtype=weights.dtype.to_complex(), device=weights.device)
         for rows in torch.arange(len(view), device=view.device).split(_ROWS):
-            sign = (1 - 2 * flip[rows])[:, None]
             per_harmonic = torch.fft.rfft(weights[rows])[:, : len(self.basis)]  # Σ_θ w e^(−imθ)
-            real, imaginary = self.templates[:, image[rows]], self.templates[:, image[rows] + self.count]
-            turned = torch.complex(real, imaginary * sign) * per_harmonic.T[..., None]
-            turned[1::2] *= sign  # (−1)^m of a flip
-            total.index_add_(1, view[rows], turned)
+            total.index_add_(1, view[rows], self._flipped(image[rows], flip[rows]) * per_harmonic.T[..., None])
         return total
 
     def _likeness(self, views: Tensor) -> Tensor:

@@ -86,8 +86,8 @@ def require_run(path: Path) -> RunDirectory:
         InputError: there is no run.
     """
     run = RunDirectory(path)
-    if not run.config.exists():
-        raise files.InputError(f"{path} should be a run directory but has no config.toml: make one with scoretomo run")
+    if not run.config.exists() and not run.weights.exists():
+        raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
     return run
 
 

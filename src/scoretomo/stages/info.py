@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 import torch
 from rich.text import Text
 
 from .. import files
 from ..images import ImportSettings, prepare
-from ..report import pictures
 from .directory import RunDirectory, require_run
 from .importing import read_prepared
+from .montage import in_rows, sheet, tiles
 from .progress import console, say, warn
 
 _TILE = 96  # pixels of a picture in a montage file
@@ -32,7 +31,7 @@ def show_info(file: Path, montage: Path | None) -> None:
     _draw(shown)
     if montage is not None:
         with files.atomic(montage) as temporary:
-            _sheet(shown, _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
+            sheet(in_rows(shown), _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
         say(f"montage of {len(shown)} pictures: {montage}")
 
 
@@ -107,33 +106,16 @@ def _statistics(values: np.ndarray) -> None:
         say(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")
 
 
-def _tiles(images: Sequence[np.ndarray], side: int) -> list[np.ndarray]:
-    """Each image on its own grey scale, at one size."""
-    greys = (pictures.grey(image, pictures.common_scale(image)) for image in images)
-    return [np.asarray(PIL.Image.fromarray(grey).resize((side, side), PIL.Image.Resampling.BOX)) for grey in greys]
-
-
-def _sheet(images: Sequence[np.ndarray], side: int) -> PIL.Image.Image:
-    """All images in rows, numbers left to right."""
-    columns = max(1, round((len(images) * 1.5) ** 0.5))
-    rows = -(-len(images) // columns)
-    sheet = np.zeros((rows * (side + 2), columns * (side + 2)), np.uint8)
-    for place, tile in enumerate(_tiles(images, side)):
-        y, x = (place // columns) * (side + 2), (place % columns) * (side + 2)
-        sheet[y : y + side, x : x + side] = tile
-    return PIL.Image.fromarray(sheet)
-
-
 def _draw(images: Sequence[np.ndarray]) -> None:
     """As many images as fit in two rows of the terminal, two pixels to a character; nothing where it is not a terminal."""
     if not console.is_terminal:
         return
     columns = max(1, console.width // (_CELL + 1))
-    tiles = _tiles(images[: 2 * columns], _CELL)
-    for first in range(0, len(tiles), columns):
+    shown = tiles(images[: 2 * columns], _CELL)
+    for first in range(0, len(shown), columns):
         for line in range(0, _CELL, 2):
             text = Text(no_wrap=True)
-            for tile in tiles[first : first + columns]:
+            for tile in shown[first : first + columns]:
                 for upper, lower in zip(tile[line], tile[line + 1], strict=True):
                     text.append("▀", f"rgb({upper},{upper},{upper}) on rgb({lower},{lower},{lower})")
                 text.append(" ")

@@ -8,8 +8,9 @@ from .. import files
 from ..compute import joined_group
 from ..images import ImportSettings
 from .directory import RunDirectory
-from .importing import read_and_prepare, write_prepared
+from .importing import import_stack, read_and_prepare, write_prepared
 from .progress import say
+from .quality import measure_score
 from .reconstruct import ReconstructSettings, reconstruct_run, select_numbers
 from .record import check_settings
 from .report import report_run
@@ -43,8 +44,7 @@ def run_all(
         run.begin(asked, keep_images=False)
         write_prepared(run.images, imported)
     if learns:
-        with joined_group() as group:
-            train_network(run, training, group, seed=volumes.seed, workers=workers)
+        _learn(run, training, volumes.seed, workers=workers)
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or not run.report.exists():
         report_run(output)
@@ -64,3 +64,35 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     worked = reconstruct_run(run, volumes, workers=workers)
     done = "" if worked else f"{directory} is finished: "
     say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
+
+
+def train_only(
+    stack: Path,
+    output: Path,
+    pixel_size: float | None,
+    importing: ImportSettings,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    workers: int | None,
+    force: bool,
+) -> None:
+    """Import a stack into a run directory, train a network on it, or continue to, and write a report."""
+    run = RunDirectory(output)
+    with joined_group() as group:
+        if group.rank == 0:
+            import_stack(stack, run.images, pixel_size, importing, force=force and not run.config.exists())
+        group.wait_for_first()
+        worked = train_network(run, settings, group, seed=seed, workers=workers, force=force)
+    if group.rank > 0:
+        return
+    measure_score(run, group.device)
+    if worked or not run.report.exists():
+        report_run(output)
+    say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --denoiser network")
+
+
+def _learn(run: RunDirectory, settings: TrainSettings, seed: int, *, workers: int | None) -> None:
+    with joined_group() as group:
+        train_network(run, settings, group, seed=seed, workers=workers)
+    measure_score(run, group.device)

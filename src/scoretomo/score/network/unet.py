@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_GROUPS = 32  # of group normalisation, over the whole image
 _HEAD = 8  # channels of an attention head
 
 
@@ -26,11 +25,13 @@ class Architecture:
         channels: of each level, the highest resolution first.
         blocks: residual blocks of each level on the way down; one more on the way up.
         unshuffle: pixels that become one on entry, along each axis: 2 makes four channels of half the side.
+        groups: of channels that are normalised together, each over the whole image.
     """
 
     channels: tuple[int, ...]
     blocks: int
     unshuffle: int
+    groups: int
 
     @property
     def multiple(self) -> int:
@@ -40,10 +41,10 @@ class Architecture:
 
 # fmt: off
 NETWORKS: dict[str, Architecture] = {
-    #                             channels                    blocks      unshuffle
-    "paper":          Architecture((32, 64, 128),             blocks=2,   unshuffle=1),
-    "paper-ribosome": Architecture((32, 64, 96, 128),         blocks=2,   unshuffle=1),
-    "fast":           Architecture((32, 64, 128),             blocks=1,   unshuffle=2),
+    #                              channels             blocks      unshuffle      groups
+    "paper":          Architecture((32, 64, 128),       blocks=2,   unshuffle=1,   groups=32),
+    "paper-ribosome": Architecture((32, 64, 96, 128),   blocks=2,   unshuffle=1,   groups=32),
+    "fast":           Architecture((32, 64, 128),       blocks=1,   unshuffle=2,   groups=8),
 }
 # fmt: on
 
@@ -57,7 +58,7 @@ class UNet(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        channels, blocks = architecture.channels, architecture.blocks
+        channels, blocks, groups = architecture.channels, architecture.blocks, architecture.groups
         pixels = architecture.unshuffle**2
         first, last = channels[0], channels[-1]
         label = 4 * first
@@ -67,9 +68,9 @@ class UNet(nn.Module):
         levels = list(enumerate(channels))
         lowest = len(channels) - 1
         self.down = nn.ModuleList(
-            Down(channels[max(level - 1, 0)], width, label, blocks, lowest=level == lowest) for level, width in levels
+            Down(channels[max(level - 1, 0)], width, label, blocks, groups, lowest=level == lowest) for level, width in levels
         )
-        self.middle = nn.ModuleList([Block(last, last, label), Attention(last), Block(last, last, label)])
+        self.middle = nn.ModuleList([Block(last, last, label, groups), Attention(last, groups), Block(last, last, label, groups)])
         self.up = nn.ModuleList(
             Up(
                 channels[min(level + 1, lowest)],
@@ -77,12 +78,13 @@ class UNet(nn.Module):
                 channels[max(level - 1, 0)],
                 label,
                 blocks + 1,
+                groups,
                 lowest=level == lowest,
                 highest=level == 0,
             )
             for level, width in reversed(levels)
         )
-        self.norm = nn.GroupNorm(_GROUPS, first)
+        self.norm = nn.GroupNorm(groups, first)
         self.drop = nn.Conv2d(first, pixels, 3, padding=1)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
@@ -103,10 +105,10 @@ class UNet(nn.Module):
 class Down(nn.Module):
     """A level on the way down; all but the lowest end at half the side, the lowest alone has attention."""
 
-    def __init__(self, entering: int, width: int, label: int, blocks: int, *, lowest: bool) -> None:
+    def __init__(self, entering: int, width: int, label: int, blocks: int, groups: int, *, lowest: bool) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width if k else entering, width, label) for k in range(blocks))
-        self.attention = nn.ModuleList(Attention(width) if lowest else nn.Identity() for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(width if k else entering, width, label, groups) for k in range(blocks))
+        self.attention = nn.ModuleList(Attention(width, groups) if lowest else nn.Identity() for _ in range(blocks))
         self.coarser = nn.ModuleList([] if lowest else [nn.Conv2d(width, width, 3, stride=2, padding=1)])
 
     def forward(self, x: Tensor, label: Tensor) -> list[Tensor]:
@@ -123,12 +125,14 @@ class Down(nn.Module):
 class Up(nn.Module):
     """A level on the way up: every block also gets what one on the way down has left, the last one first."""
 
-    def __init__(self, entering: int, width: int, above: int, label: int, blocks: int, *, lowest: bool, highest: bool) -> None:
+    def __init__(
+        self, entering: int, width: int, above: int, label: int, blocks: int, groups: int, *, lowest: bool, highest: bool
+    ) -> None:
         super().__init__()
         coming = [entering] + [width] * (blocks - 1)
         skips = [width] * (blocks - 1) + [above]
-        self.blocks = nn.ModuleList(Block(come + skip, width, label) for come, skip in zip(coming, skips, strict=True))
-        self.attention = nn.ModuleList(Attention(width) if lowest else nn.Identity() for _ in range(blocks))
+        self.blocks = nn.ModuleList(Block(come + skip, width, label, groups) for come, skip in zip(coming, skips, strict=True))
+        self.attention = nn.ModuleList(Attention(width, groups) if lowest else nn.Identity() for _ in range(blocks))
         self.finer = nn.ModuleList([] if highest else [nn.Conv2d(width, width, 3, padding=1)])
 
     def forward(self, x: Tensor, skips: list[Tensor], label: Tensor) -> Tensor:
@@ -143,12 +147,12 @@ class Up(nn.Module):
 class Block(nn.Module):
     """Two convolutions beside a shortcut; the noise level is added between them."""
 
-    def __init__(self, entering: int, leaving: int, label: int) -> None:
+    def __init__(self, entering: int, leaving: int, label: int, groups: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(_GROUPS, entering)
+        self.norm1 = nn.GroupNorm(groups, entering)
         self.conv1 = nn.Conv2d(entering, leaving, 3, padding=1)
         self.label = nn.Linear(label, leaving)
-        self.norm2 = nn.GroupNorm(_GROUPS, leaving)
+        self.norm2 = nn.GroupNorm(groups, leaving)
         self.conv2 = nn.Conv2d(leaving, leaving, 3, padding=1)
         self.shortcut = nn.Identity() if entering == leaving else nn.Conv2d(entering, leaving, 1)
 
@@ -162,10 +166,10 @@ class Block(nn.Module):
 class Attention(nn.Module):
     """Every place of the image looks at every other."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
         self.heads = channels // _HEAD
-        self.norm = nn.GroupNorm(_GROUPS, channels)
+        self.norm = nn.GroupNorm(groups, channels)
         self.query = nn.Linear(channels, channels)
         self.key = nn.Linear(channels, channels)
         self.value = nn.Linear(channels, channels)

@@ -1,0 +1,134 @@
+"""A whole experiment of the paper: data, score, samples, volumes, evaluation, in one report."""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Parameter, validators
+
+from .. import files
+from ..compute import available_cores, random_stream
+from ..images import ImportSettings, disc
+from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
+from ..reconstruction import reconstruct
+from ..report import words
+from ..score.network import NETWORKS, NetworkScore, PreconditionedUNet
+from ..training import begin_training, train
+from .directory import RunDirectory
+from .evaluate import evaluate_maps
+from .importing import read_prepared
+from .progress import say
+from .reconstruct import BATCH, ReconstructSettings
+from .record import check_settings, write_settings
+from .report import report_run
+from .run import reconstruct_only, train_only
+from .sample import SampleSettings, sample_run
+from .simulate import SimulateSettings, simulate_object
+from .train import TrainSettings
+
+
+@dataclass(frozen=True)
+class ReproduceSettings:
+    """How large an experiment is."""
+
+    full: bool = False
+    """The paper's size and network instead of one that two cores finish in half an hour. The cost is estimated first."""
+
+    size: Annotated[int | None, Parameter(validator=validators.Number(gte=8, lte=1024), show_default=False)] = None
+    """Side of the images in pixels; that of the experiment if not given."""
+
+    images: Annotated[int | None, Parameter(validator=validators.Number(gte=2), show_default=False)] = None
+    """How many class averages; as many as the experiment has if not given, or all of the stack."""
+
+    seed: int = 0
+    """Seed of all random numbers."""
+
+    def plan(self, name: str) -> Experiment:
+        """The experiment of this name at the size that is asked for."""
+        preset = EXPERIMENTS[f"{'paper' if self.full else 'small'}-{name}"]
+        plan = replace(preset, size=self.size or preset.size, images=self.images or preset.images)
+        return replace(plan, volumes=min(plan.volumes, plan.images))
+
+
+def reproduce_experiment(
+    name: str,
+    output: Path,
+    settings: ReproduceSettings,
+    *,
+    stack: Path | None,
+    truth: Path | None,
+    pixel_size: float | None,
+    workers: int | None,
+    force: bool,
+) -> None:
+    """Do one of the paper's experiments from its data to a report, or continue to.
+
+    Raises:
+        InputError: the experiment needs images, and none are given.
+    """
+    plan = settings.plan(name)
+    if stack is None and plan.simulated is None:
+        raise files.InputError(f"{name} needs real class averages: give --stack FILE, and --truth MAP to have volumes judged")
+    if stack is None and (truth is not None or pixel_size is not None):
+        raise files.InputError("--truth and --pixel-size are about images of your own: give them with --stack")
+    asked: dict[str, Any] = {"stack": stack and stack.absolute(), "truth": truth and truth.absolute(), "pixel_size": pixel_size}
+    record, run, data = output / "experiment.toml", output / "run", output / "data"
+    if not check_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}}, force=force):
+        write_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}})
+    _say_what_it_costs(name, plan, workers or available_cores())
+    importing = ImportSettings(size=plan.size, select=None if settings.images is None else f"0-{plan.images - 1}")
+    if stack is None:
+        objects = SimulateSettings(images=plan.images, size=plan.size, seed=settings.seed)
+        simulate_object(str(plan.simulated), data, objects, workers=workers, force=force)
+        stack, truth, importing = data / "images.mrcs", data / "truth", ImportSettings()
+    learning = TrainSettings(network=plan.network, examples=plan.examples)  # type: ignore[arg-type]
+    train_only(stack, run, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force)
+    sample_run(run, SampleSettings(seed=settings.seed), force=force)
+    numbers = read_prepared(RunDirectory(run).images).numbers[: plan.volumes]
+    volumes = ReconstructSettings(
+        method=plan.method,  # type: ignore[arg-type]
+        denoiser="network",
+        images=",".join(map(str, numbers)),
+        seed=settings.seed,
+    )
+    reconstruct_only(run, volumes, workers=workers, force=force)
+    if truth is not None:
+        evaluate_maps(run, truth, None, workers=workers)
+    else:
+        report_run(run)
+
+
+def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
+    """Time a few steps of both computations on this machine, and say what all of them will take."""
+    say(f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images = torch.randn(BATCH, plan.size, plan.size, generator=random_stream(0, "cost")).to(device)
+    mask = disc(plan.size).to(device)
+    network = PreconditionedUNet(NETWORKS[plan.network], 1.0).to(device)
+    training = replace(TRAININGS[plan.network], examples=plan.examples)
+    torch.set_num_threads(1)
+    steps = train(images, 0.0, mask, begin_training(network), training, threads=min(cores, training.shards))
+    learning = _seconds_of_a_step(steps) * training.steps
+    descent = PRESETS[plan.method]
+    streams = [random_stream(0, "cost", number) for number in range(BATCH)]
+    usual = replace(descent, views=(round(sum(descent.views) / 2),) * 2)
+    score = NetworkScore(network, 0.0, mask)
+    descending = reconstruct(images, score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
+    batches = -(-plan.volumes // BATCH)
+    rounds = -(-batches // (1 if device.type == "cuda" else cores))
+    volumes = _seconds_of_a_step(descending) * descent.steps * rounds * min(plan.volumes, BATCH) / BATCH
+    where = "a GPU" if device.type == "cuda" else f"{cores} cores"
+    say(f"on {where}, training takes about {words.duration(learning)}, and the volumes about {words.duration(volumes)}")
+
+
+def _seconds_of_a_step(steps: Iterator[Any]) -> float:
+    """Of the third step: the first ones warm up."""
+    for _ in itertools.islice(steps, 2):
+        pass
+    begin = time.perf_counter()
+    next(steps)
+    return time.perf_counter() - begin

@@ -1,0 +1,94 @@
+"""Samples of a learned score, each beside the class average it is nearest to: samples/."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from cyclopts import Parameter, validators
+
+from .. import files
+from ..compute import available_cores, random_stream
+from ..images import correlation
+from ..sampling import noise_levels, sample
+from ..score.exact import ExactScore
+from .directory import RunDirectory
+from .importing import read_prepared
+from .montage import sheet
+from .progress import progress_bar, say
+from .quality import measure_score
+from .record import check_settings, write_settings
+from .report import report_run
+from .train import held_out_numbers, open_network
+
+_TILE = 96  # pixels of a sample in the montage
+_COLUMNS = 9
+
+
+@dataclass(frozen=True)
+class SampleSettings:
+    """Which samples are drawn."""
+
+    samples: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 36
+    """How many."""
+
+    steps: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 32
+    """Noise levels on the way from noise to image."""
+
+    seed: int = 0
+    """Seed of all random numbers; sample 17 is the same however many there are."""
+
+
+def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:
+    """Draw samples of a run's network, and write the report again."""
+    sample_run(path, settings, force=force)
+    report_run(path)
+
+
+def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
+    """Draw samples of a run's network, find the nearest class average of each, and measure the network."""
+    run, device = RunDirectory(path), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = open_network(run, device)
+    record, table = run.samples / "samples.toml", run.samples / "samples.csv"
+    begun = check_settings(record, {"sample": asdict(settings)}, force=force, beside=None)
+    if begun and table.exists():
+        say(f"{run.samples} is finished")
+        return
+    table.unlink(missing_ok=True)
+    write_settings(record, {"sample": asdict(settings)})
+    torch.set_num_threads(available_cores())
+    measure_score(run, device)
+    prepared, held_out = read_prepared(run.images), held_out_numbers(run)
+    streams = (random_stream(settings.seed, "sample", number) for number in range(settings.samples))
+    noise = torch.stack([torch.randn(network.size, network.size, generator=stream) for stream in streams]).to(device)
+    with progress_bar() as bar:
+        shown = bar.add_task(f"drawing {settings.samples} samples", total=settings.steps)
+        for step in sample(network, noise, noise_levels(settings.steps)):
+            bar.update(shown, completed=step.step)
+    drawn = step.images
+    numbers = [number for number in prepared.numbers if number not in held_out]
+    known = prepared.normalised(numbers).to(device)
+    exact = ExactScore(known, prepared.background, network.mask)
+    nearest = exact.nearest(drawn)
+    others = exact.nearest(known[nearest.image], other_than=nearest.image)
+    likeness = correlation(drawn, nearest.template, network.mask).tolist()
+    natural = correlation(known[nearest.image], others.template, network.mask).tolist()
+    rows = [
+        {
+            "sample": number,
+            "nearest": numbers[int(nearest.image[number])],
+            "angle": round(float(nearest.angle[number]), 2),
+            "flipped": int(nearest.flipped[number]),
+            "correlation": round(likeness[number], 5),
+            "natural": round(natural[number], 5),
+        }
+        for number in range(settings.samples)
+    ]
+    pairs = [(images * prepared.s + prepared.mu).cpu().numpy() for images in (drawn, nearest.template)]
+    for name, images in zip(("samples", "nearest"), pairs, strict=True):
+        files.write_images(run.samples / f"{name}.mrcs", images, prepared.pixel_size)
+    bands = [images[first : first + _COLUMNS] for first in range(0, len(drawn), _COLUMNS) for images in pairs]
+    with files.atomic(run.samples / "montage.png") as temporary:
+        sheet(bands, _TILE).save(temporary, "PNG")
+    files.write_table(table, rows)
+    say(f"{settings.samples} samples, each above its nearest class average: {run.samples / 'montage.png'}")
