@@ -1,6 +1,7 @@
 """Samples against data whose probability-flow ODE has a known solution."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_each_step_asks_the_denoiser_twice_and_the_last_one_denoises() -> None:
 
     levels = noise_levels(5)
     *_, before, last = sample(watched, noise(1), levels)
-    assert asked == [t for pair in zip(levels, levels[1:], strict=False) for t in pair] + [levels[-1]]
+    assert asked == [t for pair in pairwise(levels) for t in pair] + [levels[-1]]
     assert (last.t, last.step) == (0.0, 5)
     assert torch.equal(last.images, gaussian(before.images, levels[-1]))
 
