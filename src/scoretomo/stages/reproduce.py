@@ -111,11 +111,12 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     network = PreconditionedUNet(NETWORKS[plan.network], 1.0).to(device)
     training = replace(TRAININGS[plan.network], examples=plan.examples)
     torch.set_num_threads(1)
-    steps = train(images, 0.0, mask, begin_training(network), training, threads=min(cores, training.shards))
+    few = replace(training, examples=3 * training.batch)
+    steps = train(images, 0.0, mask, begin_training(network), few, threads=min(cores, training.shards))
     learning = _seconds_of_a_step(steps) * training.steps
     descent = PRESETS[plan.method]
     streams = [random_stream(0, "cost", number) for number in range(BATCH)]
-    usual = replace(descent, views=(round(sum(descent.views) / 2),) * 2)
+    usual = replace(descent, steps=3, views=(round(sum(descent.views) / 2),) * 2)
     score = NetworkScore(network, 0.0, mask)
     descending = reconstruct(images, score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
     batches = -(-plan.volumes // BATCH)
