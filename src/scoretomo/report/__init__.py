@@ -13,7 +13,9 @@ from markupsafe import Markup
 from ..files import InputError, read_map
 from ..projection import project
 from . import charts, densities, pictures, words
+from .learned import describe_score
 from .results import Image, Run, Volume, read_run
+from .views import random_views
 
 DENSITY_SIDE = 64  # longest side of an embedded density, in voxels …
 SMALL_DENSITY_SIDE = 48  # … and where not all would fit
@@ -93,6 +95,8 @@ def render_report(run: Path) -> str:
         advice=words.advice(results),
         remarks=words.remarks(results),
         reach=reach,
+        score=describe_score(results),
+        views=random_views(results),
         sheets=sheets,
         embedded=[density for sheet in sheets for density in sheet.densities if density.data],
         tiles=_tiles(results),
@@ -119,18 +123,10 @@ def _tiles(run: Run) -> list[Tile]:
     for image in filter(lambda image: image.selected, run.images):
         picture = None
         if image.pixels is not None:
-            small = _at_most(image.pixels, 96 if len(run.images) < 100 else 64)
+            small = pictures.at_most(image.pixels, 96 if len(run.images) < 100 else 64)
             picture = _picture(pictures.grey(small, pictures.common_scale(small)), f"{image.number}", f"Image {image.number}")
         shown.append(Tile(image, picture, status.get(image.number, "")))
     return shown
-
-
-def _at_most(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture Fourier-cropped to a side if it is larger."""
-    size = len(picture)
-    if size <= side:
-        return picture
-    return densities.resample(torch.from_numpy(np.ascontiguousarray(picture, np.float32)), side, 2).numpy()
 
 
 def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
@@ -149,7 +145,7 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
             thumbnail = _thumbnail(density, reach)
             rows = _rows(volume.number, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
         elif image is not None:
-            shown = pictures.grey(_at_most(image, side), pictures.common_scale(image))
+            shown = pictures.grey(pictures.at_most(image, side), pictures.common_scale(image))
             rows = [("Image", [_picture(shown, "its image", f"Image {volume.number}")])]
         yield Sheet(
             volume=volume,
@@ -180,12 +176,15 @@ def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int,
             (
                 "Image and fit",
                 [
-                    _picture(pictures.grey(_at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
+                    _picture(pictures.grey(pictures.at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
                     _picture(
-                        pictures.grey(_at_most(along_z, side), scale), "f(V, I)", f"Volume {number} projected along z", lossy=lossy
+                        pictures.grey(pictures.at_most(along_z, side), scale),
+                        "f(V, I)",
+                        f"Volume {number} projected along z",
+                        lossy=lossy,
                     ),
                     _picture(
-                        pictures.diverging(_at_most(difference, side), limit),
+                        pictures.diverging(pictures.at_most(difference, side), limit),
                         "difference",
                         f"Image {number} minus the projection of its volume",
                         lossy=lossy,
@@ -202,7 +201,7 @@ def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int,
                 label,
                 [
                     _picture(
-                        pictures.grey(_at_most(array, side), scale),
+                        pictures.grey(pictures.at_most(array, side), scale),
                         f"along {axis}" if label == "Projections" else f"{axis} = 0",
                         f"Volume {number} {what} {axis}",
                         lossy=lossy,

@@ -19,9 +19,12 @@ class Axes(NamedTuple):
     x: tuple[float, float]
     y: tuple[float, float]
     log_y: bool = False
+    log_x: bool = False
 
     def at_x(self, value: float) -> float:
         low, high = self.x
+        if self.log_x:
+            value, low, high = (math.log10(v) for v in (value, low, high))
         return self.left + (value - low) / ((high - low) or 1) * (self.width - self.left - self.right)
 
     def at_y(self, value: float) -> float:
@@ -149,6 +152,48 @@ def convergence_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Marku
         if good:
             parts.append(f'<path class="curve {name.split("_")[0]}" d="{axes.path(*zip(*good, strict=True))}"/>')
     return _svg(axes, label, parts, "convergence")
+
+
+def loss_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Markup:
+    """Training loss against the images seen, both axes logarithmic."""
+    seen = [float(row["images_seen"]) for row in rows]
+    loss = [float(row["loss"]) for row in rows]
+    good = [(x, y) for x, y in zip(seen, loss, strict=True) if math.isfinite(y) and y > 0] or [(1.0, 1.0)]
+    values = [y for _, y in good]
+    return _log_chart({"one": good}, (min(values) * 0.9, max(values) * 1.1), "images seen", label, "loss")
+
+
+def error_chart(curves: Mapping[str, Sequence[tuple[float, float]]], *, label: str) -> Markup:
+    """Denoising error against the noise level t, both axes logarithmic.
+
+    Args:
+        curves: (t, error) by the class of its curve in the style sheet.
+        label: what a screen reader says.
+    """
+    values = [error for curve in curves.values() for _, error in curve]
+    return _log_chart(curves, (min(values) * 0.85, max(values) * 1.15), "noise level t", label, "errors")
+
+
+def _log_chart(
+    curves: Mapping[str, Sequence[tuple[float, float]]], y_range: tuple[float, float], axis: str, label: str, kind: str
+) -> Markup:
+    places = [x for curve in curves.values() for x, _ in curve]
+    x_range = (min(places), max(max(places), min(places) * 1.01))
+    axes = Axes(480, 300, 48, 12, 16, 42, x_range, y_range, log_y=True, log_x=True)
+    parts = _y_axis(axes, _log_ticks(*y_range))
+    for tick in _log_ticks(*x_range):
+        parts.append(_text(axes.at_x(tick), axes.height - axes.bottom + 17, f"{tick:,g}", "tick"))
+    parts.append(_text((axes.left + axes.width - axes.right) / 2, axes.height - 6, axis, "axis"))
+    parts += [f'<path class="curve {name}" d="{axes.path(*zip(*curve, strict=True))}"/>' for name, curve in curves.items()]
+    return _svg(axes, label, parts, kind)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from low to high, or the powers alone where those are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    fine = [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
+    decades = [tick for tick in fine if math.log10(tick) % 1 == 0]
+    return decades if len(fine) > 8 else fine
 
 
 def gain_scale(single_map: float, mean: float, ceiling: float) -> Markup:

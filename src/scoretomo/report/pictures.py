@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, normalize
 
+from ..fourier import resample
+
 # Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
 SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before its brightening by a power of 1 / 1.5
@@ -41,6 +43,13 @@ def diverging(array: np.ndarray, limit: float) -> np.ndarray:
     """Colours of a signed picture on the symmetric scale −limit … limit, shape (y, x, 3)."""
     value = np.clip(array / (limit or 1.0), -1, 1)[..., None]
     return np.where(value < 0, _MIDDLE + value * (_MIDDLE - _BELOW), _MIDDLE + value * (_ABOVE - _MIDDLE)).astype(np.uint8)
+
+
+def at_most(picture: np.ndarray, side: int) -> np.ndarray:
+    """A picture Fourier-cropped to a side if it is larger."""
+    if len(picture) <= side:
+        return picture
+    return resample(torch.from_numpy(np.ascontiguousarray(picture, np.float32)), side, 2).numpy()
 
 
 def data_uri(pixels: np.ndarray, *, quality: int | None = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..files import read_images, read_json, read_records, read_table, read_toml
+from ..files import read_images, read_json, read_records, read_table, read_toml, read_weights
 from ..images import parse_selection
 
 
@@ -49,6 +49,23 @@ class Volume(NamedTuple):
     convergence: list[dict[str, str]]
 
 
+class Samples(NamedTuple):
+    """Images drawn from the learned score, and what was found out about each."""
+
+    images: np.ndarray  # (n, y, x) float32, in the units of the prepared images
+    nearest: np.ndarray  # (n, y, x): the class average nearest to each, turned and flipped onto it
+    rows: list[dict[str, str]]  # of samples.csv
+
+
+class Learned(NamedTuple):
+    """A network score: how it was trained, and how good it is."""
+
+    record: Mapping[str, Any]  # settings of the trained network; empty while it is being trained
+    loss: list[dict[str, str]]  # of loss.csv
+    errors: list[dict[str, str]]  # of denoising.csv
+    samples: Samples | None
+
+
 class Run(NamedTuple):
     """All results of one run directory."""
 
@@ -59,6 +76,7 @@ class Run(NamedTuple):
     settings: Mapping[str, Any]  # config.toml
     records: list[dict[str, Any]]  # log.jsonl
     evaluation: Mapping[str, Any] | None
+    learned: Learned | None
 
     @property
     def pixel_size(self) -> float | None:
@@ -84,8 +102,8 @@ class Run(NamedTuple):
 
 def read_run(run: Path) -> Run:
     """Read a run directory, finished or not; what a run has not made yet is empty."""
-    config, log = run / "config.toml", run / "log.jsonl"
-    settings = read_toml(config) if config.exists() else {}
+    log = run / "log.jsonl"
+    settings = _toml(run / "config.toml")
     records = read_records(log) if log.exists() else []
     images = _images(run)
     return Run(
@@ -93,14 +111,19 @@ def read_run(run: Path) -> Run:
         images=images,
         volumes=_volumes(run, images, settings, records),
         imported=_json(run / "images.json") or {},
-        settings=settings,
+        settings=_toml(run / "score" / "train.toml") | _toml(run / "samples" / "samples.toml") | settings,
         records=records,
         evaluation=_json(run / "evaluation" / "summary.json"),
+        learned=_learned(run),
     )
 
 
 def _json(path: Path) -> dict[str, Any] | None:
     return read_json(path) if path.exists() else None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    return read_toml(path) if path.exists() else {}
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -121,6 +144,28 @@ def _images(run: Path) -> list[Image]:
         )
         for row in rows
     ]
+
+
+def _learned(run: Path) -> Learned | None:
+    """The network score of a run, trained or in training; None if there is none."""
+    score, weights = run / "score", run / "score" / "weights.safetensors"
+    if not (weights.exists() or (score / "loss.csv").exists()):
+        return None
+    return Learned(
+        record=read_weights(weights)[1] if weights.exists() else {},
+        loss=_table(score / "loss.csv"),
+        errors=_table(score / "denoising.csv"),
+        samples=_samples(run / "samples"),
+    )
+
+
+def _samples(folder: Path) -> Samples | None:
+    """Samples with their table, which is written last."""
+    rows = _table(folder / "samples.csv")
+    if not rows:
+        return None
+    images, nearest = (read_images(folder / f"{name}.mrcs").images for name in ("samples", "nearest"))
+    return Samples(images, nearest, rows)
 
 
 def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Volume]:
@@ -156,7 +201,9 @@ def _stem(row: Mapping[str, str], number: int) -> str:
 
 
 def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
-    """Kept images of the selection in config.toml ([run] images, such as 0,3,5-9), else all."""
+    """Kept images of the selection in config.toml ([run] images, such as 0,3,5-9), else all; none before there is one."""
+    if not settings:
+        return set()
     kept = {image.number for image in images if image.pixels is not None}
     chosen = settings.get("run", {}).get("images")
     return kept & set(parse_selection(str(chosen), len(images))) if chosen else kept

@@ -62,7 +62,7 @@ def summary(run: Run) -> list[str]:
             f"The run is not finished: {len(done)} of {counted(len(run.volumes), 'volume')} {_is(done)} done, {_images(missing)} "
             f"{_is(missing)} still missing. The same command continues it."
         )
-    else:
+    elif run.volumes:
         asked = "" if len(run.volumes) == len(kept) else f"{counted(len(run.volumes), 'volume')} {_was(run.volumes)} asked for; "
         each = ", one for each image" if len(done) == len(kept) > 1 else ""
         sentences.append(f"{asked}{len(done) if asked else counted(len(done), 'volume')} came out{each}.")
@@ -121,6 +121,11 @@ def remarks(run: Run) -> list[str]:
 
 def advice(run: Run) -> list[str]:
     """How to read the volumes, and how far to trust them."""
+    if not run.volumes:
+        return [
+            "There are no volumes yet. The learned score should know what class averages look like: its samples below should pass "
+            "for class averages, without being copies of them. Then make volumes with it (scoretomo reconstruct)."
+        ]
     sentences = [
         "Each volume is in the frame of its own image: seen along z it should look like that image. "
         "Two volumes can differ by a rotation alone.",
@@ -144,7 +149,10 @@ def figures(run: Run) -> list[Figure]:
     """The few numbers at the head of the page."""
     size, pixel_size = run.size, run.pixel_size
     done, asked = len(run.with_status("done")), len(run.volumes)
-    out = [Figure(str(done) if done == asked else f"{done}/{asked}", "", "volume" if asked == 1 else "volumes")]
+    out = [Figure(str(done) if done == asked else f"{done}/{asked}", "", "volume" if asked == 1 else "volumes")] if asked else []
+    if not asked:
+        kept = sum(image.pixels is not None for image in run.images)
+        out.append(Figure(str(kept), "", "class average" if kept == 1 else "class averages"))
     if size:
         out.append(Figure(str(size), "px", f"side, {length(size, pixel_size)}" if pixel_size else "side; pixel size unknown"))
     if pixel_size:
