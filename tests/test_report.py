@@ -147,6 +147,40 @@ def write_evaluation(run: Path, numbers: Sequence[int], *, gain: bool = False) -
     files.write_text(folder / "summary.json", json.dumps(summary))
 
 
+def write_score(run: Path, *, held_out: Sequence[int] = (), samples: int = 5, copies: bool = False) -> None:
+    """Write a trained network's record and curves, and samples: copies, or as far from the images as these from each other."""
+    for folder in ("score", "samples"):
+        (run / folder).mkdir()
+    record = {"network": "fast", "examples": 6400, "held_out": list(held_out)}
+    files.write_weights(run / "score" / "weights.safetensors", {"w": np.zeros(1, np.float32)}, record)
+    files.write_text(run / "score" / "train.toml", '[train]\nnetwork = "fast"\n')
+    loss = [{"images_seen": 100 * k, "loss": 1 / k, "rate": 0.1, "seconds": k} for k in range(1, 9)]
+    files.write_table(run / "score" / "loss.csv", loss)
+    errors = [
+        {
+            "t": t,
+            "network_training": 0.4 * t,
+            "network_held_out": 0.5 * t if held_out else "",
+            "exact_training": 0.3,
+            "exact_held_out": 0.6 if held_out else "",
+            "wiener": 0.7 * t,
+        }
+        for t in (0.02, 0.1, 0.5, 1.0, 2.0, 20.0)
+    ]
+    files.write_table(run / "score" / "denoising.csv", errors)
+    if samples:
+        images = files.read_images(run / "images.mrcs").images
+        drawn = np.stack([images[k % len(images)] for k in range(samples)])
+        for name in ("samples", "nearest"):
+            files.write_images(run / "samples" / f"{name}.mrcs", drawn, None)
+        correlations = [0.99 if copies else 0.91 + 0.001 * k for k in range(samples)]
+        rows = [
+            {"sample": k, "nearest": k % 2, "angle": 30.0, "flipped": 0, "correlation": correlations[k], "natural": 0.9}
+            for k in range(samples)
+        ]
+        files.write_table(run / "samples" / "samples.csv", rows)
+
+
 class Page(HTMLParser):
     """Elements and attributes of a page; fails where a tag is closed that is not open."""
 
@@ -388,3 +422,86 @@ def test_words_count_and_measure() -> None:
     assert listing([3, 9, 11]) == "3, 9 and 11"
     assert listing(range(10)).endswith("7 and 2 more")
     assert [duration(s) for s in (2.53, 48.2, 320, 11100)] == ["2.5 s", "48 s", "5 min 20 s", "3 h 05 min"]
+
+
+@pytest.fixture
+def learned(tmp_path: Path) -> Path:
+    """A run directory as scoretomo train and scoretomo sample leave it: images and score, no volumes, no config.toml."""
+    run = write_run(tmp_path / "run", {number: blob(16, number) for number in range(4)})
+    for name in ("config.toml", "log.jsonl", "volumes.csv"):
+        (run / name).unlink()
+    return run
+
+
+def test_run_with_a_score_and_no_volumes_has_a_page(learned: Path) -> None:
+    write_score(learned, held_out=[3])
+    page = Page(render_report(learned))
+    assert page.open == []
+    assert [section["id"] for section in page.all("section")] == ["score", "samples", "images", "run"]
+    names = {attributes.get("id") for _, attributes in page.elements}
+    assert {(link["href"] or "")[1:] for link in page.all("a")} <= names
+    assert "There are no volumes yet" in page.text
+    assert "volumes are done" not in page.text
+    assert "network fast" in page.text
+    assert all(picture.get("alt") for picture in page.all("img"))
+
+
+def test_errors_of_every_denoiser_have_their_curve(learned: Path) -> None:
+    write_score(learned, held_out=[3])
+    page = Page(render_report(learned))
+    assert len(page.all("svg", class_="loss")) == len(page.all("svg", class_="errors")) == 1
+    for kind, curves in (("network", 2), ("exact", 2), ("held-out", 2), ("wiener", 1)):
+        assert len(page.all("path", class_=kind)) == curves
+        assert len(page.all("span", class_=kind)) == curves
+    assert "1 class average (3) was kept from it" in page.text
+    assert "errs 25 % more on images it has never seen than on images that it was trained on" in page.text
+    assert "its error does not fall below 0.30" in page.text
+
+
+def test_curves_without_values_are_left_out(learned: Path) -> None:
+    write_score(learned)
+    page = Page(render_report(learned))
+    assert not page.all("path", class_="held-out")
+    assert not page.all("span", class_="held-out")
+    assert "It was shown all class averages" in page.text
+
+
+def test_samples_stand_beside_class_averages_and_above_the_nearest(learned: Path) -> None:
+    write_score(learned, held_out=[3])
+    page = Page(render_report(learned))
+    assert len(page.all("div", class_="panel")) == 2
+    alts = [picture["alt"] or "" for picture in page.all("img")]
+    assert alts.count("A class average that the network was trained on") == 3  # not the one that was held out
+    assert len([alt for alt in alts if re.fullmatch(r"Class average \d, turned onto sample \d", alt)]) == 5
+    assert page.text.index("0.91 · 0") < page.text.index("0.91 · 1")  # sample 4, then sample 3
+    assert "is 0.912, from 0.910 to 0.914" in page.text
+    assert "The 5 samples have 2 different nearest class averages, of 3." in page.text
+
+
+@pytest.mark.parametrize(
+    ("copies", "says"), [(True, "The network reproduces its images."), (False, "about as far from class averages")]
+)
+def test_the_page_says_whether_samples_are_copies(learned: Path, copies: bool, says: str) -> None:
+    write_score(learned, copies=copies)
+    assert says in Page(render_report(learned)).text
+
+
+def test_network_in_training_is_said_to_be_unfinished(learned: Path) -> None:
+    write_score(learned, samples=0)
+    for name in ("weights.safetensors", "denoising.csv"):
+        (learned / "score" / name).unlink()
+    page = Page(render_report(learned))
+    assert "The network is not trained yet: it has seen 800 noisy images." in page.text
+    assert not page.all("section", id="samples")
+
+
+def test_volumes_are_shown_from_random_directions_beside_their_images(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {number: blob(16, number) for number in range(10)})
+    first, again = render_report(run), render_report(run)
+    page = Page(first)
+    assert first == again
+    rows = page.all("div", class_="views-row")
+    assert len(rows) == 8
+    assert len([alt for picture in page.all("img") if "from a random direction" in (alt := picture["alt"] or "")]) == 40
+    assert len(page.all("a", href="#views")) == 1
+    assert not page.all("section", id="score")

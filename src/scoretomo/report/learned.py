@@ -15,6 +15,7 @@ from .words import counted, listing
 _PANEL = 18  # samples, and class averages beside them
 _PAIRS = 36
 _SIDE = 96  # pixels of a picture
+_FEW = 10  # held-out images, below which their error says little
 _COPY = 0.5  # of the usual distance between class averages: a sample that is closer to one counts as a copy
 _CURVES = {
     "network_training": "network, training images",
@@ -106,9 +107,11 @@ def _about_errors(learned: Learned, curves: dict[str, list[tuple[float, float]]]
         "spectrum; a network that is not below it has learned little."
     ]
     if "network_held_out" in curves:
+        few = len(learned.record.get("held_out", [])) < _FEW
+        rough = " (roughly, from so few images)" if few else ""
         worse = _ratio(curves["network_held_out"], curves["network_training"])
         words.append(
-            f"Between t = 0.1 and 2 the network errs {_more(worse)} on images that it was trained on: "
+            f"Between t = 0.1 and 2{rough} the network errs {_more(worse)} on images that it was trained on: "
             + (
                 "it has learned what such images look like, not these by heart."
                 if worse < 1.1
