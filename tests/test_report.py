@@ -456,6 +456,9 @@ def test_errors_of_every_denoiser_have_their_curve(learned: Path) -> None:
     assert "1 class average (3) was kept from it" in page.text
     assert "errs 25 % more on images it has never seen than on images that it was trained on" in page.text
     assert "its error does not fall below 0.30" in page.text
+    assert (
+        "At t = 1, about where volumes are made, the network leaves 0.50 on held-out images and the exact score 0.60." in page.text
+    )
 
 
 def test_curves_without_values_are_left_out(learned: Path) -> None:

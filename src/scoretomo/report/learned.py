@@ -118,6 +118,14 @@ def _about_errors(learned: Learned, curves: dict[str, list[tuple[float, float]]]
                 else "part of what it knows is these images by heart. More images, or a shorter training, would help."
             )
         )
+    if {"network_training", "exact_training"} <= set(curves):
+        kind = "held_out" if {"network_held_out", "exact_held_out"} <= set(curves) else "training"
+        t, network = min(curves[f"network_{kind}"], key=lambda point: abs(point[0] - 1))
+        exact = dict(curves[f"exact_{kind}"])[t]
+        words.append(
+            f"At t = {t:.2g}, about where volumes are made, the network leaves {network:.2f} on {kind.replace('_', '-')} images "
+            f"and the exact score {exact:.2f}."
+        )
     if "exact_training" in curves:
         floor = min(error for _, error in curves["exact_training"])
         others = ", and held-out images it replaces by others" if "exact_held_out" in curves else ""
