@@ -17,6 +17,8 @@ from .compute import WorkerError
 from .errors import InputError
 from .files import read_toml
 from .images import ImportSettings
+from .simulation import RealismSettings
+from .stages.objects import ObjectSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.reproduce import ReproduceSettings
 from .stages.sample import SampleSettings
@@ -28,6 +30,8 @@ SCORE = Group("Learned score (--denoiser network)", sort_key=3)
 TRAINING = Group("Training", sort_key=3)
 VOLUMES = Group("Volumes", sort_key=2)
 WHERE = Group("Where and how", sort_key=0)
+OBJECT = Group("A map or an atomic model as the object", sort_key=2)
+REALISM = Group("Realistic class averages (--realistic); two numbers are the ends of a range", sort_key=3)
 
 PixelSize = Annotated[
     float | None,
@@ -217,10 +221,12 @@ def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)
 
 @app.command(sort_key=5)
 def simulate(
-    phantom: Annotated[Literal["box", "capsid"], Parameter(name="--object", group=WHERE)],
+    object_: Annotated[str, Parameter(name="--object", group=WHERE)],
     *,
     output: Output,
     settings: Annotated[SimulateSettings, Parameter(name="*", group=IMAGES)] = SimulateSettings(),  # noqa: B008
+    objects: Annotated[ObjectSettings, Parameter(name="*", group=OBJECT)] = ObjectSettings(),  # noqa: B008
+    realism: Annotated[RealismSettings, Parameter(name="*", group=REALISM)] = RealismSettings(),  # noqa: B008
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -228,14 +234,15 @@ def simulate(
 
     Parameters
     ----------
-    phantom
-        The paper's moving box (two lid angles) or moving capsid (one opening parameter).
+    object_
+        box (two lid angles) or capsid (one opening parameter), the paper's; ribosome or large-subunit, made-up particles with the
+        statistics of real ones; a map (.mrc); or an atomic model (.cif, .pdb).
     output
         Directory for images.mrcs and truth/.
     """
-    from .stages.simulate import simulate_object
+    from .stages.simulate import Plan, simulate_object
 
-    simulate_object(phantom, output, settings, workers=workers, force=force)
+    simulate_object(Plan(object_, settings, objects, realism), output, workers=workers, force=force)
 
 
 @app.command(sort_key=6)

@@ -79,6 +79,21 @@ def adjoint_transform_at(values: Tensor, points: Tensor, size: int) -> Tensor:
     return torch.stack([arrays.real, arrays.imag], 1).flatten(0, 1)[:count]
 
 
+def transform_of_points(weights: Tensor, points: Tensor, size: int) -> Tensor:
+    """Fourier coefficients Σ w exp(−i m·p) of point masses at the whole frequencies m of a centred grid.
+
+    Args:
+        weights: masses, shape (n,).
+        points: places (x, y) or (x, y, z) as angles, the period 2π, shape (n, 2) or (n, 3).
+        size: side of the grid.
+
+    Returns:
+        Complex values on the layout of `centred_fft`, shape (size, size) or (size, size, size).
+    """
+    shape = (size,) * points.shape[1]
+    return _nufft(1, weights.to(weights.dtype.to_complex()), points, shape, -1).reshape(shape)
+
+
 def _even(batch: Tensor) -> Tensor:
     """A batch, with a last entry of zeros if their number is odd."""
     return batch if len(batch) % 2 == 0 else torch.cat([batch, torch.zeros_like(batch[:1])])

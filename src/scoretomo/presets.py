@@ -12,6 +12,7 @@ class Experiment:
 
     Attributes:
         simulated: object that takes the place of images nobody has given; none where that would prove nothing.
+        realistic: whether it is seen as a microscope would.
         images: how many class averages.
         size: their side in pixels.
         network: of the score.
@@ -21,6 +22,7 @@ class Experiment:
     """
 
     simulated: str | None
+    realistic: bool
     images: int
     size: int
     network: str
@@ -44,15 +46,15 @@ TRAININGS: dict[str, Training] = {
 }
 
 EXPERIMENTS: dict[str, Experiment] = {
-    #                               simulated     images  side  network            examples     volumes  method
-    "paper-box":         Experiment("box",        300,    88,   "paper",           4_000_000,   300,     "paper"),
-    "paper-capsid":      Experiment("capsid",     200,    88,   "paper",           4_000_000,   200,     "paper"),
-    "paper-ribosome":    Experiment("ribosome",   100,    136,  "paper-ribosome",  4_000_000,   1,       "paper"),
-    "paper-betagal":     Experiment(None,         34,     64,   "paper",           4_000_000,   1,       "paper"),
+    #                               simulated     realistic  images  side  network            examples     volumes  method
+    "paper-box":         Experiment("box",        False,     300,    88,   "paper",           4_000_000,   300,     "paper"),
+    "paper-capsid":      Experiment("capsid",     False,     200,    88,   "paper",           4_000_000,   200,     "paper"),
+    "paper-ribosome":    Experiment("ribosome",   True,      100,    136,  "paper-ribosome",  4_000_000,   1,       "paper"),
+    "paper-betagal":     Experiment(None,         False,     34,     64,   "paper",           4_000_000,   1,       "paper"),
     # Small enough for two cores and half an hour.
-    "small-box":         Experiment("box",        300,    32,   "fast",            110_000,     8,       "paper"),
-    "small-capsid":      Experiment("capsid",     200,    32,   "fast",            110_000,     8,       "paper"),
-    "small-ribosome":    Experiment("ribosome",   100,    32,   "fast",            110_000,     4,       "paper"),
-    "small-betagal":     Experiment(None,         34,     32,   "fast",            110_000,     4,       "paper"),
+    "small-box":         Experiment("box",        False,     300,    32,   "fast",            110_000,     8,       "paper"),
+    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            110_000,     8,       "paper"),
+    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            110_000,     4,       "paper"),
+    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            110_000,     4,       "paper"),
 }
 # fmt: on

@@ -54,7 +54,7 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             plain[name] = _plain(value)
         elif value is not None:
-            plain[name] = str(value) if isinstance(value, Path) else value
+            plain[name] = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
     return plain
 
 

@@ -17,17 +17,19 @@ from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
 from ..reconstruction import reconstruct
 from ..report import words
 from ..score.network import NETWORKS, NetworkScore, PreconditionedUNet
+from ..simulation import RealismSettings
 from ..training import begin_training, train
 from .directory import RunDirectory
 from .evaluate import evaluate_maps
 from .importing import read_prepared
+from .objects import ObjectSettings
 from .progress import say
 from .reconstruct import BATCH, ReconstructSettings
 from .record import check_settings, write_settings
 from .report import report_run
 from .run import reconstruct_only, train_only
 from .sample import SampleSettings, sample_run
-from .simulate import SimulateSettings, simulate_object
+from .simulate import Plan, SimulateSettings, simulate_object
 from .train import TrainSettings
 
 
@@ -82,8 +84,9 @@ def reproduce_experiment(
     _say_what_it_costs(name, plan, workers or available_cores())
     importing = ImportSettings(size=plan.size, select=None if settings.images is None else f"0-{plan.images - 1}")
     if stack is None:
-        objects = SimulateSettings(images=plan.images, size=plan.size, seed=settings.seed)
-        simulate_object(str(plan.simulated), data, objects, workers=workers, force=force)
+        taken = SimulateSettings(images=plan.images, size=plan.size, realistic=plan.realistic, seed=settings.seed)
+        simulated = Plan(str(plan.simulated), taken, ObjectSettings(), RealismSettings())
+        simulate_object(simulated, data, workers=workers, force=force)
         stack, truth, importing = data / "images.mrcs", data / "truth", ImportSettings()
     learning = TrainSettings(network=plan.network, examples=plan.examples)  # type: ignore[arg-type]
     train_only(stack, run, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force)

@@ -11,12 +11,11 @@ from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, run_tasks
-from ..phantoms import MovingBox, MovingCapsid
-from ..simulation import simulate_image, truth_row
+from ..simulation import RealismSettings, average_class, simulate_image, truth_row
+from .objects import SHAPES, STRANDS, ObjectSettings, open_object
 from .progress import progress_bar, say
 from .record import check_settings, write_settings
 
-PHANTOMS = {"box": MovingBox, "capsid": MovingCapsid}
 _CHUNK = 4
 
 
@@ -30,58 +29,97 @@ class SimulateSettings:
     size: Annotated[int, Parameter(validator=validators.Number(gte=8, lte=1024))] = 88
     """Side of the images, in pixels."""
 
+    pixel_size: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None
+    """Å per pixel of the images; if not given, that of a map, or one at which all of a model can be seen."""
+
     noise: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
     """Standard deviation of white noise, relative to that of each noise-free image."""
+
+    realistic: bool = False
+    """Make each image as a microscope and 2D classification would: the average of many noisy particles."""
 
     seed: int = 0
     """Seed of all random numbers; image 17 is the same however many there are."""
 
 
+class Plan(NamedTuple):
+    """Everything that decides what an image looks like, but its number."""
+
+    object: str
+    settings: SimulateSettings
+    objects: ObjectSettings
+    realism: RealismSettings
+
+
 class Chunk(NamedTuple):
     """Images to simulate together."""
 
-    phantom: str
+    plan: Plan
     folder: Path
     numbers: tuple[int, ...]
-    settings: SimulateSettings
 
 
-def simulate_object(phantom: str, output: Path, settings: SimulateSettings, *, workers: int | None, force: bool) -> None:
-    """Write images.mrcs, truth/NNN.mrc and truth/truth.csv; what is there already is not made again."""
-    asked: dict[str, Any] = {"simulate": {"object": phantom, **asdict(settings)}}
+def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: bool) -> None:
+    """Write images.mrcs, truth/NNN.mrc and truth/truth.csv; what is there already is not made again.
+
+    Raises:
+        InputError: the object can't be had, or the settings do not fit together.
+    """
+    name, settings = plan.object, plan.settings
+    if name not in (*SHAPES, *STRANDS):
+        plan = plan._replace(object=str(Path(name).absolute()))
+    if plan.realism != RealismSettings() and not settings.realistic:
+        raise files.InputError("settings of particles and their averages are for realistic images: give --realistic as well")
+    if settings.realistic and settings.noise:
+        raise files.InputError("--noise is for images that are not realistic: give --snr, the particles' own, instead")
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
-    if not check_settings(record, asked, force=force):
+    realism = asdict(plan.realism) if settings.realistic else {}
+    asked: dict[str, Any] = {"simulate": {"object": plan.object, **asdict(settings), **asdict(plan.objects), **realism}}
+    begun = check_settings(record, asked, force=force)
+    finished = stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
+    if begun and finished:
+        say(f"{output} is finished: {settings.images} images with their truths")
+        return
+    pixel_size = open_object(plan.object, settings.size, settings.pixel_size, plan.objects).pixel_size
+    if settings.realistic and pixel_size is None:
+        raise files.InputError(f"realistic images of {name} need its size: give --pixel-size, in Å")
+    if not begun:
         files.make_folder(truth)
         for old in (stack, truth / "truth.csv", *truth.glob("[0-9]*.mrc")):
             old.unlink(missing_ok=True)
         write_settings(record, asked)
     files.remove_unfinished(output)
-    if stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images:
-        say(f"{output} is finished: {settings.images} images with their truths")
-        return
-    numbers = range(settings.images)
-    chunks = [
-        Chunk(phantom, truth, tuple(numbers[first : first + _CHUNK]), settings) for first in range(0, settings.images, _CHUNK)
-    ]
+    _simulate_all(plan, pixel_size, output, workers or available_cores())
+    said = "" if pixel_size is None else f" of {pixel_size:.3g} Å"
+    say(f"{settings.images} images of {settings.size}² pixels{said} in {stack}, their volumes and poses in {truth}")
+
+
+def _simulate_all(plan: Plan, pixel_size: float | None, output: Path, workers: int) -> None:
+    numbers, truth = range(plan.settings.images), output / "truth"
+    chunks = [Chunk(plan, truth, tuple(numbers[first : first + _CHUNK])) for first in numbers[::_CHUNK]]
     images: dict[int, np.ndarray] = {}
     rows: dict[int, dict[str, object]] = {}
     with progress_bar(count=True) as bar:
-        shown = bar.add_task(f"simulating a moving {phantom}", total=settings.images)
-        for _, (number, image, row) in run_tasks(simulate_chunk, chunks, workers or available_cores()):
+        shown = bar.add_task(f"simulating {Path(plan.object).name}", total=len(numbers))
+        for _, (number, image, row) in run_tasks(simulate_chunk, chunks, workers):
             images[number], rows[number] = image, row
             bar.advance(shown)
     files.write_table(truth / "truth.csv", [rows[number] for number in numbers])
-    files.write_images(stack, np.stack([images[number] for number in numbers]), None)
-    say(f"{settings.images} images of {settings.size}² pixels in {stack}, their volumes and poses in {truth}")
+    files.write_images(output / "images.mrcs", np.stack([images[number] for number in numbers]), pixel_size)
 
 
 def simulate_chunk(chunk: Chunk) -> Iterator[tuple[int, np.ndarray, dict[str, object]]]:
     """Write the true volumes of some images; yields (number, image, row of truth.csv)."""
-    settings, phantom = chunk.settings, PHANTOMS[chunk.phantom]()
+    name, settings, objects, realism = chunk.plan
+    movable, pixel_size = open_object(name, settings.size, settings.pixel_size, objects)
     for number in chunk.numbers:
         path = chunk.folder / f"{number:03d}.mrc"
         known = torch.from_numpy(files.read_map(path).density) if path.exists() else None
-        made = simulate_image(phantom, number, settings.size, settings.seed, noise=settings.noise, volume=known)
+        made = simulate_image(movable, number, settings.size, settings.seed, noise=settings.noise, volume=known)
         if known is None:
-            files.write_map(path, made.volume.numpy(), None)
-        yield number, made.image.numpy(), truth_row(number, made)
+            files.write_map(path, made.volume.numpy(), pixel_size)
+        image, row = made.image, truth_row(number, made)
+        if settings.realistic and pixel_size is not None:
+            image, record = average_class(made.volume, number, pixel_size, settings.seed, realism)
+            row |= record
+        yield number, image.numpy(), row

@@ -4,25 +4,37 @@ The object is evaluated on rotated coordinates, never interpolated: truth(p) = d
 """
 
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from .compute import random_stream
-from .fourier import coordinates
-from .rotations import euler_from_rotations, random_rotations
+from ..compute import random_stream
+from ..fourier import coordinates
+from ..rotations import euler_from_rotations, random_rotations
 
 EDGE = 0.375  # voxels; the density falls from 0.9 to 0.1 within 1.6 voxels
 
 
-class Phantom(Protocol):
-    """A movable object, such as those of `phantoms`."""
+class Movable(Protocol):
+    """An object with conformations."""
 
-    parameters: ClassVar[tuple[str, ...]]
-
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
     def draw(self, count: int, generator: torch.Generator) -> Tensor: ...
+
+
+class Phantom(Movable, Protocol):
+    """A shape that can be evaluated at any point, such as the moving box."""
+
     def density(self, points: Tensor, conformation: Tensor, edge: float) -> Tensor: ...
+
+
+@runtime_checkable
+class Specimen(Movable, Protocol):
+    """An object that makes its own volumes, such as atoms or a map."""
+
+    def volume(self, size: int, conformation: Tensor, rotation: Tensor) -> Tensor: ...
 
 
 class Simulated(NamedTuple):
@@ -51,8 +63,15 @@ def phantom_volume(phantom: Phantom, size: int, conformation: Tensor, rotation: 
     return torch.cat([phantom.density(part, conformation, EDGE * 2 / size) for part in turned])
 
 
+def object_volume(phantom: Phantom | Specimen, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
+    """Voxels of a turned object of any kind, (d, d, d)."""
+    if isinstance(phantom, Specimen):
+        return phantom.volume(size, conformation, rotation)
+    return phantom_volume(phantom, size, conformation, rotation)
+
+
 def simulate_image(
-    phantom: Phantom, number: int, size: int, seed: int, *, noise: float = 0.0, volume: Tensor | None = None
+    phantom: Phantom | Specimen, number: int, size: int, seed: int, *, noise: float = 0.0, volume: Tensor | None = None
 ) -> Simulated:
     """Take the image with this number: a random conformation from a random direction.
 
@@ -71,14 +90,14 @@ def simulate_image(
     conformation = phantom.draw(1, generator)[0]
     rotation = random_rotations(1, generator)[0]
     if volume is None:
-        volume = phantom_volume(phantom, size, conformation, rotation)
+        volume = object_volume(phantom, size, conformation, rotation)
     image = volume.sum(0)
     if noise > 0:
         image = image + noise * image.std() * torch.randn(size, size, generator=random_stream(seed, "noise", number))
     return Simulated(image, volume, rotation, dict(zip(phantom.parameters, conformation.tolist(), strict=True)))
 
 
-def simulate(phantom: Phantom, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
+def simulate(phantom: Phantom | Specimen, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
     """Take one image after the other, each of another conformation from another direction: see `simulate_image`."""
     for number in range(images):
         yield simulate_image(phantom, number, size, seed, noise=noise)

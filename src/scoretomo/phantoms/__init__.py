@@ -1,0 +1,19 @@
+"""Movable objects: shapes, atoms, maps."""
+
+from .atoms import Atoms, FormFactors, MovingAtoms, group_copies
+from .motions import Motion, motion_of
+from .shapes import MovingBox, MovingCapsid
+from .strands import large_subunit, ribosome
+
+__all__ = [
+    "Atoms",
+    "FormFactors",
+    "Motion",
+    "MovingAtoms",
+    "MovingBox",
+    "MovingCapsid",
+    "group_copies",
+    "large_subunit",
+    "motion_of",
+    "ribosome",
+]

@@ -1,0 +1,27 @@
+"""Random conformation + random pose → image, with its truth."""
+
+from .averaging import ClassAverage, RealismSettings, average_class, contrast_transfer
+from .maps import MovingMap, isolated, voxel_places
+from .statistics import StackStatistics, measure
+from .taking import EDGE, Phantom, Simulated, Specimen, object_volume, phantom_volume, simulate, simulate_image, truth_row
+
+__all__ = [
+    "EDGE",
+    "ClassAverage",
+    "MovingMap",
+    "Phantom",
+    "RealismSettings",
+    "Simulated",
+    "Specimen",
+    "StackStatistics",
+    "average_class",
+    "contrast_transfer",
+    "isolated",
+    "measure",
+    "object_volume",
+    "phantom_volume",
+    "simulate",
+    "simulate_image",
+    "truth_row",
+    "voxel_places",
+]

@@ -1,0 +1,203 @@
+"""A name or a file → an object that moves."""
+
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import roma
+import torch
+from cyclopts import Parameter, validators
+from torch import Tensor
+
+from .. import files
+from ..fourier import centred_fft, centred_ifft, pad_or_crop, radius, resample
+from ..phantoms import (
+    Atoms,
+    FormFactors,
+    Motion,
+    MovingAtoms,
+    MovingBox,
+    MovingCapsid,
+    group_copies,
+    large_subunit,
+    motion_of,
+    ribosome,
+)
+from ..simulation import MovingMap, Phantom, Specimen, isolated, voxel_places
+
+SHAPES: dict[str, Callable[[], Phantom]] = {"box": MovingBox, "capsid": MovingCapsid}
+STRANDS = {"large-subunit": large_subunit, "ribosome": ribosome}
+_FILLED = 0.85  # of the side, by an object of unknown pixel size
+_ROOM = 0.95  # of the side: the largest object
+_MAPS = (".mrc", ".map", ".ccp4", ".hdf", ".npy")
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """A map or an atomic model as the object."""
+
+    resolution: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None
+    """To which the object is blurred, in Å; two pixels if not given, and for a map what it has."""
+
+    symmetry: str | None = None
+    """Repeat an atomic model by a point group (C7, D2, O, I) about its axes, or by its file's biological "assembly"."""
+
+    trajectory: Path | None = None
+    """Frames of an atomic model (.xtc, .trr, .dcd, .nc): each image takes its own. Needs the trajectories extra."""
+
+    move: tuple[str, ...] = ()
+    """A part that moves, each image by its own amount: "PART hinge LOW HIGH" in degrees or "PART shift LOW HIGH" in Å. PART is
+    chains (A,B) or residues (A/10-50) of a model, or a mask file for a map. "axis X,Y,Z" and "through X,Y,Z" may follow; the axis
+    is guessed if not. Give it once for each part."""
+
+
+class Scene(NamedTuple):
+    """An object, and how large a pixel is that shows it."""
+
+    movable: Phantom | Specimen
+    pixel_size: float | None  # Å
+
+
+@lru_cache(maxsize=1)
+def open_object(name: str, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
+    """The object of this name, or in this file, for images of a size.
+
+    Raises:
+        InputError: there is no such object, or the settings do not fit it.
+    """
+    if name in SHAPES:
+        _refuse(settings, name, ("resolution", "symmetry", "trajectory", "move"))
+        return Scene(SHAPES[name](), pixel_size)
+    if name in STRANDS:
+        _refuse(settings, name, ("symmetry", "trajectory", "move"))
+        return _fitted(STRANDS[name](1.0, 1.0), name, size, pixel_size, settings)
+    path = Path(name)
+    if files.is_model(path):
+        return _fitted(_moving_model(path, settings), name, size, pixel_size, settings)
+    if path.suffix.lower() in _MAPS:
+        _refuse(settings, name, ("symmetry", "trajectory"))
+        return _moving_map(path, size, pixel_size, settings)
+    known = ", ".join([*SHAPES, *STRANDS])
+    raise files.InputError(f"{name} should be one of {known}, a map (.mrc) or an atomic model (.cif, .pdb): correct it")
+
+
+def _refuse(settings: ObjectSettings, name: str, fields: tuple[str, ...]) -> None:
+    for field in fields:
+        if getattr(settings, field):
+            raise files.InputError(f"--{field} can't be used with {name}: leave it out")
+
+
+def _fitted(atoms: MovingAtoms, name: str, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
+    """Atoms in images with pixels that show all of them."""
+    across = 2 * atoms.reach()
+    pixel_size = pixel_size or max(across, 1.0) / (_FILLED * size)
+    if across > _ROOM * size * pixel_size:
+        raise files.InputError(
+            f"{name} is {across:.0f} Å across, {size} pixels of {pixel_size:g} Å show {size * pixel_size:.0f} Å: "
+            f"give a larger --size or a --pixel-size of {across / (_FILLED * size):.2f}"
+        )
+    return Scene(replace(atoms, pixel_size=pixel_size, resolution=settings.resolution or 2 * pixel_size), pixel_size)
+
+
+def _moving_model(path: Path, settings: ObjectSettings) -> MovingAtoms:
+    model = files.read_model(path, settings.trajectory)
+    kinds = sorted(model.a)
+    forms = FormFactors(*(torch.tensor([table[kind] for kind in kinds], dtype=torch.float64) for table in (model.a, model.b)))
+    kind = torch.from_numpy(np.searchsorted(kinds, model.elements))
+    frames = torch.from_numpy(model.frames)
+    if settings.trajectory is not None:
+        frames = _superposed(frames)
+    atoms = Atoms(frames, kind, torch.from_numpy(model.occupancy), forms)
+
+    def part(selection: str) -> Tensor:
+        return torch.from_numpy(files.select_atoms(model, selection))
+
+    motions = _motions(settings.move, part, frames[0])
+    moving = MovingAtoms(atoms, 1.0, 1.0, motions)
+    if settings.symmetry == "assembly":
+        found = files.read_assembly(model, path)
+        return replace(moving, copies=torch.from_numpy(found.copies), which=torch.from_numpy(found.members))
+    if settings.symmetry is not None:
+        turns = group_copies(settings.symmetry)
+        return replace(moving, copies=torch.cat([turns, torch.zeros(len(turns), 3, 1, dtype=turns.dtype)], 2))
+    return moving
+
+
+def _superposed(frames: Tensor) -> Tensor:
+    """Frames turned and shifted onto the first: what is left is what moves."""
+    turn, offset = roma.rigid_points_registration(frames, frames[:1].expand_as(frames))
+    return frames @ turn.mT + offset[:, None]
+
+
+def _moving_map(path: Path, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
+    """A map in images of another size or pixel size: its box is cropped or padded, then resampled."""
+    read = files.read_map(path)
+    if read.pixel_size is None:
+        raise files.InputError(f"{path} does not say its pixel size, which is needed here: set it in the file's header")
+    density = isolated(torch.from_numpy(read.density))
+    side = len(density) if pixel_size is None else max(8, round(size * pixel_size / read.pixel_size))
+    found = side * read.pixel_size / size
+
+    def on_grid(volume: Tensor) -> Tensor:
+        return resample(pad_or_crop(volume, side, 3), size, 3)
+
+    def part(mask: str) -> Tensor:
+        other = torch.from_numpy(files.read_map(Path(mask)).density)
+        if other.shape != density.shape:
+            raise files.InputError(
+                f"{mask} should be a mask on the grid of {path} ({len(density)}³), got {len(other)}³: make it so"
+            )
+        return other.clamp(0, 1)
+
+    places, bright = voxel_places(density, read.pixel_size)
+    masks: list[Tensor] = []
+
+    def bright_part(mask: str) -> Tensor:
+        masks.append(part(mask))
+        return masks[-1][bright] > 0.5
+
+    motions = _motions(settings.move, bright_part, places)
+    if settings.resolution is not None:
+        blur = torch.exp(-(radius(len(density), 3) / (len(density) * read.pixel_size) * settings.resolution).square())
+        density = centred_ifft(centred_fft(density, 3) * blur, 3).real
+    rest = density * (1 - sum(masks, torch.zeros_like(density))).clamp(min=0)
+    parts = torch.stack([on_grid(part) for part in (rest, *(density * mask for mask in masks))])
+    return Scene(MovingMap(parts, found, motions), found)
+
+
+def _motions(texts: tuple[str, ...], part: Callable[[str], Tensor], positions: Tensor) -> tuple[Motion, ...]:
+    """Read "PART hinge|shift LOW HIGH [axis X,Y,Z] [through X,Y,Z]"."""
+    found = []
+    for number, text in enumerate(texts, start=1):
+        selection, kind, low, high, direction, point = _read_motion(text)
+        chosen = part(selection)
+        if not chosen.any() or chosen.all():
+            amount = "all of it" if chosen.any() else "nothing"
+            raise files.InputError(f"--move {text!r}: {selection} is {amount}, expected a part of the object: correct it")
+        axis, through = (None if row is None else torch.tensor(row, dtype=torch.float64) for row in (direction, point))
+        name = f"{kind}_{number}"
+        found.append(motion_of(name, kind, chosen, positions, low, high, direction=axis, point=through))  # type: ignore[arg-type]
+    return tuple(found)
+
+
+def _read_motion(text: str) -> tuple[str, str, float, float, list[float] | None, list[float] | None]:
+    try:
+        selection, kind, low, high, *rest = shlex.split(text)
+        more = dict(zip(rest[::2], (list(map(float, row.split(","))) for row in rest[1::2]), strict=True))
+        bounds = float(low), float(high)
+        numbers = [*bounds, *(number for row in more.values() for number in row)]
+        known = kind in ("hinge", "shift") and more.keys() <= {"axis", "through"}
+        if not known or {len(row) for row in more.values()} - {3} or not all(map(math.isfinite, numbers)):
+            raise ValueError
+        if not any(more.get("axis", [1.0])):
+            raise ValueError
+    except ValueError:
+        raise files.InputError(
+            f'--move should read like "B hinge -20 20" or "A/10-50 shift 0 8 axis 0,0,1", got {text!r}: correct it'
+        ) from None
+    return selection, kind, *bounds, more.get("axis"), more.get("through")
