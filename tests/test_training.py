@@ -92,6 +92,15 @@ def test_examples_are_images_with_noise_of_the_stated_level() -> None:
     assert (drawn.clean[:, disc(SIZE) == 0] == BACKGROUND).all()
 
 
+def test_a_share_of_the_noise_levels_lies_where_volumes_are_made() -> None:
+    drawn = draw_examples(shapes(), BACKGROUND, disc(SIZE), 2.0, 4000, torch.Generator().manual_seed(0), focus=0.75)
+    share = float(((drawn.t > 2 * 0.2) & (drawn.t < 2 * 2.0)).double().mean())
+    few = draw_examples(shapes(), BACKGROUND, disc(SIZE), 2.0, 4000, torch.Generator().manual_seed(0))
+    assert share == pytest.approx(0.75 * 0.9 + 0.25 * 0.66, abs=0.04)
+    assert float(drawn.t.max()) > 2 * 6  # what samples begin with is seen, too
+    assert float(((few.t > 2 * 0.2) & (few.t < 2 * 2.0)).double().mean()) == pytest.approx(0.66, abs=0.04)
+
+
 def test_training_brings_the_network_towards_the_exact_score() -> None:
     images, mask, stream = shapes(2), disc(SIZE), torch.Generator().manual_seed(5)
     views = images + 0.5 * torch.randn(images.shape, generator=stream)
@@ -220,15 +229,15 @@ def stack(tmp_path: Path) -> Path:
 
 def test_a_network_is_trained_used_and_not_trained_twice(stack: Path, tmp_path: Path, command: Command) -> None:
     run = tmp_path / "run"
-    code, said = command("train", stack, "--output", run, "--examples", 32, "--held-out", 1)
+    code, said = command("train", stack, "--output", run, "--examples", 64, "--held-out", 1)
     assert code == 0, said
     weights = (run / "score" / "weights.safetensors").read_bytes()
     assert files.read_weights(run / "score" / "weights.safetensors")[1]["held_out"] == [3]
-    assert [row["images_seen"] for row in files.read_table(run / "score" / "loss.csv")] == ["16", "32"]
-    assert command("train", stack, "--output", run, "--examples", 32, "--held-out", 1)[0] == 0
-    code, said = command("train", stack, "--output", run, "--examples", 48, "--held-out", 1)
+    assert [row["images_seen"] for row in files.read_table(run / "score" / "loss.csv")] == ["32", "64"]
+    assert command("train", stack, "--output", run, "--examples", 64, "--held-out", 1)[0] == 0
+    code, said = command("train", stack, "--output", run, "--examples", 96, "--held-out", 1)
     assert code == 2
-    assert "examples was 32 and is now 48" in said
+    assert "examples was 64 and is now 96" in said
     assert (run / "score" / "weights.safetensors").read_bytes() == weights
     code, said = command("reconstruct", run, "--denoiser", "network", "--images", "0", "--steps", "5")
     assert code == 0, said

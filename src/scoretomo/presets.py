@@ -42,7 +42,7 @@ TRAININGS: dict[str, Training] = {
     #                           examples   batch       shards      rate
     "paper":          Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
     "paper-ribosome": Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
-    "fast":           Training(110_000,    batch=16,   shards=2,   rate=1e-3,   interpolation="bicubic"),
+    "fast":           Training(240_000,    batch=32,   shards=2,   rate=2e-3,   interpolation="bicubic",  focus=0.8),
 }
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -52,9 +52,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "paper-ribosome":    Experiment("ribosome",   True,      100,    136,  "paper-ribosome",  4_000_000,   1,       "paper"),
     "paper-betagal":     Experiment(None,         False,     34,     64,   "paper",           4_000_000,   1,       "paper"),
     # Small enough for two cores and half an hour.
-    "small-box":         Experiment("box",        False,     300,    32,   "fast",            110_000,     8,       "paper"),
-    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            110_000,     8,       "paper"),
-    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            110_000,     4,       "paper"),
-    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            110_000,     4,       "paper"),
+    "small-box":         Experiment("box",        False,     300,    32,   "fast",            240_000,     8,       "paper"),
+    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            240_000,     8,       "paper"),
+    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            240_000,     4,       "paper"),
+    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            240_000,     4,       "paper"),
 }
 # fmt: on

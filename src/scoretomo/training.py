@@ -2,9 +2,10 @@
 
     loss = E over x, t, ε of λ(t) ‖D(x + tε, t) − x‖²,    ln t ~ N(P_mean, P_std²)
 
-with the weights λ(t) and noise levels of Karras et al. (2022). What is drawn for a step depends on the seed and the step alone: a
-run that is continued goes on as if it had never stopped. A batch is always made of the same shards, each worked on by one thread,
-whose gradients are added in their order: the result does not depend on the threads, and on the processes only by rounding.
+with the weights λ(t) and noise levels of Karras et al. (2022), or mostly with the noise levels that volumes are made with. What is
+drawn for a step depends on the seed and the step alone: a run that is continued goes on as if it had never stopped. A batch is
+always made of the same shards, each worked on by one thread, whose gradients are added in their order: the result does not depend
+on the threads, and on the processes only by rounding.
 """
 
 import copy
@@ -23,7 +24,8 @@ from .compute import random_stream
 from .images import augment
 from .score.network import PreconditionedUNet, noise_level_weight
 
-P_STD = 1.2  # standard deviation of ln t
+LEVELS = (-1.2 - math.log(0.5), 1.2)  # mean and standard deviation of ln(t / σ_d): P_mean = −1.2 belongs to σ_d = 0.5
+FOCUS = (math.log(0.67), 0.7)  # the same, where volumes are made
 Shares = Callable[[Tensor], None]  # adds up a tensor in place over the processes that share the batches
 
 
@@ -41,6 +43,7 @@ class Training:
         memory: half-life of the moving average of the weights, as a share of what has been seen so far.
         clip: largest norm of the gradient.
         interpolation: of turned images, "bicubic" or "bilinear".
+        focus: share of the examples whose noise level is one that volumes are made with.
         seed: of all random numbers.
     """
 
@@ -53,6 +56,7 @@ class Training:
     memory: float = 0.05
     clip: float = 1.0
     interpolation: str = "bicubic"
+    focus: float = 0.0
     seed: int = 0
 
     @property
@@ -94,7 +98,7 @@ class Examples(NamedTuple):
 def begin_training(network: PreconditionedUNet) -> TrainingState:
     """The state before the first step."""
     average = copy.deepcopy(network).requires_grad_(False)
-    return TrainingState(network, average, torch.optim.Adam(network.parameters(), betas=(0.9, 0.99)), 0)
+    return TrainingState(network, average, torch.optim.Adam(network.parameters(), betas=(0.9, 0.99), fused=True), 0)
 
 
 def pack(state: TrainingState) -> dict[str, Tensor]:
@@ -128,6 +132,7 @@ def draw_examples(
     generator: torch.Generator,
     *,
     interpolation: str = "bicubic",
+    focus: float = 0.0,
 ) -> Examples:
     """Images at random, turned, flipped and shifted, with noise of random levels.
 
@@ -139,10 +144,12 @@ def draw_examples(
         count: how many.
         generator: random stream, on the CPU.
         interpolation: of turned images, "bicubic" or "bilinear".
+        focus: share of the noise levels that are drawn near those that volumes are made with.
     """
     chosen = torch.randint(len(images), (count,), generator=generator)
-    mean = -1.2 + math.log(sigma_data / 0.5)
-    t = (mean + P_STD * torch.randn(count, generator=generator)).exp().to(images)
+    near = torch.rand(count, generator=generator) < focus
+    mean, deviation = (torch.where(near, *pair) for pair in zip(FOCUS, LEVELS, strict=True))
+    t = (sigma_data * (mean + deviation * torch.randn(count, generator=generator)).exp()).to(images)
     noise = torch.randn(count, *images.shape[1:], generator=generator).to(images)
     clean = augment(images[chosen.to(images.device)], background, mask, generator, interpolation=interpolation)
     return Examples(clean, clean + t[:, None, None] * noise, t)
@@ -186,7 +193,9 @@ def train(
         """Gradient of the weights over a shard, then the sum of its losses, in one vector."""
         stream = random_stream(training.seed, "training", step, shard)
         count = training.batch // training.shards
-        examples = draw_examples(images, background, mask, sigma, count, stream, interpolation=training.interpolation)
+        examples = draw_examples(
+            images, background, mask, sigma, count, stream, interpolation=training.interpolation, focus=training.focus
+        )
         with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
             loss = loss_of(state.network, examples).sum()
         parts = torch.autograd.grad(loss / training.batch, weights)

@@ -35,7 +35,7 @@ class TrainSettings:
     "fast" works at half the side and costs a fifth."""
 
     examples: Annotated[int | None, Parameter(validator=validators.Number(gte=1), show_default=False)] = None
-    """Noisy images that the network sees, all different; more is better. If not given, "fast" sees 110,000, a quarter of an hour
+    """Noisy images that the network sees, all different; more is better. If not given, "fast" sees 240,000, a quarter of an hour
     on two cores at 32 pixels, and the others 4,000,000, which is for a GPU."""
 
     held_out: Annotated[int | None, Parameter(validator=validators.Number(gte=0), show_default=False)] = None
