@@ -31,9 +31,13 @@ def scoretomo(*arguments: object) -> None:
 
 
 def judged(stack: Path, truth: Path, name: str, *options: object) -> dict[str, float | list[float]]:
-    """Run and evaluate; scores of all volumes, seconds a volume, and how well the images are held."""
-    run = RESULTS / name
-    scoretomo("run", stack, "--output", run, *options)
+    """Run and evaluate."""
+    scoretomo("run", stack, "--output", RESULTS / name, *options)
+    return judge(RESULTS / name, truth)
+
+
+def judge(run: Path, truth: Path) -> dict[str, float | list[float]]:
+    """Evaluate; scores of all volumes, seconds a volume, and how well the images are held."""
     scoretomo("evaluate", run, "--truth", truth)
     summary = json.loads((run / "evaluation" / "summary.json").read_text())
     with open(run / "evaluation" / "scores.csv") as file:

@@ -51,7 +51,8 @@ def simulated(stack: Stack, size: int) -> Tensor:
 
 def main() -> None:
     data, output = Path(sys.argv[1]), Path(sys.argv[2])
-    figure = plt.figure(figsize=(12, 2.6 * len(STACKS)), facecolor="white")
+    figure = plt.figure(figsize=(13, 3.4 * len(STACKS)), facecolor="white", layout="constrained")
+    parts = figure.subfigures(len(STACKS), 2, width_ratios=(1, 2.4), squeeze=False)
     for row, stack in enumerate(STACKS):
         real = torch.from_numpy(files.read_images(data / stack.path).images)
         size = real.shape[-1]
@@ -66,22 +67,20 @@ def main() -> None:
         print(f"  {within} of {rings} rings within 20 %; mean |log ratio| {float(ratio.log().abs().mean()):.2f}")
         for name, found in (("real", first), ("simulated", second)):
             print(f"  background of the {name}: mean {found.ring:+.2f}, spread {found.rim:.2f} (of the image's standard deviation)")
-        axis = figure.add_subplot(len(STACKS), 3, 3 * row + 1)
+        axis = parts[row][0].subplots()
         for name, found, colour in (("real", first, "#222222"), ("simulated", second, "#0072b2")):
             axis.semilogy(found.frequency[1:] / stack.pixel_size, found.power[1:], label=name, color=colour)
         axis.axvline(1 / FINEST, color="#999999", linestyle=":")
         axis.set(title=stack.title, xlabel="frequency (1/Å)", ylabel="mean power")
         axis.legend(frameon=False)
         order = torch.randperm(len(real), generator=random_stream(0, "shown"))[:SHOWN]
-        for place, images in enumerate((real[order], made[:SHOWN])):
-            for column, image in enumerate(images):
-                axis = figure.add_subplot(2 * len(STACKS), 9, 9 * (2 * row + place) + 4 + column)
+        panels = parts[row][1].subplots(2, SHOWN)
+        for line, name, images in zip(panels, ("real", "simulated"), (real[order], made[:SHOWN]), strict=True):
+            line[0].set_ylabel(name)
+            for axis, image in zip(line, images, strict=True):
                 axis.imshow(image, cmap="gray")
                 axis.set(xticks=[], yticks=[])
                 axis.spines[:].set_visible(False)
-                if column == 0:
-                    axis.set_ylabel(("real", "simulated")[place])
-    figure.tight_layout(pad=0.5)
     figure.savefig(output, dpi=80)
 
 
