@@ -26,7 +26,8 @@ def wiener_bound(images: Tensor, t: float, mask: Tensor) -> float:
     """Error of the best linear denoiser of Gaussian images with the power spectrum of these, and their mean known.
 
     A frequency of power P is left with the error P t² / (P + t²). Mean and spectrum are averaged over rotations, since images come
-    turned by any angle; the spectrum is that of images which vary everywhere as these do inside the mask.
+    turned by any angle; the spectrum is that of images which vary everywhere as these do inside the mask. For images that are empty
+    outside it the figure is a guide, not a strict bound.
 
     Args:
         images: normalised images, shape (n, d, d).

@@ -4,12 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, random_stream
 from ..images import correlation
+from ..report import pictures
 from ..sampling import noise_levels, sample
 from ..score.exact import ExactScore
 from .directory import RunDirectory
@@ -89,6 +91,6 @@ def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
         files.write_images(run.samples / f"{name}.mrcs", images, prepared.pixel_size)
     bands = [images[first : first + _COLUMNS] for first in range(0, len(drawn), _COLUMNS) for images in pairs]
     with files.atomic(run.samples / "montage.png") as temporary:
-        sheet(bands, _TILE).save(temporary, "PNG")
+        sheet(bands, _TILE, pictures.common_scale(np.concatenate(pairs))).save(temporary, "PNG")
     files.write_table(table, rows)
     say(f"{settings.samples} samples, each above its nearest class average: {run.samples / 'montage.png'}")
