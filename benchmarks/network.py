@@ -88,7 +88,7 @@ def main() -> None:
             compare(train(data / "images.mrcs", "box64"), data / "truth", "box64", TEN, 1)
         case "betagal":
             folder = asked.data / "betagal_relion16"
-            trained = train(folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32)
+            trained = train(folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32, "--examples", 120_000)
             compare(trained, folder / "betaGal_map_64px_3.54A.mrc", "betagal32", None, 3)
         case "budget":
             budget(boxes(32) / "images.mrcs")

@@ -172,6 +172,28 @@ def test_a_map_turns_as_its_volume_does_and_its_part_moves(shared_data) -> None:
     assert error < 0.02
 
 
+def test_a_mask_file_says_which_part_of_a_map_moves(tmp_path: Path) -> None:
+    voxels = coordinates(32, 3).movedim(0, -1)
+
+    def blob(x: float, z: float) -> Tensor:
+        return torch.exp(-(voxels - torch.tensor([x, 0.0, z])).square().sum(-1) / 8)
+
+    mask = (voxels[..., 0] > 0).float()
+    files.write_map(tmp_path / "map.mrc", (blob(-6, 0) + blob(6, 0)).numpy(), 2.0)
+    files.write_map(tmp_path / "mask.mrc", mask.numpy(), 2.0)
+    settings = ObjectSettings(move=(f"{tmp_path / 'mask.mrc'} shift 0 10 axis 0,0,1",))
+    movable, pixel_size = open_object(str(tmp_path / "map.mrc"), 32, None, settings)
+    assert isinstance(movable, MovingMap)
+    assert pixel_size == pytest.approx(2.0)
+    moved = movable.volume(32, torch.tensor([8.0]), torch.eye(3))
+    expected = blob(-6, 0) + blob(6, 4)
+    assert (moved - expected).norm() < 0.03 * expected.norm()
+    coarse = open_object(str(tmp_path / "map.mrc"), 16, None, ObjectSettings())
+    assert coarse.pixel_size == pytest.approx(4.0)
+    cropped = open_object(str(tmp_path / "map.mrc"), 24, 2.0, ObjectSettings()).movable.volume(24, NOTHING, torch.eye(3))
+    assert (cropped - (blob(-6, 0) + blob(6, 0))[4:28, 4:28, 4:28]).norm() < 0.03 * expected.norm()
+
+
 def test_waters_are_left_out_and_selections_name_chains_and_residues(model_file: Path) -> None:
     model = files.read_model(model_file)
     assert model.frames.shape == (1, 50, 3)

@@ -50,5 +50,6 @@ def isolated(density: Tensor) -> Tensor:
 
 def voxel_places(density: Tensor, pixel_size: float) -> tuple[Tensor, Tensor]:
     """Where a map is bright: places (n, 3) in Å about the middle of the box, float64, and which voxels they are, (d, d, d) bool."""
-    bright = density > 0.3 * density.quantile(0.999) if density.numel() < 2**24 else density > 0.3 * density.max() * 0.7
+    brightest = density.flatten().topk(max(1, density.numel() // 1000)).values
+    bright = density > 0.3 * brightest.min()
     return (coordinates(density.shape[-1], 3)[:, bright].T * pixel_size).double(), bright
