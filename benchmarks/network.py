@@ -1,8 +1,8 @@
 """The network score beside the exact one: volumes, denoising, and the fast network beside the paper's.
 
     python benchmarks/network.py box          300 images of 32², 8 volumes, 3 seeds with each score          about 25 min on 2 cores
-    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                  about 75 min
-    python benchmarks/network.py betagal      16 real class averages at 32 px, 3 seeds with each score       about 30 min
+    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                  about 35 min
+    python benchmarks/network.py betagal      16 real class averages at 32 px with each score                about 15 min
     python benchmarks/network.py budget       both networks trained for the same time on 300 images of 32²   about 12 min
 
 Real images, and where results stay: see cold.py.
@@ -85,11 +85,11 @@ def main() -> None:
             compare(train(data / "images.mrcs", "box32"), data / "truth", "box32", EIGHT, 3)
         case "box64":
             data = boxes(64)
-            compare(train(data / "images.mrcs", "box64"), data / "truth", "box64", TEN, 1)
+            compare(train(data / "images.mrcs", "box64", "--examples", 120_000), data / "truth", "box64", TEN, 1)
         case "betagal":
             folder = asked.data / "betagal_relion16"
             trained = train(folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32, "--examples", 120_000)
-            compare(trained, folder / "betaGal_map_64px_3.54A.mrc", "betagal32", None, 3)
+            compare(trained, folder / "betaGal_map_64px_3.54A.mrc", "betagal32", None, 1)
         case "budget":
             budget(boxes(32) / "images.mrcs")
 

@@ -41,7 +41,7 @@ RESULTS = ROOT / "results" / "rivals"
 PROGRAMS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "annealed": partial(adapters.ours, method="annealed", denoiser="exact"),
     "paper": partial(adapters.ours, method="paper", denoiser="exact"),
-    "paper-network": partial(adapters.ours, method="paper", denoiser="network"),
+    "annealed-network": partial(adapters.ours, method="annealed", denoiser="network"),
     "cryodrgn2": adapters.cryodrgn2,
     "relion": adapters.relion,
     "aspire-sync3n": adapters.aspire_sync3n,
