@@ -19,7 +19,8 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same experiments, too short to learn anything."""
     for name, experiment in EXPERIMENTS.items():
         if name.startswith("small"):
-            monkeypatch.setitem(presets.EXPERIMENTS, name, replace(experiment, images=5, size=16, examples=32, volumes=2))
+            monkeypatch.setitem(presets.EXPERIMENTS, name, replace(experiment, images=5, size=16, volumes=2))
+    monkeypatch.setitem(presets.TRAININGS, "fast", replace(TRAININGS["fast"], examples=64))
     monkeypatch.setitem(presets.PRESETS, "paper", replace(PRESETS["paper"], steps=6))
 
 

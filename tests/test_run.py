@@ -303,6 +303,8 @@ MISTAKES = {
     "map without a pixel size": ("simulate", "{tmp}/other.mrc", "--output", "{tmp}/sim"),
     "realistic without a pixel size": ("simulate", "box", "--realistic", "--output", "{tmp}/sim"),
     "particles without --realistic": ("simulate", "ribosome", "--snr", "0.1", "0.2", "--output", "{tmp}/sim"),
+    "no signal": ("simulate", "ribosome", "--realistic", "--snr", "0", "0.1", "--output", "{tmp}/sim"),
+    "a range turned round": ("simulate", "ribosome", "--realistic", "--particles", "300", "50", "--output", "{tmp}/sim"),
     "two kinds of noise": ("simulate", "ribosome", "--realistic", "--noise", "0.1", "--output", "{tmp}/sim"),
     "a box with chains": ("simulate", "box", "--move", "A hinge 0 10", "--output", "{tmp}/sim"),
     "config is nowhere": ("--config", "{tmp}/nowhere.toml", "run", "{stack}", "--output", "{tmp}/run"),

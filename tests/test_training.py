@@ -1,5 +1,6 @@
 """Training of the network score: what it minimises, that it repeats itself, and the command."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -18,12 +19,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoretomo import files
-from scoretomo.compute import joined_group
+from scoretomo import files, presets
+from scoretomo.compute import Group, joined_group
 from scoretomo.errors import InputError
-from scoretomo.images import augment, disc, place_images
+from scoretomo.images import ImportSettings, augment, disc, place_images
 from scoretomo.score.exact import ExactScore
 from scoretomo.score.network import Architecture, PreconditionedUNet
+from scoretomo.stages.directory import RunDirectory
+from scoretomo.stages.importing import import_stack
+from scoretomo.stages.train import TrainSettings, train_network
 from scoretomo.training import (
     Examples,
     Training,
@@ -162,6 +166,67 @@ def test_two_processes_have_the_loss_curve_of_one() -> None:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert together == pytest.approx(alone, rel=1e-5)
+
+
+def test_torchrun_shares_the_command_among_processes(stack: Path, tmp_path: Path, command: Command) -> None:
+    settings = ("--examples", "128", "--workers", "1")
+    assert command("train", stack, "--output", tmp_path / "alone", *settings)[0] == 0
+    shared = tmp_path / "shared"
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "scoretomo.cli")
+    arguments = [sys.executable, *torchrun, "train", str(stack), "--output", str(shared), *settings]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240)
+    assert done.returncode == 0, done.stderr
+    curves = [files.read_table(run / "score" / "loss.csv") for run in (tmp_path / "alone", shared)]
+    alone, together = ([float(row["loss"]) for row in curve] for curve in curves)
+    assert len(alone) == 4
+    assert together == pytest.approx(alone, rel=1e-4)
+    assert (shared / "report.html").exists()
+
+
+def test_processes_that_cannot_share_a_batch_evenly_are_refused(stack: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    import_stack(stack, run.images, None, ImportSettings(), force=False)
+    with pytest.raises(InputError, match=r"which 3 processes can't divide evenly: .* 1 or 2"):
+        train_network(run, TrainSettings(), Group(0, 3, torch.device("cpu")), seed=0, workers=1)
+
+
+def test_other_commands_refuse_torchrun(stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, said = command("run", stack, "--output", tmp_path / "run")
+    assert code == 2
+    assert "without torchrun" in said
+
+
+def test_training_afresh_removes_what_came_of_the_old_network(stack: Path, tmp_path: Path, command: Command) -> None:
+    run, settings = tmp_path / "run", ("--denoiser", "network", "--images", "0", "--steps", "5")
+    assert command("train", stack, "--output", run, "--examples", 32)[0] == 0
+    assert command("reconstruct", run, *settings)[0] == 0
+    np.save(stack, shapes(7, 16).numpy())
+    assert command("train", stack, "--output", run, "--examples", 32, "--force")[0] == 0
+    assert not (run / "volumes").exists()
+    assert len(files.read_table(run / "images.csv")) == 7
+    code, said = command("reconstruct", run, *settings)
+    assert code == 0, said
+    assert (run / "volumes" / "000.mrc").exists()
+
+
+def test_a_network_does_not_go_on_with_other_images(stack: Path, tmp_path: Path, command: Command) -> None:
+    run = tmp_path / "run"
+    assert command("train", stack, "--output", run, "--examples", 32)[0] == 0
+    np.save(stack, shapes(7, 16).numpy())
+    assert command("import", stack, "--output", run / "images.mrcs", "--force")[0] == 0
+    code, said = command("train", stack, "--output", run, "--examples", 32)
+    assert code == 2
+    assert "images was" in said
+    assert "--force to start afresh" in said
+
+
+def test_training_that_fails_says_so(stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(presets.TRAININGS, "fast", replace(presets.TRAININGS["fast"], rate=math.inf, warm_up=1e-9))
+    code, said = command("train", stack, "--output", tmp_path / "run", "--examples", 96)
+    assert code == 2
+    assert "training failed at step" in said
+    assert not (tmp_path / "run" / "score" / "weights.safetensors").exists()
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:

@@ -1,7 +1,8 @@
 """One function for each program: a prepared stack of class averages in, a folder of maps out.
 
-Every adapter takes a `Task` and returns what it did as plain values (version, settings), or raises `NotHere` if the program is not
-installed. Maps are written to task.output as NNN.mrc: one for all images (000.mrc), or one for each.
+Every adapter takes a `Task` and returns what it did as plain values (version, settings, whether it has one map for all images), or
+raises `NotHere` if the program is not installed. Maps are written to task.output as NNN.mrc: one for all images (000.mrc), or one
+for each.
 """
 
 import os
@@ -38,7 +39,6 @@ class Task:
         seed: of all random numbers.
         work: folder to work in.
         output: folder for the maps.
-        symmetry: point group that may be imposed.
     """
 
     stack: Path
@@ -47,7 +47,6 @@ class Task:
     seed: int
     work: Path
     output: Path
-    symmetry: str = "C1"
 
 
 def relion(task: Task) -> dict[str, Any]:
@@ -64,7 +63,7 @@ def relion(task: Task) -> dict[str, Any]:
     subset = min(len(images), 100)
     settings = {
         "K": 1,
-        "sym": task.symmetry,
+        "sym": "C1",
         "particle_diameter": round((size - 2) * task.pixel_size),
         "pad": 2,
         "oversampling": 1,
@@ -90,7 +89,7 @@ def relion(task: Task) -> dict[str, Any]:
     last = max((task.work / "refine").glob("run_it*_class001.mrc"))
     _keep(files.read_map(last).density, task)
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split("\n")[0].split()[-1]
-    return {"version": version, "settings": settings | {"noise": NOISE}}
+    return {"version": version, "settings": settings | {"noise": NOISE}, "one_map": True}
 
 
 def aspire_sync3n(task: Task) -> dict[str, Any]:
@@ -154,7 +153,7 @@ def cryodrgn2(task: Task) -> dict[str, Any]:
     _run([program, "eval_vol", "run/weights.pkl", *flags], task)
     for number, path in zip(task.numbers, sorted((task.work / "volumes").glob("vol_*.mrc")), strict=True):
         _keep(files.read_map(path).density, task, number)
-    return {"version": _version(python, "cryodrgn"), "settings": settings}
+    return {"version": _version(python, "cryodrgn"), "settings": settings, "one_map": False}
 
 
 def simple(task: Task) -> dict[str, Any]:
@@ -165,21 +164,21 @@ def simple(task: Task) -> dict[str, Any]:
     _run([program, "prg=new_project", "projname=rival"], task)
     common = [f"smpd={task.pixel_size}", "projfile=rival.simple"]
     _run([program, "prg=import_cavgs", "stk=../classes.mrcs", *common], task, "rival")
-    settings = {"pgrp": task.symmetry.lower(), "mskdiam": diameter, "nthr": 1}
+    settings = {"pgrp": "c1", "mskdiam": diameter, "nthr": 1}
     flags = [f"{name}={value}" for name, value in settings.items()]
     _run([program, "prg=initial_3Dmodel", *common, *flags], task, "rival")
     _keep(files.read_map(max((task.work / "rival").rglob("rec_final*.mrc"))).density, task)
-    return {"version": "", "settings": settings}
+    return {"version": "", "settings": settings, "one_map": True}
 
 
 def eman2(task: Task) -> dict[str, Any]:
     """EMAN2's e2initialmodel from class averages. Written from its manual; never run here."""
     program = _find("e2initialmodel.py")
     _run(["e2proc2d.py", task.stack, "classes.hdf", f"--apix={task.pixel_size}"], task)
-    settings = {"iter": 8, "tries": 10, "sym": task.symmetry.lower()}
+    settings = {"iter": 8, "tries": 10, "sym": "c1"}
     _run([program, "--input=classes.hdf", *(f"--{name}={value}" for name, value in settings.items())], task)
     _keep(files.read_map(min(task.work.rglob("model_*_01.hdf"))).density, task)
-    return {"version": "", "settings": settings}
+    return {"version": "", "settings": settings, "one_map": True}
 
 
 def ours(task: Task, method: str, denoiser: str) -> dict[str, Any]:
@@ -193,7 +192,7 @@ def ours(task: Task, method: str, denoiser: str) -> dict[str, Any]:
             _keep(files.read_map(path).density, task, number)
     from scoretomo import __version__
 
-    return {"version": __version__, "settings": settings}
+    return {"version": __version__, "settings": settings, "one_map": False}
 
 
 def _find(program: str) -> str:

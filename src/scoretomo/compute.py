@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
+from .errors import InputError
+
 Task = TypeVar("Task")
 Message = TypeVar("Message")
 
@@ -62,10 +64,12 @@ class Group(NamedTuple):
 
 @contextmanager
 def joined_group() -> Iterator[Group]:
-    """Join the processes that torchrun has started, each with its own GPU where there are enough."""
+    """Join the processes that torchrun has started, each with its own GPU where there are enough for all."""
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    here = int(os.environ.get("LOCAL_RANK", 0))
-    device = torch.device("cuda", here) if here < torch.cuda.device_count() else torch.device("cpu")
+    here, beside = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    device = torch.device("cuda", here) if beside <= torch.cuda.device_count() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     if processes > 1:
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
@@ -73,6 +77,16 @@ def joined_group() -> Iterator[Group]:
     finally:
         if processes > 1:
             torch.distributed.destroy_process_group()
+
+
+def require_one_process() -> None:
+    """Refuse to work in several processes of torchrun, where they would write the same files.
+
+    Raises:
+        InputError: torchrun has started more than one.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise InputError("only scoretomo train shares its work among torchrun's processes: start this one without torchrun")
 
 
 def run_tasks(function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, Message]]:

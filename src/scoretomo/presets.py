@@ -16,7 +16,6 @@ class Experiment:
         images: how many class averages.
         size: their side in pixels.
         network: of the score.
-        examples: noisy images that it sees.
         volumes: how many images are reconstructed, from the first one on.
         method: preset of the descent.
     """
@@ -26,7 +25,6 @@ class Experiment:
     images: int
     size: int
     network: str
-    examples: int
     volumes: int
     method: str
 
@@ -46,15 +44,15 @@ TRAININGS: dict[str, Training] = {
 }
 
 EXPERIMENTS: dict[str, Experiment] = {
-    #                               simulated     realistic  images  side  network            examples     volumes  method
-    "paper-box":         Experiment("box",        False,     300,    88,   "paper",           4_000_000,   300,     "paper"),
-    "paper-capsid":      Experiment("capsid",     False,     200,    88,   "paper",           4_000_000,   200,     "paper"),
-    "paper-ribosome":    Experiment("ribosome",   True,      100,    136,  "paper-ribosome",  4_000_000,   1,       "paper"),
-    "paper-betagal":     Experiment(None,         False,     34,     64,   "paper",           4_000_000,   1,       "paper"),
+    #                               simulated     realistic  images  side  network            volumes  method
+    "paper-box":         Experiment("box",        False,     300,    88,   "paper",           300,     "paper"),
+    "paper-capsid":      Experiment("capsid",     False,     200,    88,   "paper",           200,     "paper"),
+    "paper-ribosome":    Experiment("ribosome",   True,      100,    136,  "paper-ribosome",  1,       "paper"),
+    "paper-betagal":     Experiment(None,         False,     34,     64,   "paper",           1,       "paper"),
     # Small enough for two cores and half an hour.
-    "small-box":         Experiment("box",        False,     300,    32,   "fast",            240_000,     8,       "paper"),
-    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            240_000,     8,       "paper"),
-    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            240_000,     4,       "paper"),
-    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            240_000,     4,       "paper"),
+    "small-box":         Experiment("box",        False,     300,    32,   "fast",            8,       "paper"),
+    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            8,       "paper"),
+    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            4,       "paper"),
+    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            4,       "paper"),
 }
 # fmt: on

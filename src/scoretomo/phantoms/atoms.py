@@ -10,6 +10,7 @@ has fallen to 1/e: the same as a real Gaussian of standard deviation d/(π√2) 
 
 import itertools
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -18,7 +19,6 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from ..errors import InputError
 from ..fourier import centred_ifft, radius, transform_of_points
 from .motions import Motion
 
@@ -46,12 +46,11 @@ def group_copies(group: str) -> Tensor:
         Matrices, (order, 3, 3), float64, the identity first.
 
     Raises:
-        InputError: there is no such group.
+        ValueError: there is no such group.
     """
     name = group.strip().upper()
-    number = name[1:]
-    if not (name in ("T", "O", "I") or (name[:1] in ("C", "D") and number.isdecimal() and 1 <= int(number) <= 100)):
-        raise InputError(f"--symmetry should be a point group such as C3, D2, T, O or I, got {group!r}: correct it")
+    if not re.fullmatch(r"T|O|I|[CD][1-9]\d?", name):
+        raise ValueError(f"{group!r} is no point group such as C3, D2, T, O or I")
     matrices = torch.from_numpy(Rotation.create_group(name).as_matrix())
     order = (matrices - torch.eye(3, dtype=matrices.dtype)).flatten(1).norm(dim=1).argsort(stable=True)
     return matrices[order]

@@ -1,6 +1,6 @@
 """Random conformation + random pose → image, with its truth."""
 
-from .averaging import ClassAverage, RealismSettings, average_class, contrast_transfer
+from .averaging import ClassAverage, RealismSettings, average_class, check_realism, contrast_transfer
 from .maps import MovingMap, isolated, voxel_places
 from .statistics import StackStatistics, measure
 from .taking import EDGE, Phantom, Simulated, Specimen, object_volume, phantom_volume, simulate, simulate_image, truth_row
@@ -15,6 +15,7 @@ __all__ = [
     "Specimen",
     "StackStatistics",
     "average_class",
+    "check_realism",
     "contrast_transfer",
     "isolated",
     "measure",

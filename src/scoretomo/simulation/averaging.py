@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn.functional import conv1d
 
 from ..compute import random_stream
+from ..errors import InputError
 from ..fourier import radius, soft_edge
 from ..projection import project
 from ..rotations import random_rotations, rotation_from_vector
@@ -63,6 +64,25 @@ class RealismSettings:
 
     bad_classes: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.05
     """Share of classes that went wrong: few particles, mixed directions, off centre, or empty."""
+
+
+def check_realism(settings: RealismSettings) -> None:
+    """Check the ranges.
+
+    Raises:
+        InputError: one is reversed, or begins where there is nothing.
+    """
+    lowest = {"particles": 1, "orientation_scatter": 0, "defocus": 0, "snr": 1e-6}
+    for name, least in lowest.items():
+        low, high = getattr(settings, name)
+        if not least <= low <= high < math.inf:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{flag} should be two numbers, the smaller first and at least {least:g}, got {low:g} {high:g}: correct them"
+            )
+    for name in ("shift_scatter", "b_factor", "bad_classes"):
+        if not math.isfinite(getattr(settings, name)):
+            raise InputError(f"--{name.replace('_', '-')} should be a number, got {getattr(settings, name)}: correct it")
 
 
 class ClassAverage(NamedTuple):
@@ -122,8 +142,8 @@ def _draw_class(number: int, size: int, seed: int, settings: RealismSettings) ->
     tilts = rotation_from_vector(math.radians(scatter) / math.sqrt(3) * torch.randn(count, 3, generator=generator))
     shifts = settings.shift_scatter / math.sqrt(2) * torch.randn(count, 2, generator=generator)
     if kind == "mixed":
-        others = random_rotations(2, generator)[torch.randint(2, (count,), generator=generator)]
-        tilts = torch.where((torch.rand(count, generator=generator) < 0.5)[:, None, None], tilts @ others, tilts)
+        other = random_rotations(1, generator)
+        tilts = torch.where((torch.rand(count, generator=generator) < 0.5)[:, None, None], tilts @ other, tilts)
     if kind == "off-centre":
         angle = uniform(0, 2 * math.pi)
         shifts = shifts + 0.2 * size * torch.tensor([math.cos(angle), math.sin(angle)])
@@ -156,7 +176,7 @@ def average_class(volume: Tensor, number: int, pixel_size: float, seed: int, set
     signal = (seen * transfer).sum(0) * float(members.kind != "empty")
     weighted = signal + level * power.sqrt() * white
     ratio = _signal_to_noise(weighted, level * power.sqrt())
-    cutoff = _first_below(ratio, 1 / 3)
+    cutoff = _first_below(ratio, 1 / 3, size)
     shell = _shell(size)
     restraint = _ring_means(power)[shell] / (_TRUST * ratio[shell]).clamp(min=1e-6)
     edge = soft_edge(_frequencies(size).norm(dim=0) * size, float(cutoff), 0.1 * size)
@@ -210,11 +230,11 @@ def _signal_to_noise(weighted: Tensor, noise: Tensor) -> Tensor:
     return (_ring_means(weighted.abs().square()) / expected - 1).clamp(min=0)
 
 
-def _first_below(ratio: Tensor, threshold: float) -> int:
-    """First ring, up to the Nyquist frequency, whose ratio is below a threshold; at least 1."""
-    rings = 2 * (len(ratio) // 3)
-    below = (ratio[:rings] < threshold).nonzero()
-    return max(1, int(below[0]) if len(below) else rings)
+def _first_below(ratio: Tensor, threshold: float, size: int) -> int:
+    """First ring, from 1 up to the Nyquist frequency of images of this side, whose ratio is below a threshold."""
+    nyquist = size // 2
+    below = (ratio[1:nyquist] < threshold).nonzero()
+    return 1 + int(below[0]) if len(below) else nyquist
 
 
 def _masked(image: Tensor) -> Tensor:

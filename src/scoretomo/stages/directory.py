@@ -55,12 +55,16 @@ class RunDirectory:
             keep_images: the prepared images are there already and stay, as does a network that has learned from them.
         """
         files.make_folder(self.path)
+        self.clear(keep_images=keep_images)
+        write_settings(self.config, settings)
+        self.record("start", scoretomo=__version__, **_machine())
+
+    def clear(self, *, keep_images: bool) -> None:
+        """Remove results, and unless the prepared images stay, these and the network that has learned from them."""
         for room in _ROOMS if keep_images else (*_ROOMS, self.score.name, self.samples.name):
             shutil.rmtree(self.path / room, ignore_errors=True)
         for name in _RESULTS if keep_images else (*IMAGES, *_RESULTS):
             (self.path / name).unlink(missing_ok=True)
-        write_settings(self.config, settings)
-        self.record("start", scoretomo=__version__, **_machine())
 
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""

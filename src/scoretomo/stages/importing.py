@@ -1,5 +1,6 @@
 """From the user's file to prepared images: images.mrcs, with images.csv and images.json beside it."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -135,6 +136,13 @@ def read_prepared(stack: Path) -> PreparedStack:
     numbers = [int(row["number"]) for row in files.read_table(stack.with_suffix(".csv")) if row["kept"] == "1"]
     images = torch.from_numpy(files.read_images(stack).images)
     return PreparedStack(images, numbers, properties["count"], properties["pixel_size"], properties["mu"], properties["s"])
+
+
+def fingerprint(prepared: PreparedStack) -> str:
+    """A short name of prepared images that changes with them."""
+    digest = hashlib.sha256(prepared.images.numpy().tobytes())
+    digest.update(repr((prepared.numbers, prepared.mu, prepared.s)).encode())
+    return digest.hexdigest()[:12]
 
 
 def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> dict[str, Any]:

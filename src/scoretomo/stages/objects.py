@@ -15,7 +15,8 @@ from cyclopts import Parameter, validators
 from torch import Tensor
 
 from .. import files
-from ..fourier import centred_fft, centred_ifft, pad_or_crop, radius, resample
+from ..evaluation import regrid
+from ..fourier import centred_fft, centred_ifft, radius, resample
 from ..phantoms import (
     Atoms,
     FormFactors,
@@ -123,7 +124,10 @@ def _moving_model(path: Path, settings: ObjectSettings) -> MovingAtoms:
         found = files.read_assembly(model, path)
         return replace(moving, copies=torch.from_numpy(found.copies), which=torch.from_numpy(found.members))
     if settings.symmetry is not None:
-        turns = group_copies(settings.symmetry)
+        try:
+            turns = group_copies(settings.symmetry)
+        except ValueError as error:
+            raise files.InputError(f"--symmetry: {error}, nor assembly: correct it") from None
         return replace(moving, copies=torch.cat([turns, torch.zeros(len(turns), 3, 1, dtype=turns.dtype)], 2))
     return moving
 
@@ -135,16 +139,20 @@ def _superposed(frames: Tensor) -> Tensor:
 
 
 def _moving_map(path: Path, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
-    """A map in images of another size or pixel size: its box is cropped or padded, then resampled."""
+    """A map in images of another size, or of a larger pixel size."""
     read = files.read_map(path)
     if read.pixel_size is None:
         raise files.InputError(f"{path} does not say its pixel size, which is needed here: set it in the file's header")
+    input_size = read.pixel_size
     density = isolated(torch.from_numpy(read.density))
-    side = len(density) if pixel_size is None else max(8, round(size * pixel_size / read.pixel_size))
-    found = side * read.pixel_size / size
+    found = pixel_size or len(density) * input_size / size
+    if found < input_size and pixel_size is not None:
+        raise files.InputError(
+            f"{path} has voxels of {input_size:g} Å, --pixel-size {pixel_size:g} is smaller: give a larger one"
+        )
 
     def on_grid(volume: Tensor) -> Tensor:
-        return resample(pad_or_crop(volume, side, 3), size, 3)
+        return resample(volume, size, 3) if pixel_size is None else regrid(volume, size, pixel_size / input_size)
 
     def part(mask: str) -> Tensor:
         other = torch.from_numpy(files.read_map(Path(mask)).density)
@@ -154,7 +162,7 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
             )
         return other.clamp(0, 1)
 
-    places, bright = voxel_places(density, read.pixel_size)
+    places, bright = voxel_places(density, input_size)
     masks: list[Tensor] = []
 
     def bright_part(mask: str) -> Tensor:
@@ -162,8 +170,15 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
         return masks[-1][bright] > 0.5
 
     motions = _motions(settings.move, bright_part, places)
+    ends = [motion.move(places, amount) for motion in motions for amount in (motion.low, motion.high)]
+    across = 2 * max(float(end.norm(dim=1).max()) for end in (places, *ends))
+    if across > size * found:
+        raise files.InputError(
+            f"{path} is {across:.0f} Å across as it moves, {size} pixels of {found:.3g} Å show {size * found:.0f} Å: "
+            "give a larger --size or --pixel-size"
+        )
     if settings.resolution is not None:
-        blur = torch.exp(-(radius(len(density), 3) / (len(density) * read.pixel_size) * settings.resolution).square())
+        blur = torch.exp(-(radius(len(density), 3) / (len(density) * input_size) * settings.resolution).square())
         density = centred_ifft(centred_fft(density, 3) * blur, 3).real
     rest = density * (1 - sum(masks, torch.zeros_like(density))).clamp(min=0)
     parts = torch.stack([on_grid(part) for part in (rest, *(density * mask for mask in masks))])

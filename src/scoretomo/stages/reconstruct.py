@@ -14,7 +14,7 @@ from ..compute import available_cores, best_device, random_stream, run_tasks
 from ..images import correlation, disc, parse_selection, require_several
 from ..presets import PRESETS
 from ..projection import project
-from ..reconstruction import Descent, reconstruct
+from ..reconstruction import Descent, Step, reconstruct
 from ..rotations import euler_from_rotations
 from ..score.exact import ExactScore
 from ..score.network import NetworkScore
@@ -24,6 +24,7 @@ from .progress import progress_bar, warn
 from .train import open_network
 
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
+_NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     source = run.weights if batch.denoiser == "network" else run.images
     score = _score(run.path, batch.denoiser, source.stat().st_mtime_ns, device)
     images = prepared.normalised(batch.numbers).to(device)
-    clock, curve, told = Stopwatch(), [], 0
+    clock, curve, told = Stopwatch(), list[Step](), 0
     for step in reconstruct(
         images,
         score,
@@ -131,11 +132,11 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
         views=random_stream(batch.seed, "views"),
         noise=[random_stream(batch.seed, "noise", number) for number in batch.numbers],
     ):
-        curve.append(step)
+        curve.append(step._replace(volumes=_NO_VOLUMES))
         if step.number % 10 == 0 or step.number == batch.descent.steps:
             yield Progress(step.number - told)
             told = step.number
-    last = curve[-1]
+    last = step
     fit = correlation(project(last.volumes, torch.eye(3, device=device)[None])[:, 0], images, score.mask).tolist()
     seconds = clock.seconds() / len(batch.numbers)
     for place, number in enumerate(batch.numbers):

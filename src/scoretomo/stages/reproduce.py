@@ -11,7 +11,7 @@ import torch
 from cyclopts import Parameter, validators
 
 from .. import files
-from ..compute import available_cores, random_stream
+from ..compute import available_cores, best_device, random_stream, require_one_process
 from ..images import ImportSettings, disc
 from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
 from ..reconstruction import reconstruct
@@ -72,6 +72,7 @@ def reproduce_experiment(
     Raises:
         InputError: the experiment needs images, and none are given.
     """
+    require_one_process()
     plan = settings.plan(name)
     if stack is None and plan.simulated is None:
         raise files.InputError(f"{name} needs real class averages: give --stack FILE, and --truth MAP to have volumes judged")
@@ -81,14 +82,18 @@ def reproduce_experiment(
     record, run, data = output / "experiment.toml", output / "run", output / "data"
     if not check_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}}, force=force):
         write_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}})
-    _say_what_it_costs(name, plan, workers or available_cores())
+    if stack is not None and settings.images is None:
+        count = len(files.read_images(stack).images)
+        plan = replace(plan, images=count, volumes=min(plan.volumes, count))
+    if not RunDirectory(run).volumes_star.exists():
+        _say_what_it_costs(name, plan, workers or available_cores())
     importing = ImportSettings(size=plan.size, select=None if settings.images is None else f"0-{plan.images - 1}")
     if stack is None:
         taken = SimulateSettings(images=plan.images, size=plan.size, realistic=plan.realistic, seed=settings.seed)
         simulated = Plan(str(plan.simulated), taken, ObjectSettings(), RealismSettings())
         simulate_object(simulated, data, workers=workers, force=force)
         stack, truth, importing = data / "images.mrcs", data / "truth", ImportSettings()
-    learning = TrainSettings(network=plan.network, examples=plan.examples)  # type: ignore[arg-type]
+    learning = TrainSettings(network=plan.network)  # type: ignore[arg-type]
     train_only(stack, run, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force)
     sample_run(run, SampleSettings(seed=settings.seed), force=force)
     numbers = read_prepared(RunDirectory(run).images).numbers[: plan.volumes]
@@ -108,24 +113,24 @@ def reproduce_experiment(
 def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     """Time a few steps of both computations on this machine, and say what all of them will take."""
     say(f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    images = torch.randn(BATCH, plan.size, plan.size, generator=random_stream(0, "cost")).to(device)
-    mask = disc(plan.size).to(device)
-    network = PreconditionedUNet(NETWORKS[plan.network], 1.0).to(device)
-    training = replace(TRAININGS[plan.network], examples=plan.examples)
+    learner, device = torch.device("cuda" if torch.cuda.is_available() else "cpu"), best_device()
+    images = torch.randn(BATCH, plan.size, plan.size, generator=random_stream(0, "cost"))
+    mask = disc(plan.size)
+    network = PreconditionedUNet(NETWORKS[plan.network], 1.0).to(learner)
+    training = TRAININGS[plan.network]
     torch.set_num_threads(1)
     few = replace(training, examples=3 * training.batch)
-    steps = train(images, 0.0, mask, begin_training(network), few, threads=min(cores, training.shards))
+    steps = train(images.to(learner), 0.0, mask.to(learner), begin_training(network), few, threads=min(cores, training.shards))
     learning = _seconds_of_a_step(steps) * training.steps
     descent = PRESETS[plan.method]
     streams = [random_stream(0, "cost", number) for number in range(BATCH)]
     usual = replace(descent, steps=3, views=(round(sum(descent.views) / 2),) * 2)
-    score = NetworkScore(network, 0.0, mask)
-    descending = reconstruct(images, score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
+    score = NetworkScore(network.to(device), 0.0, mask.to(device))
+    descending = reconstruct(images.to(device), score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
     batches = -(-plan.volumes // BATCH)
     rounds = -(-batches // (1 if device.type == "cuda" else cores))
     volumes = _seconds_of_a_step(descending) * descent.steps * rounds * min(plan.volumes, BATCH) / BATCH
-    where = "a GPU" if device.type == "cuda" else f"{cores} cores"
+    where = "a GPU" if learner.type == "cuda" else f"{cores} cores"
     say(f"on {where}, training takes about {words.duration(learning)}, and the volumes about {words.duration(volumes)}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..compute import joined_group
+from ..compute import best_device, joined_group, require_one_process
 from ..images import ImportSettings
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
@@ -29,6 +29,7 @@ def run_all(
     force: bool,
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
+    require_one_process()
     run = RunDirectory(output)
     if stack.absolute() == run.images.absolute():
         raise files.InputError(f"{output} holds the input itself, which is never changed: give another --output")
@@ -81,18 +82,30 @@ def train_only(
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
-            import_stack(stack, run.images, pixel_size, importing, force=force and not run.config.exists())
+            _import(stack, run, pixel_size, importing, force=force)
         group.wait_for_first()
         worked = train_network(run, settings, group, seed=seed, workers=workers, force=force)
     if group.rank > 0:
         return
-    measure_score(run, group.device)
+    measure_score(run, best_device())
     if worked or not run.report.exists():
         report_run(output)
     say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --denoiser network")
 
 
+def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
+    """Import into a run directory; by force, all that came of earlier images goes with them."""
+    own = stack.absolute() == run.images.absolute()
+    if force and not own and run.images.with_suffix(".json").exists():
+        imported = read_and_prepare(stack, pixel_size, settings)
+        run.clear(keep_images=False)
+        run.config.unlink(missing_ok=True)
+        write_prepared(run.images, imported)
+    else:
+        import_stack(stack, run.images, pixel_size, settings, force=False)
+
+
 def _learn(run: RunDirectory, settings: TrainSettings, seed: int, *, workers: int | None) -> None:
     with joined_group() as group:
         train_network(run, settings, group, seed=seed, workers=workers)
-    measure_score(run, group.device)
+    measure_score(run, best_device())

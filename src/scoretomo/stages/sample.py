@@ -9,7 +9,7 @@ import torch
 from cyclopts import Parameter, validators
 
 from .. import files
-from ..compute import available_cores, random_stream
+from ..compute import available_cores, best_device, random_stream
 from ..images import correlation
 from ..report import pictures
 from ..sampling import noise_levels, sample
@@ -49,7 +49,7 @@ def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:
 
 def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
     """Draw samples of a run's network, find the nearest class average of each, and measure the network."""
-    run, device = RunDirectory(path), torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run, device = RunDirectory(path), best_device()
     network = open_network(run, device)
     record, table = run.samples / "samples.toml", run.samples / "samples.csv"
     begun = check_settings(record, {"sample": asdict(settings)}, force=force, beside=None)

@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, run_tasks
-from ..simulation import RealismSettings, average_class, simulate_image, truth_row
+from ..simulation import RealismSettings, average_class, check_realism, simulate_image, truth_row
 from .objects import SHAPES, STRANDS, ObjectSettings, open_object
 from .progress import progress_bar, say
 from .record import check_settings, write_settings
@@ -72,6 +72,7 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
         raise files.InputError("settings of particles and their averages are for realistic images: give --realistic as well")
     if settings.realistic and settings.noise:
         raise files.InputError("--noise is for images that are not realistic: give --snr, the particles' own, instead")
+    check_realism(plan.realism)
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
     realism = asdict(plan.realism) if settings.realistic else {}
     asked: dict[str, Any] = {"simulate": {"object": plan.object, **asdict(settings), **asdict(plan.objects), **realism}}

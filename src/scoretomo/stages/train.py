@@ -1,5 +1,6 @@
 """From prepared images to a network that knows them: score/weights.safetensors."""
 
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from ..presets import TRAININGS
 from ..score.network import NETWORKS, Architecture, NetworkScore, PreconditionedUNet
 from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
 from .directory import RunDirectory, Stopwatch
-from .importing import PreparedStack, read_prepared
+from .importing import PreparedStack, fingerprint, read_prepared
 from .progress import progress_bar
 from .record import check_settings, write_settings
 
@@ -58,16 +59,21 @@ def train_network(
     """
     prepared = read_prepared(run.images)
     held_out = _held_out(prepared.numbers, settings.held_out)
+    training = settings.training(seed)
+    if training.shards % group.processes:
+        raise files.InputError(
+            f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} processes can't "
+            f"divide evenly: start torchrun with --nproc-per-node {' or '.join(_divisors(training.shards))}"
+        )
     if group.rank == 0:
-        _begin(run, {"train": {**asdict(settings), "seed": seed}}, force=force)
+        _begin(run, {"train": {**asdict(settings), "seed": seed, "images": fingerprint(prepared)}}, force=force)
     group.wait_for_first()
     if run.weights.exists():
         open_network(run, torch.device("cpu"))
         return False
     kept = [number for number in prepared.numbers if number not in held_out]
     images = prepared.normalised(kept).to(group.device)
-    training = settings.training(seed)
-    state = _begin_or_go_on(run, settings, images, seed)
+    state, pending = _begin_or_go_on(run, settings, images, seed)
     threads = 1 if group.device.type == "cuda" else max(1, min(workers or available_cores(), training.shards) // group.processes)
     torch.set_num_threads(1)
     steps = train(
@@ -85,10 +91,14 @@ def train_network(
         for _ in steps:
             pass
         return True
-    _watch(run, steps, state, training, len(images))
+    _watch(run, steps, state, training, pending, len(images))
     _write_network(run, state, prepared, settings.network, training, held_out)
     run.state.unlink(missing_ok=True)
     return True
+
+
+def _divisors(number: int) -> list[str]:
+    return [str(part) for part in range(1, number + 1) if number % part == 0]
 
 
 def open_network(run: RunDirectory, device: torch.device) -> NetworkScore:
@@ -100,7 +110,9 @@ def open_network(run: RunDirectory, device: torch.device) -> NetworkScore:
     weights, record = _read_network(run)
     prepared = read_prepared(run.images)
     if (record["size"], record["mu"], record["s"]) != (prepared.images.shape[-1], prepared.mu, prepared.s):
-        raise files.InputError(f"the network in {run.score} was trained on other images than {run.images}: train it again")
+        raise files.InputError(
+            f"the network in {run.score} was trained on other images than {run.images}: train it again, with --force"
+        )
     architecture = Architecture(**{**record["architecture"], "channels": tuple(record["architecture"]["channels"])})
     network = PreconditionedUNet(architecture, record["sigma_data"])
     network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
@@ -141,7 +153,10 @@ def _begin(run: RunDirectory, asked: dict[str, Any], *, force: bool) -> None:
     files.remove_unfinished(run.score)
 
 
-def _begin_or_go_on(run: RunDirectory, settings: TrainSettings, images: torch.Tensor, seed: int) -> TrainingState:
+def _begin_or_go_on(
+    run: RunDirectory, settings: TrainSettings, images: torch.Tensor, seed: int
+) -> tuple[TrainingState, list[float]]:
+    """The state to go on from, and the losses since the last point of the curve."""
     sigma_data = float(images.square().mean().sqrt())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(seed, "weights").initial_seed())
@@ -150,21 +165,29 @@ def _begin_or_go_on(run: RunDirectory, settings: TrainSettings, images: torch.Te
     if run.state.exists():
         tensors, record = files.read_weights(run.state)
         state = unpack({name: torch.from_numpy(array) for name, array in tensors.items()}, record["step"], state)
-    return state
+        return state, record["losses"]
+    return state, []
 
 
-def _watch(run: RunDirectory, steps: Iterator[TrainingStep], state: TrainingState, training: Training, count: int) -> None:
+def _watch(
+    run: RunDirectory, steps: Iterator[TrainingStep], state: TrainingState, training: Training, pending: list[float], count: int
+) -> None:
     """Take the steps; show them, keep the loss curve, and save now and then what is needed to go on."""
     rows = [
         row for row in _curve(run) if int(row["images_seen"]) <= state.step * training.batch
     ]  # those after the saved state are made again
     before = float(rows[-1]["seconds"]) if rows else 0.0
     every = max(1, training.steps // _POINTS)
-    clock, saved, losses = Stopwatch(), time.monotonic(), list[float]()
+    clock, saved, losses = Stopwatch(), time.monotonic(), list(pending)
     with progress_bar() as bar:
         shown = bar.add_task(f"training on {count} images", total=training.steps, completed=state.step)
         for step in steps:
             done = step.state.step
+            if not math.isfinite(step.loss):
+                raise files.InputError(
+                    f"training failed at step {done}, where the loss became {step.loss}: look for extreme pixels in the images "
+                    "(scoretomo info), or try another --seed"
+                )
             losses.append(step.loss)
             if done % every == 0 or done == training.steps:
                 loss = sum(losses) / len(losses)
@@ -172,11 +195,12 @@ def _watch(run: RunDirectory, steps: Iterator[TrainingStep], state: TrainingStat
                 rows.append({"images_seen": done * training.batch, "loss": loss, "rate": step.rate, "seconds": seconds})
                 losses.clear()
                 bar.update(shown, description=f"training on {count} images, loss {loss:.3f}")
-                if time.monotonic() - saved > _SAVE_EVERY or done == training.steps:
+            if time.monotonic() - saved > _SAVE_EVERY or done == training.steps:
+                if rows:
                     files.write_table(run.loss, rows)
-                    tensors = {name: tensor.numpy() for name, tensor in pack(step.state).items()}
-                    files.write_weights(run.state, tensors, {"step": done})
-                    saved = time.monotonic()
+                tensors = {name: tensor.numpy() for name, tensor in pack(step.state).items()}
+                files.write_weights(run.state, tensors, {"step": done, "losses": losses})
+                saved = time.monotonic()
             bar.update(shown, completed=done)
 
 
