@@ -147,9 +147,7 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
     density = isolated(torch.from_numpy(read.density))
     found = pixel_size or len(density) * input_size / size
     if found < input_size and pixel_size is not None:
-        raise files.InputError(
-            f"{path} has voxels of {input_size:g} Å, --pixel-size {pixel_size:g} is smaller: give a larger one"
-        )
+        raise files.InputError(f"{path} has voxels of {input_size:g} Å, --pixel-size {pixel_size:g} is smaller: give a larger one")
 
     def on_grid(volume: Tensor) -> Tensor:
         return resample(volume, size, 3) if pixel_size is None else regrid(volume, size, pixel_size / input_size)
