@@ -1,8 +1,8 @@
 """Asymmetric moving particles with the statistics of ribosomes, made up by a random walk; not the structure of any molecule.
 
 A strand of beads fills an envelope of ellipsoids: straight stretches like those of RNA helices, which keep clear of what is there
-already. Half of the beads are sharp and half are soft, as RNA and protein differ. The figures were chosen by the radial power
-spectra of real class averages (benchmarks/realism.py).
+already. A quarter of the beads is sharp and the others are soft, as well and badly ordered parts differ. The figures were chosen by
+the radial power spectra of real class averages (benchmarks/realism.py).
 """
 
 import math
@@ -21,7 +21,8 @@ _STRETCH = 9  # beads of a straight stretch, on average
 _CLEAR = 11.0  # Å; strands keep about so far from each other
 _CHOICES = 16  # ways on that are compared
 _ROUGH = 0.07  # of the half axes: bumps of the envelope
-_WIDTHS = (3.1, 4.6)  # Å; standard deviation of a sharp bead, of a soft one
+_SHARP = 0.25  # share of sharp beads
+_WIDTHS = (1.9, 4.8)  # Å; standard deviation of a sharp bead, of a soft one
 
 
 class Domain(NamedTuple):
@@ -98,7 +99,7 @@ def _beads(domains: tuple[Domain, ...]) -> tuple[Tensor, Tensor]:
 def _particle(domains: tuple[Domain, ...]) -> tuple[Atoms, Tensor]:
     beads, domain = _beads(domains)
     generator = torch.Generator().manual_seed(2015)
-    kind = (torch.rand(len(beads), generator=generator) < 0.5).long()
+    kind = (torch.rand(len(beads), generator=generator) > _SHARP).long()
     b = 8 * math.pi**2 * torch.tensor(_WIDTHS, dtype=torch.float64)[:, None] ** 2
     return Atoms(beads[None], kind, torch.ones(len(beads), dtype=torch.float64), FormFactors(torch.ones_like(b), b)), domain
 
