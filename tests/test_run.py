@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 import tomllib
+import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import gemmi
@@ -18,8 +20,10 @@ from test_bad_input import CASES
 
 from scoretomo import files
 from scoretomo.images import correlation, disc
+from scoretomo.presets import PRESETS
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
+from scoretomo.stages import reconstruct as stage
 
 SIZE = 16
 STEPS = ("--steps", "40")  # a rough look is enough here
@@ -336,3 +340,24 @@ def test_bad_file_gives_a_sentence_and_code_2(make, says, tmp_path, command):
     assert says in said
     assert len([line for line in said.splitlines() if line.startswith("scoretomo: ")]) == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_descent_holds_no_more_than_the_volumes_it_works_on(
+    box: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descend, alive, most = stage.reconstruct, list[weakref.ref](), 0
+
+    def watched(*arguments, **options):
+        nonlocal most
+        for step in descend(*arguments, **options):
+            alive.append(weakref.ref(step.volumes))
+            most = max(most, sum(reference() is not None for reference in alive))
+            yield step
+
+    monkeypatch.setattr(stage, "reconstruct", watched)
+    assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs")[0] == 0
+    batch = stage.Batch(tmp_path, (0, 1), replace(PRESETS["paper"], steps=30), 0, "exact")
+    rows = [message for message in stage.reconstruct_batch(batch) if isinstance(message, dict)]
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert len(alive) == 30
+    assert most <= 3
