@@ -2,7 +2,7 @@
 
 from ..errors import InputError
 from .images import ImageStack, Map, read_images, read_map
-from .models import MODELS, Model, is_model, read_assembly, read_model, select_atoms
+from .models import Model, is_model, read_assembly, read_model, select_atoms
 from .mrc import write_images, write_map
 from .records import append_record, read_json, read_records, read_table, read_toml, write_table
 from .star import write_pose_star
@@ -10,7 +10,6 @@ from .weights import read_weights, write_weights
 from .writing import atomic, make_folder, remove_unfinished, write_text
 
 __all__ = [
-    "MODELS",
     "ImageStack",
     "InputError",
     "Map",

@@ -9,8 +9,8 @@ import numpy as np
 from ..errors import InputError
 from .reading import file_size
 
-MODELS = (".cif", ".mmcif", ".pdb", ".ent", ".cif.gz", ".pdb.gz", ".ent.gz")
-TRAJECTORIES = (".xtc", ".trr", ".dcd", ".nc")
+_MODELS = (".cif", ".mmcif", ".pdb", ".ent", ".cif.gz", ".pdb.gz", ".ent.gz")
+_TRAJECTORIES = (".xtc", ".trr", ".dcd", ".nc")
 _IN_NANOMETRES = (".xtc", ".trr")
 
 
@@ -42,7 +42,7 @@ class Assembly(NamedTuple):
 
 def is_model(path: Path) -> bool:
     """Whether a file is an atomic model, by its name."""
-    return path.name.lower().endswith(MODELS)
+    return path.name.lower().endswith(_MODELS)
 
 
 def read_model(path: Path, trajectory: Path | None = None) -> Model:
@@ -90,8 +90,8 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
 def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
     """All frames, (frames, n, 3) in Å."""
     suffix = path.suffix.lower()
-    if suffix not in TRAJECTORIES:
-        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(TRAJECTORIES)}: convert it")
+    if suffix not in _TRAJECTORIES:
+        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(_TRAJECTORIES)}: convert it")
     file_size(path)
     try:
         from mdtraj import formats

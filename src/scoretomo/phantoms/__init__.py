@@ -1,7 +1,7 @@
 """Movable objects: shapes, atoms, maps."""
 
 from .atoms import Atoms, FormFactors, MovingAtoms, group_copies
-from .motions import Motion, motion_of
+from .motions import Motion, draw_between, motion_of
 from .shapes import MovingBox, MovingCapsid
 from .strands import large_subunit, ribosome
 
@@ -12,6 +12,7 @@ __all__ = [
     "MovingAtoms",
     "MovingBox",
     "MovingCapsid",
+    "draw_between",
     "group_copies",
     "large_subunit",
     "motion_of",

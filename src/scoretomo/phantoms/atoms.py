@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..fourier import centred_ifft, radius, transform_of_points
-from .motions import Motion
+from .motions import Motion, draw_between
 
 
 class FormFactors(NamedTuple):
@@ -78,11 +78,9 @@ class MovingAtoms:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw conformations: any of the frames, every motion uniform in its range; shape (count, k)."""
-        numbers = torch.rand(count, len(self.parameters), generator=generator, dtype=torch.float64)
         frames = len(self.atoms.frames)
         ranges = [(motion.low, motion.high) for motion in self.motions]
-        low, high = torch.tensor([*([(0, frames)] if frames > 1 else []), *ranges], dtype=torch.float64).reshape(-1, 2).T
-        drawn = low + numbers * (high - low)
+        drawn = draw_between([*([(0.0, float(frames))] if frames > 1 else []), *ranges], count, generator)
         if frames > 1:
             drawn[:, 0] = drawn[:, 0].floor()
         return drawn

@@ -1,6 +1,7 @@
 """How a part of an object moves: a hinge or a shift, and which one suggests itself."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,13 @@ class Motion:
         """Positions (n, 3) with the part moved."""
         turn, offset = self.rigid(amount)
         return torch.where(self.part[:, None], positions @ turn.T + offset, positions)
+
+
+def draw_between(ranges: Sequence[tuple[float, float]], count: int, generator: torch.Generator) -> Tensor:
+    """Draw numbers uniformly, each between the ends of its range; (count, len(ranges)), float64."""
+    numbers = torch.rand(count, len(ranges), generator=generator, dtype=torch.float64)
+    low, high = torch.tensor(ranges, dtype=torch.float64).reshape(-1, 2).T
+    return low + numbers * (high - low)
 
 
 def motion_of(

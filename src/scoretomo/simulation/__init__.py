@@ -3,7 +3,7 @@
 from .averaging import ClassAverage, RealismSettings, average_class, check_realism, contrast_transfer
 from .maps import MovingMap, isolated, voxel_places
 from .statistics import StackStatistics, measure
-from .taking import EDGE, Phantom, Simulated, Specimen, object_volume, phantom_volume, simulate, simulate_image, truth_row
+from .taking import EDGE, Phantom, Simulated, Specimen, phantom_volume, simulate, simulate_image, truth_row
 
 __all__ = [
     "EDGE",
@@ -19,7 +19,6 @@ __all__ = [
     "contrast_transfer",
     "isolated",
     "measure",
-    "object_volume",
     "phantom_volume",
     "simulate",
     "simulate_image",

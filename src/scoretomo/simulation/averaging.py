@@ -33,9 +33,9 @@ from ..rotations import random_rotations, rotation_from_vector
 Kind = Literal["good", "few", "mixed", "off-centre", "empty"]
 _BAD: tuple[Kind, ...] = ("few", "mixed", "off-centre", "empty")
 _Range = tuple[float, float]
-VOLTAGE = 300.0  # kV
-SPHERICAL_ABERRATION = 2.7  # mm
-AMPLITUDE_CONTRAST = 0.1
+_VOLTAGE = 300.0  # kV
+_SPHERICAL_ABERRATION = 2.7  # mm
+_AMPLITUDE_CONTRAST = 0.1
 _MASK = 0.95  # half sides; where the soft mask ends
 _TRUST = 2.0  # how far classification programs trust the signal more than its estimate
 
@@ -92,9 +92,9 @@ class ClassAverage(NamedTuple):
     record: dict[str, object]  # columns of truth.csv
 
 
-def wavelength() -> float:
+def _wavelength() -> float:
     """Wavelength of the microscope's electrons in Å, relativistic."""
-    volts = VOLTAGE * 1e3
+    volts = _VOLTAGE * 1e3
     return 12.2643 / math.sqrt(volts * (1 + 0.978466e-6 * volts))
 
 
@@ -108,10 +108,10 @@ def contrast_transfer(frequency: Tensor, defocus: Tensor) -> Tensor:
     Returns:
         Values between −1 and 1, shape (n, …).
     """
-    length, k2 = wavelength(), frequency.square()
+    length, k2 = _wavelength(), frequency.square()
     z = defocus.reshape(-1, *[1] * k2.ndim) * 1e4
-    phase = math.pi * length * z * k2 - math.pi / 2 * SPHERICAL_ABERRATION * 1e7 * length**3 * k2.square()
-    return torch.sin(phase + math.asin(AMPLITUDE_CONTRAST))
+    phase = math.pi * length * z * k2 - math.pi / 2 * _SPHERICAL_ABERRATION * 1e7 * length**3 * k2.square()
+    return torch.sin(phase + math.asin(_AMPLITUDE_CONTRAST))
 
 
 class _Class(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..fourier import coordinates, radius, resample, soft_edge
-from ..phantoms import Motion
+from ..phantoms import Motion, draw_between
 from ..projection import rotate
 
 _EDGE = 0.06  # of the side: where the map fades out, so that nothing that turns is cut by a corner of its box
@@ -27,9 +27,7 @@ class MovingMap:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw conformations, every motion uniform in its range; shape (count, k)."""
-        numbers = torch.rand(count, len(self.motions), generator=generator, dtype=torch.float64)
-        low, high = torch.tensor([(motion.low, motion.high) for motion in self.motions], dtype=torch.float64).reshape(-1, 2).T
-        return low + numbers * (high - low)
+        return draw_between([(motion.low, motion.high) for motion in self.motions], count, generator)
 
     def volume(self, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
         """Density of a turned conformation on a grid of this size and the same field of view; (d, d, d)."""

@@ -63,7 +63,7 @@ def phantom_volume(phantom: Phantom, size: int, conformation: Tensor, rotation: 
     return torch.cat([phantom.density(part, conformation, EDGE * 2 / size) for part in turned])
 
 
-def object_volume(phantom: Phantom | Specimen, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
+def _object_volume(phantom: Phantom | Specimen, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
     """Voxels of a turned object of any kind, (d, d, d)."""
     if isinstance(phantom, Specimen):
         return phantom.volume(size, conformation, rotation)
@@ -90,7 +90,7 @@ def simulate_image(
     conformation = phantom.draw(1, generator)[0]
     rotation = random_rotations(1, generator)[0]
     if volume is None:
-        volume = object_volume(phantom, size, conformation, rotation)
+        volume = _object_volume(phantom, size, conformation, rotation)
     image = volume.sum(0)
     if noise > 0:
         image = image + noise * image.std() * torch.randn(size, size, generator=random_stream(seed, "noise", number))

@@ -152,19 +152,14 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
     def on_grid(volume: Tensor) -> Tensor:
         return resample(volume, size, 3) if pixel_size is None else regrid(volume, size, pixel_size / input_size)
 
-    def part(mask: str) -> Tensor:
-        other = torch.from_numpy(files.read_map(Path(mask)).density)
-        if other.shape != density.shape:
-            raise files.InputError(
-                f"{mask} should be a mask on the grid of {path} ({len(density)}³), got {len(other)}³: make it so"
-            )
-        return other.clamp(0, 1)
-
     places, bright = voxel_places(density, input_size)
     masks: list[Tensor] = []
 
-    def bright_part(mask: str) -> Tensor:
-        masks.append(part(mask))
+    def bright_part(file: str) -> Tensor:
+        mask = torch.from_numpy(files.read_map(Path(file)).density)
+        if mask.shape != density.shape:
+            raise files.InputError(f"{file} should be a mask on the grid of {path} ({len(density)}³), got {len(mask)}³: make it so")
+        masks.append(mask.clamp(0, 1))
         return masks[-1][bright] > 0.5
 
     motions = _motions(settings.move, bright_part, places)
