@@ -4,63 +4,11 @@ import math
 
 import pytest
 import torch
+from pictures import SIZE, blobs
 from torch import Tensor
 
-from scoretomo.fourier import coordinates, radius
-from scoretomo.score.exact import ExactScore, angular_harmonics, image_of_harmonics
-
-SIZE = 24
-
-
-def blobs(count: int, dtype: torch.dtype, turn: float = 0.0, flip: bool = False, size: int = SIZE) -> Tensor:
-    """Images of Gaussian blobs, flipped (x → −x) and then turned by an angle: evaluated where they are, not interpolated."""
-    generator = torch.Generator().manual_seed(1)
-    centre = (torch.rand(count, 6, 2, generator=generator, dtype=torch.float64) - 0.5) * size * 0.3
-    width = torch.rand(count, 6, generator=generator, dtype=torch.float64) * size / 32 + size / 18
-    height = torch.rand(count, 6, generator=generator, dtype=torch.float64)
-    if flip:
-        centre = centre * torch.tensor([-1, 1])
-    c, s = math.cos(turn), math.sin(turn)
-    centre = centre @ torch.tensor([[c, s], [-s, c]], dtype=torch.float64)
-    pixels = coordinates(size, 2, dtype=torch.float64).permute(1, 2, 0)
-    squared = (pixels[None, :, :, None] - centre[:, None, None]).square().sum(-1)
-    return (height[:, None, None] * torch.exp(-squared / 2 / width[:, None, None] ** 2)).sum(-1).to(dtype)
-
-
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-4), (torch.float64, 3e-5)])
-class TestHarmonics:
-    def test_norm_is_kept(self, dtype, error):
-        images = blobs(5, dtype)
-        power = angular_harmonics(images).abs().square().sum(2)
-        norm = 2 * power.sum(1) - power[:, 0]
-        assert torch.allclose(norm, images.square().sum((1, 2)), rtol=error)
-
-    def test_image_comes_back(self, dtype, error):
-        images = blobs(5, dtype)
-        assert (image_of_harmonics(angular_harmonics(images), SIZE) - images).norm() < error * images.norm()
-
-    def test_turning_is_a_phase(self, dtype, error):
-        harmonics = angular_harmonics(blobs(5, dtype))
-        phase = torch.exp(-0.7j * torch.arange(harmonics.shape[1]))[:, None]
-        assert (angular_harmonics(blobs(5, dtype, turn=0.7)) - harmonics * phase).norm() < error * harmonics.norm()
-
-    def test_flipping_is_a_conjugation(self, dtype, error):
-        harmonics = angular_harmonics(blobs(5, dtype))
-        sign = 1 - 2 * (torch.arange(harmonics.shape[1]) % 2)[:, None]
-        assert (angular_harmonics(blobs(5, dtype, flip=True)) - harmonics.conj() * sign).norm() < error * harmonics.norm()
-
-
-@pytest.mark.parametrize("size", [16, 17])
-def test_harmonics_and_image_are_adjoint(size):
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, size, size, generator=generator, dtype=torch.float64)
-    harmonics = angular_harmonics(images)
-    other = torch.view_as_complex(torch.randn(*harmonics.shape, 2, generator=generator, dtype=torch.float64))
-    twice = torch.full((harmonics.shape[1], 1), 2.0, dtype=torch.float64)
-    twice[0] = 1
-    left = (twice * (harmonics * other.conj()).real).sum()
-    right = (images * image_of_harmonics(other, size)).sum()
-    assert abs(left - right) < 1e-12 * harmonics.norm() * other.norm()
+from scoretomo.fourier import radius
+from scoretomo.score.exact import ExactScore
 
 
 class Case:
@@ -73,7 +21,7 @@ class Case:
         self.mean, self.scale = inside.mean(), inside.std()
         self.images = (images - self.mean) / self.scale
         self.score = ExactScore(self.images, float(-self.mean / self.scale), self.mask, tolerance=tolerance, **options)
-        turns = [2 * math.pi * turn / self.score.turns for turn in range(self.score.turns)]
+        turns = [2 * math.pi * turn / self.score.images.turns for turn in range(self.score.images.turns)]
         templates = [blobs(5, torch.float64, turn, flip) for flip in (False, True) for turn in turns]
         self.templates = (torch.cat(templates) * self.mask - self.mean) / self.scale
 
@@ -110,7 +58,7 @@ def test_score_is_the_gradient_of_the_log_density():
 
 def test_turned_and_flipped_images_are_known():
     case = Case(torch.float32, 1e-6)
-    angle = 2 * math.pi * 3 / case.score.turns
+    angle = 2 * math.pi * 3 / case.score.images.turns
     turned = (blobs(5, torch.float32, angle, flip=True) * case.mask - case.mean) / case.scale
     assert (case.score(turned, 0.3) - turned).norm() < 1e-3 * turned.norm()
 

@@ -94,7 +94,7 @@ def blobs(count: int, turn: float = 0.0) -> Tensor:
 def test_the_exact_score_beats_the_linear_bound_on_its_own_images_in_its_own_turns(t: float) -> None:
     images, mask = blobs(6), disc(SIZE)
     exact = ExactScore(images, -1.0, mask)
-    turned = blobs(6, turn=5 * 2 * math.pi / exact.turns)
+    turned = blobs(6, turn=5 * 2 * math.pi / exact.images.turns)
     assert denoising_error(exact, turned, noise(6, seed=1).float(), t, mask) < 0.7 * wiener_bound(images, t, mask)
 
 
@@ -102,7 +102,7 @@ def test_the_exact_score_is_off_by_half_a_turn_step_between_its_turns() -> None:
     """So its curve ends in a floor at low noise, and need not be the lowest there."""
     images, mask = blobs(6), disc(SIZE)
     exact = ExactScore(images, -1.0, mask)
-    between = blobs(6, turn=5.5 * 2 * math.pi / exact.turns)
+    between = blobs(6, turn=5.5 * 2 * math.pi / exact.images.turns)
     low, lower = (denoising_error(exact, between, noise(6, seed=1).float(), t, mask) for t in (0.02, 0.01))
     assert low == pytest.approx(lower, rel=0.05)
     assert low > wiener_bound(images, 0.02, mask)
