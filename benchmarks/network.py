@@ -1,7 +1,7 @@
 """The network score beside the exact one: volumes, denoising, and the fast network beside the paper's.
 
     python benchmarks/network.py box          300 images of 32², 8 volumes, 3 seeds with each score          about 25 min on 2 cores
-    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                  about 35 min
+    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                  about 30 min
     python benchmarks/network.py betagal      16 real class averages at 32 px with each score                about 15 min
     python benchmarks/network.py budget       both networks trained for the same time on 300 images of 32²   about 4 min
 
@@ -40,7 +40,7 @@ def compare(trained: Path, truth: Path, name: str, numbers: str | None, seeds: i
             if not run.exists():
                 shutil.copytree(trained, run, ignore=shutil.ignore_patterns("report.html", "samples"))
             chosen = () if numbers is None else ("--images", numbers)
-            scoretomo("reconstruct", run, "--denoiser", denoiser, "--seed", seed, *chosen)
+            scoretomo("reconstruct", run, "--method", "annealed", "--denoiser", denoiser, "--seed", seed, *chosen)
             found = judge(run, truth)
             line(f"{name} {denoiser}", seed, found)
             means.append(found["mean_fsc"])
@@ -85,7 +85,7 @@ def main() -> None:
             compare(train(data / "images.mrcs", "box32"), data / "truth", "box32", EIGHT, 3)
         case "box64":
             data = boxes(64)
-            compare(train(data / "images.mrcs", "box64", "--examples", 80_000), data / "truth", "box64", TEN, 1)
+            compare(train(data / "images.mrcs", "box64"), data / "truth", "box64", TEN, 1)
         case "betagal":
             folder = asked.data / "betagal_relion16"
             trained = train(folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32, "--examples", 120_000)

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from scoretomo.fourier import radius
+from scoretomo.harmonics import angular_harmonics, image_of_harmonics
 from scoretomo.phantoms import MovingBox
-from scoretomo.score.exact import ExactScore, angular_harmonics, image_of_harmonics
+from scoretomo.score.exact import ExactScore
 from scoretomo.simulation import simulate
 
 SIZES = ((300, 32), (100, 64), (300, 88), (100, 136))
@@ -80,11 +81,11 @@ def measure(count: int, size: int) -> str:
         start = time.perf_counter()
         score(views, T)
         seconds = (time.perf_counter() - start) / VIEWS
-    row = f"{count:>4} × {size:>3}²  {score.turns:>5}  {setup:7.2f} s  {seconds * 1e3:8.2f} ms  {peak.highest:6.2f} GB"
-    gigabytes = count * 2 * score.turns * float(mask.sum()) * 4 / 1e9
+    row = f"{count:>4} × {size:>3}²  {score.images.turns:>5}  {setup:7.2f} s  {seconds * 1e3:8.2f} ms  {peak.highest:6.2f} GB"
+    gigabytes = count * 2 * score.images.turns * float(mask.sum()) * 4 / 1e9
     if gigabytes > 2:
         return f"{row}  {'–':>8}     {gigabytes:6.2f} GB      –"
-    templates = turned(images / scale, mask, score.turns)
+    templates = turned(images / scale, mask, score.images.turns)
     half_norm = templates.square().sum(1) / 2
     inside = (views - background)[:, mask > 0]
     for _ in range(2):

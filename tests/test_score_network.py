@@ -6,7 +6,15 @@ import re
 import pytest
 import torch
 
-from scoretomo.score.network import NETWORKS, NetworkScore, PreconditionedUNet, Preconditioning, UNet, noise_level_weight
+from scoretomo.score.network import (
+    NETWORKS,
+    NetworkScore,
+    PreconditionedUNet,
+    Preconditioning,
+    UNet,
+    architecture_for,
+    noise_level_weight,
+)
 
 PARAMETERS = {"paper": 3_939_393, "paper-ribosome": 5_344_737}
 RESNET = {
@@ -114,3 +122,9 @@ def test_padding_keeps_the_origin_where_it_is() -> None:
     outer = torch.zeros(2, 24, 24)
     outer[:, 1:23, 1:23] = inner  # index 11 of 22 is index 12 of 24
     torch.testing.assert_close(network(inner, t), network(outer, t)[:, 1:23, 1:23])
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(16, 2), (32, 2), (48, 2), (64, 4), (88, 4), (136, 8)])
+def test_fast_network_works_at_24_pixels_or_fewer(size, pixels):
+    assert architecture_for("fast", size).unshuffle == pixels
+    assert architecture_for("paper", size) == NETWORKS["paper"]

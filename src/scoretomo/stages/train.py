@@ -15,7 +15,7 @@ from .. import __version__, files
 from ..compute import Group, available_cores, random_stream
 from ..images import disc, require_several
 from ..presets import TRAININGS
-from ..score.network import NETWORKS, Architecture, NetworkScore, PreconditionedUNet
+from ..score.network import Architecture, NetworkScore, PreconditionedUNet, architecture_for
 from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, fingerprint, read_prepared
@@ -160,7 +160,7 @@ def _begin_or_go_on(
     sigma_data = float(images.square().mean().sqrt())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_stream(seed, "weights").initial_seed())
-        network = PreconditionedUNet(NETWORKS[settings.network], sigma_data)
+        network = PreconditionedUNet(architecture_for(settings.network, images.shape[-1]), sigma_data)
     state = begin_training(network.to(images.device))
     if run.state.exists():
         tensors, record = files.read_weights(run.state)
@@ -214,7 +214,7 @@ def _write_network(
     record = {
         "scoretomo": __version__,
         "network": network,
-        "architecture": asdict(NETWORKS[network]),
+        "architecture": asdict(architecture_for(network, prepared.images.shape[-1])),
         "examples": training.examples,
         "seed": training.seed,
         "size": prepared.images.shape[-1],

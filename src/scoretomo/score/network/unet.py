@@ -8,7 +8,7 @@ for (32, 64, 96, 128).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,8 @@ class Architecture:
     Attributes:
         channels: of each level, the highest resolution first.
         blocks: residual blocks of each level on the way down; one more on the way up.
-        unshuffle: pixels that become one on entry, along each axis: 2 makes four channels of half the side.
+        unshuffle: pixels that become one on entry, along each axis: 2 makes four channels of half the side; above 1 it grows with
+            the images (`architecture_for`).
         groups: of channels that are normalised together, each over the whole image.
     """
 
@@ -47,6 +48,15 @@ NETWORKS: dict[str, Architecture] = {
     "fast":           Architecture((32, 64, 128),       blocks=1,   unshuffle=2,   groups=8),
 }
 # fmt: on
+_FAST_SIDE = 24  # pixels at which a network that packs them works, at most
+
+
+def architecture_for(name: str, size: int) -> Architecture:
+    """A network for images of a side: one that packs pixels packs so many that it costs about the same at any size."""
+    architecture = NETWORKS[name]
+    while architecture.unshuffle > 1 and size > _FAST_SIDE * architecture.unshuffle:
+        architecture = replace(architecture, unshuffle=2 * architecture.unshuffle)
+    return architecture
 
 
 class UNet(nn.Module):
