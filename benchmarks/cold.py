@@ -1,8 +1,8 @@
-"""Cold Algorithm 1 with the exact score: how good, how different from seed to seed, how long, how much memory.
+"""Cold Algorithm 1 with the scores that need no training: how good, how different from seed to seed, how long, how much memory.
 
-    python benchmarks/cold.py box           300 images of 32²; 8 volumes, 3 seeds, both methods         about 12 min on 2 cores
-    python benchmarks/cold.py capsid        200 images of 32²; 8 volumes, one seed                        about 2 min
-    python benchmarks/cold.py betagal       16 real class averages, 3 seeds at 32 px and one at 64 px    about 20 min
+    python benchmarks/cold.py box           300 images of 32²; 8 volumes, 3 seeds, both methods         about 18 min on 2 cores
+    python benchmarks/cold.py capsid        200 images of 32²; 8 volumes, one seed                        about 4 min
+    python benchmarks/cold.py betagal       16 real class averages, 3 seeds at 32 px and one at 64 px    about 35 min
     python benchmarks/cold.py 60S           47 real class averages at 32 px (no truth)                   about 6 min
     python benchmarks/cold.py box88         300 images of 88², the paper's size; 3 volumes               about 15 min
 
@@ -13,6 +13,7 @@ stay in benchmarks/results/; what is finished there is not computed again.
 
 import argparse
 import csv
+import itertools
 import json
 import resource
 import statistics
@@ -23,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results"
 COMMAND = [sys.executable, "-m", "scoretomo.cli"]
+WAYS = (("paper", "exact"), ("annealed", "exact"), ("annealed", "tangent"))  # method and denoiser
+EXACT = ("--method", "annealed", "--denoiser", "exact")
 EIGHT = "0,37,74,111,148,185,222,259"
 
 
@@ -78,12 +81,12 @@ def box() -> None:
     data = RESULTS / "box32"
     scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
     heading()
-    for method in ("paper", "annealed"):
+    for method, denoiser in WAYS:
         means, scores = [], []
         for seed in range(3):
-            options = ("--images", EIGHT, "--method", method, "--seed", seed)
-            found = judged(data / "images.mrcs", data / "truth", f"box32-{method}-{seed}", *options)
-            line(f"box 32 {method}", seed, found)
+            options = ("--images", EIGHT, "--method", method, "--denoiser", denoiser, "--seed", seed)
+            found = judged(data / "images.mrcs", data / "truth", f"box32-{method}-{denoiser}-{seed}", *options)
+            line(f"box {method} {denoiser}", seed, found)
             means.append(found["mean_fsc"])
             scores.append(found["scores"])
         apart = statistics.mean(max(image) - min(image) for image in zip(*scores, strict=True))
@@ -97,9 +100,11 @@ def box() -> None:
 def capsid() -> None:
     data = RESULTS / "capsid32"
     scoretomo("simulate", "capsid", "--images", 200, "--size", 32, "--seed", 0, "--output", data)
-    found = judged(data / "images.mrcs", data / "truth", "capsid32-run", "--images", ",".join(map(str, range(0, 200, 25))))
     heading()
-    line("capsid 32", 0, found)
+    for method, denoiser in WAYS[1:]:
+        options = ("--images", ",".join(map(str, range(0, 200, 25))), "--method", method, "--denoiser", denoiser)
+        found = judged(data / "images.mrcs", data / "truth", f"capsid32-{denoiser}", *options)
+        line(f"capsid {denoiser}", 0, found)
     print(
         f"best single map: mean FSC {found['single_map_mean_fsc']:.3f}, AUC {found['single_map_auc']:.3f}; "
         f"truth after interpolation: {found['ceiling_mean_fsc']:.3f}, {found['ceiling_auc']:.3f}"
@@ -108,19 +113,18 @@ def capsid() -> None:
 
 def betagal(folder: Path) -> None:
     heading()
+    stack, truth = (
+        folder / "betagal_relion16" / name for name in ("betagal_cavgs16_64px_3.54A.mrcs", "betaGal_map_64px_3.54A.mrc")
+    )
     for size, seeds in ((32, 3), (64, 1)):
-        for seed in range(seeds):
-            found = judged(
-                folder / "betagal_relion16" / "betagal_cavgs16_64px_3.54A.mrcs",
-                folder / "betagal_relion16" / "betaGal_map_64px_3.54A.mrc",
-                f"betagal{size}-{seed}",
-                *("--size", size, "--seed", seed),
-            )
-            line(f"β-gal {size} px", seed, found)
+        for (method, denoiser), seed in itertools.product(WAYS[1:], range(seeds)):
+            options = ("--size", size, "--seed", seed, "--method", method, "--denoiser", denoiser)
+            found = judged(stack, truth, f"betagal{size}-{denoiser}-{seed}", *options)
+            line(f"β-gal {size} {denoiser}", seed, found)
 
 
 def large_subunit(folder: Path) -> None:
-    scoretomo("run", folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", "--output", RESULTS / "60S", "--size", 32)
+    scoretomo("run", folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", "--output", RESULTS / "60S", "--size", 32, *EXACT)
     found = _times(RESULTS / "60S")
     print(f"60S 32 px: {found['volumes']} volumes, {found['seconds']:.1f} s each, views like their images: {found['anchor']:.3f}")
 
@@ -128,11 +132,11 @@ def large_subunit(folder: Path) -> None:
 def box88() -> None:
     data = RESULTS / "box88"
     scoretomo("simulate", "box", "--images", 300, "--size", 88, "--seed", 0, "--output", data)
-    options = ("--images", "0,100,200", "--workers", 1)
+    options = ("--images", "0,100,200", *EXACT, "--workers", 1)
     scoretomo("run", data / "images.mrcs", "--output", RESULTS / "box88-memory", *options, "--steps", 20, "--force")
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     heading()
-    found = judged(data / "images.mrcs", data / "truth", "box88-run", *options[:2])
+    found = judged(data / "images.mrcs", data / "truth", "box88-run", *options[:-2])
     line("box 88", 0, found)
     print(f"three volumes make one batch, so this is on one core; peak memory of the process {memory:.2f} GiB")
 

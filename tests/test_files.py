@@ -18,6 +18,7 @@ import torch
 
 from scoretomo import files
 from scoretomo.files import InputError
+from scoretomo.images.preparing import shift
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
 
@@ -400,21 +401,25 @@ def test_a_killed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert path.read_text() == "old"
 
 
-def pose_rows(angles: torch.Tensor) -> list[dict[str, Any]]:
+def pose_rows(angles: torch.Tensor, shifts: torch.Tensor) -> list[dict[str, Any]]:
+    names = ("rot", "tilt", "psi", "shift_x", "shift_y")
     return [
-        {"image": f"{number:06d}@images.mrcs", "volume": "volumes/000.mrc", "rot": rot, "tilt": tilt, "psi": psi}
-        for number, (rot, tilt, psi) in enumerate(angles.tolist(), start=1)
+        {"image": f"{number:06d}@images.mrcs", "volume": "volumes/000.mrc", **dict(zip(names, pose, strict=True))}
+        for number, pose in enumerate(torch.cat([angles, shifts], 1).tolist(), start=1)
     ]
 
 
 def test_a_pose_table_has_relion_s_layout_and_is_read_again(tmp_path: Path) -> None:
     write_mrc(tmp_path / "images.mrcs", images_of(5, 10, 10), pixel=2.0)
     angles = torch.rand(5, 3, generator=torch.Generator().manual_seed(0)) * 180
-    files.write_pose_star(tmp_path / "volumes.star", pose_rows(angles), pixel_size=2.0, size=10)
+    shifts = torch.tensor([1.5, -2.0]).expand(5, 2)
+    files.write_pose_star(tmp_path / "volumes.star", pose_rows(angles, shifts), pixel_size=2.0, size=10)
     optics, particles = gemmi.cif.read_file(str(tmp_path / "volumes.star"))
     assert (optics.name, particles.name) == ("optics", "particles")
     assert list(particles.find_values("_rlnReferenceImage")) == ["volumes/000.mrc"] * 5
     np.testing.assert_allclose([float(tilt) for tilt in particles.find_values("_rlnAngleTilt")], angles[:, 1], atol=1e-5)
+    assert [float(x) for x in particles.find_values("_rlnOriginXAngst")] == [-3.0] * 5
+    assert [float(y) for y in particles.find_values("_rlnOriginYAngst")] == [4.0] * 5
     stack = files.read_images(tmp_path / "volumes.star")
     np.testing.assert_array_equal(stack.images, images_of(5, 10, 10))
     assert stack.pixel_size == 2.0
@@ -438,8 +443,10 @@ def test_relion_rebuilds_a_map_from_our_views_and_poses(tmp_path: Path) -> None:
     assert isinstance(density, torch.Tensor)
     generator = torch.Generator().manual_seed(0)
     angles = torch.rand(150, 3, generator=generator) * torch.tensor([360.0, 180.0, 360.0])
-    files.write_images(tmp_path / "images.mrcs", project(density, rotations_from_euler(angles)).numpy(), 2.0)
-    files.write_pose_star(tmp_path / "volumes.star", pose_rows(angles), pixel_size=2.0, size=24)
+    shifts = torch.rand(150, 2, generator=generator) * 6 - 3
+    views = shift(project(density, rotations_from_euler(angles)), shifts)
+    files.write_images(tmp_path / "images.mrcs", views.numpy(), 2.0)
+    files.write_pose_star(tmp_path / "volumes.star", pose_rows(angles, shifts), pixel_size=2.0, size=24)
     command = ["relion_reconstruct", "--i", "volumes.star", "--o", "map.mrc", "--sym", "C1"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     rebuilt = files.read_map(tmp_path / "map.mrc").density

@@ -12,7 +12,7 @@ PACKAGE = Path(scoretomo.__file__).parent
 FLOORS = [
     {"errors"},  # the cellar: what every floor may raise
     {"rotations", "fourier", "files", "compute"},
-    {"projection", "images", "phantoms"},
+    {"projection", "harmonics", "images", "phantoms"},
     {"simulation", "score", "sampling", "matching", "alignment"},
     {"training", "reconstruction", "ensemble", "evaluation", "landscape", "report"},
     {"cli", "stages", "presets"},

@@ -111,6 +111,7 @@ def _aspire(method: str, task: Task) -> dict[str, Any]:
     return {
         "version": _version(python, "aspire"),
         "settings": {"method": method, "images": len(images), "n_theta": 360, "max_shift": 0},
+        "one_map": True,
     }
 
 

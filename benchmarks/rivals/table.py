@@ -41,6 +41,8 @@ import matplotlib.pyplot as plt
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "rivals"
 PROGRAMS: dict[str, Callable[[Task], dict[str, Any]]] = {
+    "ensemble": partial(adapters.ours, method="ensemble", denoiser="tangent"),
+    "annealed-tangent": partial(adapters.ours, method="annealed", denoiser="tangent"),
     "annealed": partial(adapters.ours, method="annealed", denoiser="exact"),
     "paper": partial(adapters.ours, method="paper", denoiser="exact"),
     "annealed-network": partial(adapters.ours, method="annealed", denoiser="network"),
@@ -210,7 +212,7 @@ def draw(rows: list[Row]) -> None:
     if not names:
         return
     figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.4), sharey=True, squeeze=False, layout="constrained")
-    colours = dict(zip(PROGRAMS, plt.get_cmap("tab10").colors, strict=False))
+    colours = dict(zip(PROGRAMS, plt.get_cmap("tab20").colors, strict=False))
     for panel, name in zip(panels[0], names, strict=True):
         for program in dict.fromkeys(row.program for row in rows if row.data == name and not row.note):
             curves = []

@@ -34,6 +34,7 @@ PRESETS: dict[str, Descent] = {
     #                   steps    t first, last    views first, last
     "paper":    Descent(2000,    (1.0, 1.0),      (2, 6),              anchor=1.0, rate=1.7),
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
+    "ensemble": Descent(400,     (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
 }
 
 TRAININGS: dict[str, Training] = {

@@ -15,10 +15,10 @@ from torch import Tensor
 from .fourier import adjoint_transform_at, coordinates, transform_at
 
 
-class _HalfPlane(NamedTuple):
+class HalfPlane(NamedTuple):
     """One of each conjugate pair of frequencies of a real image inside the disc, on the layout of rfft2."""
 
-    points: Tensor  # (p, 3): (kx, ky, 0) in radians per pixel
+    points: Tensor  # (p, 3): (kx, ky, 0) in radians per pixel; the first is 0
     places: Tensor  # (p,): where they stand in the flattened (d, d // 2 + 1) transform
     weight: Tensor  # (p,): 2 for a pair, 1 for the zero frequency; divided by d²
     axis: Tensor  # numbers of the points on kx = 0, whose partners stand in the same column …
@@ -26,7 +26,8 @@ class _HalfPlane(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def _half_plane(size: int, dtype: torch.dtype, device: torch.device) -> _HalfPlane:
+def half_plane(size: int, dtype: torch.dtype, device: torch.device) -> HalfPlane:
+    """The frequencies that views of this side are made of."""
     kx = torch.arange(size // 2 + 1)
     ky = torch.fft.fftfreq(size, 1 / size).round().long()
     inside = kx.square() + ky[:, None].square() < (size / 2) ** 2
@@ -36,10 +37,10 @@ def _half_plane(size: int, dtype: torch.dtype, device: torch.device) -> _HalfPla
     weight = torch.where(index == 0, 1.0, 2.0).to(dtype) / size**2
     axis = ((column == 0) & (row > 0)).nonzero()[:, 0]
     partner = (size - row[axis]) * len(kx)
-    return _HalfPlane(points.to(device, dtype), index.to(device), weight.to(device), axis.to(device), partner.to(device))
+    return HalfPlane(points.to(device, dtype), index.to(device), weight.to(device), axis.to(device), partner.to(device))
 
 
-def _slices(plane: _HalfPlane, rotations: Tensor) -> Tensor:
+def slices(plane: HalfPlane, rotations: Tensor) -> Tensor:
     """Points Rᵀ(kx, ky, 0) of every view, shape (m · p, 3)."""
     return (plane.points @ rotations.to(plane.points)).reshape(-1, 3)
 
@@ -55,13 +56,13 @@ def project(volume: Tensor, rotations: Tensor) -> Tensor:
         Views, shape (…, m, d, d), axes (y, x); density × pixel, band-limited to |k| < d/2.
     """
     size, batch = volume.shape[-1], volume.shape[:-3]
-    plane = _half_plane(size, volume.dtype, volume.device)
-    values = transform_at(volume.reshape(-1, size, size, size), _slices(plane, rotations))
-    spectrum = values.new_zeros(values.shape[0] * len(rotations), size * (size // 2 + 1))
-    values = values.reshape(len(spectrum), -1)
-    spectrum[:, plane.places] = values
-    spectrum[:, plane.partner] = values[:, plane.axis].conj()
-    views = torch.fft.irfft2(spectrum.reshape(-1, size, size // 2 + 1), s=(size, size))
+    plane = half_plane(size, volume.dtype, volume.device)
+    values = transform_at(volume.reshape(-1, size, size, size), slices(plane, rotations))
+    full = values.new_zeros(values.shape[0] * len(rotations), size * (size // 2 + 1))
+    values = values.reshape(len(full), -1)
+    full[:, plane.places] = values
+    full[:, plane.partner] = values[:, plane.axis].conj()
+    views = torch.fft.irfft2(full.reshape(-1, size, size // 2 + 1), s=(size, size))
     return torch.fft.fftshift(views, dim=(-2, -1)).reshape(*batch, len(rotations), size, size)
 
 
@@ -76,11 +77,16 @@ def backproject(views: Tensor, rotations: Tensor) -> Tensor:
         Volumes, shape (…, d, d, d): the sum over views.
     """
     size, batch = views.shape[-1], views.shape[:-3]
-    plane = _half_plane(size, views.dtype, views.device)
-    spectrum = torch.fft.rfft2(torch.fft.ifftshift(views, dim=(-2, -1)).reshape(-1, size, size))
-    values = spectrum.flatten(-2)[:, plane.places] * plane.weight
-    volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), _slices(plane, rotations), size)
+    plane = half_plane(size, views.dtype, views.device)
+    values = spectrum(views.reshape(-1, size, size)) * plane.weight
+    volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), slices(plane, rotations), size)
     return volumes.reshape(*batch, size, size, size)
+
+
+def spectrum(images: Tensor) -> Tensor:
+    """Fourier coefficients of images at the points of their `half_plane`, shape (n, d, d) to (n, p)."""
+    plane = half_plane(images.shape[-1], images.dtype, images.device)
+    return torch.fft.rfft2(torch.fft.ifftshift(images, dim=(-2, -1))).flatten(-2)[:, plane.places]
 
 
 def rotate(volume: Tensor, rotation: Tensor, shift: Tensor | None = None) -> Tensor:
@@ -100,10 +106,10 @@ def rotate(volume: Tensor, rotation: Tensor, shift: Tensor | None = None) -> Ten
     values = transform_at(volume.reshape(-1, size, size, size), k[inside] @ rotation.to(k))
     if shift is not None:
         values = values * torch.exp(-1j * (k[inside] @ shift.to(k)))
-    spectrum = values.new_zeros(len(values), size**3)
-    spectrum[:, inside] = values
+    full = values.new_zeros(len(values), size**3)
+    full[:, inside] = values
     axes = (-3, -2, -1)
-    moved = torch.fft.ifftn(torch.fft.ifftshift(spectrum.reshape(-1, size, size, size), dim=axes), dim=axes).real
+    moved = torch.fft.ifftn(torch.fft.ifftshift(full.reshape(-1, size, size, size), dim=axes), dim=axes).real
     return torch.fft.fftshift(moved, dim=axes).reshape(*batch, size, size, size)
 
 

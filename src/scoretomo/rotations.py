@@ -45,6 +45,12 @@ def rotation_from_vector(vectors: Tensor) -> Tensor:
     return roma.rotvec_to_rotmat(vectors)
 
 
+def rotation_about_z(angle: Tensor) -> Tensor:
+    """Turn in the plane of the image by radians, positive from x to y. Shape (...) to (..., 3, 3)."""
+    zero = torch.zeros_like(angle)
+    return roma.rotvec_to_rotmat(torch.stack([zero, zero, angle], -1))
+
+
 def rotations_from_euler(angles: Tensor) -> Tensor:
     """Rotation matrices of RELION's Euler angles.
 

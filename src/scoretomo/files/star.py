@@ -105,20 +105,27 @@ def _positive(path: Path, text: str) -> float:
 
 
 def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_size: float | None, size: int) -> None:
-    """Write images, volumes and poses as a RELION 3.1 table: f(V, R(rot, tilt, psi)), shifted by the origin, is the image.
+    """Write images, volumes and poses as a RELION 3.1 table: f(V, R(rot, tilt, psi)) is the image shifted by the origin.
 
     The volume stands under rlnReferenceImage, RELION's label for a reference that images are compared with.
 
     Args:
         path: the .star file.
-        rows: one per volume, with ``image`` (000001@images.mrcs), ``volume`` (its file), ``rot``, ``tilt``, ``psi`` in degrees.
+        rows: one per volume, with ``image`` (000001@images.mrcs), ``volume`` (its file), ``rot``, ``tilt``, ``psi`` in degrees,
+            ``shift_x``, ``shift_y`` in pixels, by which the image lies beside the view.
         pixel_size: Å; RELION must have one, so unknown is written as 1.
         size: side of the images in pixels.
     """
     # RELION reads no optics without voltage, aberration and contrast; class averages have no CTF that they could describe
     optics = (1, "opticsGroup1", f"{pixel_size or 1.0:.6f}", size, 2, 300, 2.7, 0.1)
     particles = [
-        (row["image"], row["volume"], *(f"{row[angle]:.6f}" for angle in ("rot", "tilt", "psi")), "0.000000", "0.000000", 1)
+        (
+            row["image"],
+            row["volume"],
+            *(f"{row[angle]:.6f}" for angle in ("rot", "tilt", "psi")),
+            *(f"{-float(str(row[shift])) * (pixel_size or 1.0):.6f}" for shift in ("shift_x", "shift_y")),
+            1,
+        )
         for row in rows
     ]
     write_text(path, _loop("optics", _OPTICS, [optics]) + _loop("particles", _PARTICLES, particles))

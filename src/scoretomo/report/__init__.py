@@ -11,10 +11,11 @@ import torch
 from markupsafe import Markup
 
 from ..files import InputError, read_map
+from ..images import shift
 from ..projection import project
 from . import charts, densities, pictures, words
 from .learned import describe_score
-from .results import Image, Run, Volume, read_run
+from .results import Image, Pose, Run, Volume, read_run
 from .views import random_views
 
 DENSITY_SIDE = 64  # longest side of an embedded density, in voxels …
@@ -143,7 +144,7 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
         if volume.path:
             density = read_map(volume.path).density
             thumbnail = _thumbnail(density, reach)
-            rows = _rows(volume.number, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
+            rows = _rows(volume, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
         elif image is not None:
             shown = pictures.grey(pictures.at_most(image, side), pictures.common_scale(image))
             rows = [("Image", [_picture(shown, "its image", f"Image {volume.number}")])]
@@ -163,14 +164,18 @@ def _picture_side(count: int, size: int) -> int:
     return min(size, max(64, int((4 * PICTURE_BUDGET / (9 * max(count, 1))) ** 0.5)), 192)
 
 
-def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int, *, lossy: bool) -> list[tuple[str, list[Picture]]]:
-    """Image, f(V, I) and their difference; the projections along z, y and x; the central slices."""
-    centre = len(density) // 2
+def _rows(
+    volume: Volume, image: np.ndarray | None, density: np.ndarray, side: int, *, lossy: bool
+) -> list[tuple[str, list[Picture]]]:
+    """Image, the view of the volume in its pose and their difference; the projections along z, y and x; the central slices."""
+    number, centre = volume.number, len(density) // 2
     rows = []
-    along_z = project(torch.from_numpy(np.ascontiguousarray(density)), torch.eye(3)[None])[0].numpy()
-    if image is not None and image.shape == along_z.shape:
-        scale = pictures.common_scale(image, along_z)
-        difference = image - along_z
+    pose = volume.pose or Pose(torch.eye(3), torch.zeros(2))
+    view = project(torch.from_numpy(np.ascontiguousarray(density)), pose.rotation[None])
+    fit = shift(view, pose.shift[None])[0].numpy()
+    if image is not None and image.shape == fit.shape:
+        scale = pictures.common_scale(image, fit)
+        difference = image - fit
         limit = 0.5 * (scale.high - scale.low)
         rows.append(
             (
@@ -178,9 +183,9 @@ def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int,
                 [
                     _picture(pictures.grey(pictures.at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
                     _picture(
-                        pictures.grey(pictures.at_most(along_z, side), scale),
-                        "f(V, I)",
-                        f"Volume {number} projected along z",
+                        pictures.grey(pictures.at_most(fit, side), scale),
+                        "f(V, R)" if volume.pose else "f(V, I)",
+                        f"Volume {number} projected in the pose of its image",
                         lossy=lossy,
                     ),
                     _picture(
@@ -192,7 +197,7 @@ def _rows(number: int, image: np.ndarray | None, density: np.ndarray, side: int,
                 ],
             )
         )
-    sums = [along_z, density.sum(1), density.sum(2)]
+    sums = [density.sum(axis) for axis in range(3)]
     slices = [density[centre], density[:, centre], density[:, :, centre]]
     for label, arrays, what in (("Projections", sums, "projected along"), ("Central slices", slices, "cut across")):
         scale = pictures.common_scale(*arrays)

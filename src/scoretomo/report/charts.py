@@ -139,14 +139,14 @@ def convergence_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Marku
     parts = _y_axis(axes, ticks[:: max(1, len(ticks) // 6)])
     parts += [_text(axes.at_x(t), axes.height - axes.bottom + 17, f"{t:g}", "tick") for t in _ticks(*axes.x, 4)]
     parts.append(_text(axes.at_x(sum(axes.x) / 2), axes.height - 6, "step", "axis"))
+    parts.append(_text(axes.left, axes.top - 8, "M =", "tick", "end"))
     views = None
     for row in rows:
         if row["views"] != views:
             views = row["views"]
             x = axes.at_x(float(row["step"]))
             parts.append(f'<path class="mark" d="M{x:.1f} {axes.top - 4}V{axes.height - axes.bottom}"/>')
-            text = f"M = {views}" if row is rows[0] else f"{views}"
-            parts.append(_text(x + 3, axes.top - 8, text, "tick", "start"))
+            parts.append(_text(x + 3, axes.top - 8, f"{views}", "tick", "start"))
     for name, curve in series.items():
         good = [(step, value) for step, value in zip(steps, curve, strict=True) if math.isfinite(value)]
         if good:

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from ..files import read_images, read_json, read_records, read_table, read_toml, read_weights
 from ..images import parse_selection
+from ..rotations import rotations_from_euler
 
 
 class Image(NamedTuple):
@@ -37,6 +39,13 @@ class Score(NamedTuple):
     curve: list[float]  # FSC at shells 0 … d // 2
 
 
+class Pose(NamedTuple):
+    """Where an image stands in the common frame of all volumes: the image is f(V, R) moved by the shift."""
+
+    rotation: torch.Tensor  # (3, 3)
+    shift: torch.Tensor  # (x, y) in pixels
+
+
 class Volume(NamedTuple):
     """One reconstruction, or the place where it is still missing."""
 
@@ -47,6 +56,7 @@ class Volume(NamedTuple):
     score: Score | None
     row: Mapping[str, str]  # of volumes.csv
     convergence: list[dict[str, str]]
+    pose: Pose | None  # none where each volume is in the frame of its own image
 
 
 class Samples(NamedTuple):
@@ -173,7 +183,7 @@ def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], record
     logged = [record for record in records if record.get("event") == "volume"]
     rows = {int(record["image"]): {name: str(value) for name, value in record.items()} for record in logged}
     rows |= {int(row["image"]): row for row in _table(run / "volumes.csv")}
-    scores = _scores(run)
+    scores, poses = _scores(run), _poses(run)
     volumes = []
     for number in sorted(set(rows) | _asked_for(images, settings)):
         row = rows.get(number, {})
@@ -191,9 +201,22 @@ def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], record
                 score=scores.get(number),
                 row=row,
                 convergence=_table(run / "convergence" / f"{_stem(row, number)}.csv"),
+                pose=poses.get(number),
             )
         )
     return volumes
+
+
+def _poses(run: Path) -> dict[int, Pose]:
+    """Poses in the frame of the consensus, by image number; empty without one."""
+    poses = {}
+    for row in _table(run / "poses.csv"):
+        angles, shift = (torch.tensor([float(row[name]) for name in names]) for names in (_ANGLES, _SHIFTS))
+        poses[int(row["image"])] = Pose(rotations_from_euler(angles), shift)
+    return poses
+
+
+_ANGLES, _SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
 
 
 def _stem(row: Mapping[str, str], number: int) -> str:

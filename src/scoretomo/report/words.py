@@ -126,11 +126,18 @@ def advice(run: Run) -> list[str]:
             "There are no volumes yet. The learned score should know what class averages look like: its samples below should pass "
             "for class averages, without being copies of them. Then make volumes with it (scoretomo reconstruct)."
         ]
-    sentences = [
-        "Each volume is in the frame of its own image: seen along z it should look like that image. "
-        "Two volumes can differ by a rotation alone.",
-        "The hand of a volume is arbitrary, since a volume and its mirror image fit the same image.",
-    ]
+    if any(volume.pose for volume in run.volumes):
+        sentences = [
+            "All volumes are in one frame, that of consensus.mrc: what differs between two of them is their conformation. "
+            "In the pose R of its image each should look like that image.",
+            "The hand of the frame is arbitrary, since a volume and its mirror image fit the same images.",
+        ]
+    else:
+        sentences = [
+            "Each volume is in the frame of its own image: seen along z it should look like that image. "
+            "Two volumes can differ by a rotation alone.",
+            "The hand of a volume is arbitrary, since a volume and its mirror image fit the same image.",
+        ]
     if run.scores:
         sentences.append(
             "Anchor correlation says only how well a volume fits its own image. Compare it with the FSC below: "

@@ -13,8 +13,8 @@ from .. import __version__, files
 from ..compute import available_cores
 from .record import write_settings
 
-_ROOMS = ("volumes", "convergence", "evaluation")
-_RESULTS = ("log.jsonl", "volumes.csv", "volumes.star", "report.html")
+_ROOMS = ("consensus", "volumes", "convergence", "evaluation")
+_RESULTS = ("log.jsonl", "consensus.mrc", "poses.csv", "volumes.csv", "volumes.star", "report.html")
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
@@ -26,6 +26,9 @@ class RunDirectory:
         self.config = path / "config.toml"
         self.log = path / "log.jsonl"
         self.images = path / "images.mrcs"
+        self.consensus = path / "consensus.mrc"
+        self.starts = path / "consensus" / "starts.csv"
+        self.poses = path / "poses.csv"
         self.volumes_table = path / "volumes.csv"
         self.volumes_star = path / "volumes.star"
         self.evaluation = path / "evaluation"
@@ -36,6 +39,10 @@ class RunDirectory:
         self.loss = self.score / "loss.csv"
         self.denoising = self.score / "denoising.csv"
         self.samples = path / "samples"
+
+    def start(self, number: int) -> Path:
+        """Where the consensus of a random start is, at low resolution."""
+        return self.path / "consensus" / f"start-{number}.safetensors"
 
     def volume(self, number: int) -> Path:
         """Where the volume of an image is, by its number in the user's stack."""

@@ -11,13 +11,14 @@ from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, best_device, random_stream, run_tasks
-from ..images import correlation, disc, parse_selection, require_several
+from ..images import correlation, disc, parse_selection, require_several, shift
 from ..presets import PRESETS
-from ..projection import project
+from ..projection import project, rotate
 from ..reconstruction import Descent, Step, reconstruct
-from ..rotations import euler_from_rotations
 from ..score.exact import ExactScore
 from ..score.network import NetworkScore
+from ..score.tangent import TangentScore
+from .consensus import find_consensus, read_poses
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import progress_bar, warn
@@ -31,13 +32,14 @@ _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 class ReconstructSettings:
     """How volumes are made from images."""
 
-    method: Literal["annealed", "paper"] = "annealed"
-    """How volumes are found, each from nothing: "paper" is Algorithm 1 as published, with one fixed noise level;
+    method: Literal["ensemble", "annealed", "paper"] = "annealed"
+    """How volumes are found. "ensemble": first one volume that explains all images, then from it a volume for each, all in
+    one frame. The others start each volume from nothing: "paper" is Algorithm 1 as published, with one fixed noise level;
     "annealed" lets the noise level fall, which is better."""
 
-    denoiser: Literal["exact", "network"] = "exact"
-    """What knows how images look: "exact" is the score of the images themselves, in closed form; "network" is the paper's,
-    which learns first."""
+    denoiser: Literal["exact", "tangent", "network"] = "exact"
+    """What knows how images look: "exact" is the score of the images themselves, in closed form; "tangent" also knows the
+    ways in which they vary; "network" is the paper's, which learns first."""
 
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
     """Descent steps; those of the method if not given. Fewer give a quick, rough look."""
@@ -62,6 +64,7 @@ class Batch(NamedTuple):
     descent: Descent
     seed: int
     denoiser: str
+    posed: bool  # start from the consensus
 
 
 class Progress(NamedTuple):
@@ -87,12 +90,14 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
-    descent = settings.descent()
+    descent, posed = settings.descent(), settings.method == "ensemble"
     if not todo and run.volumes_star.exists():
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        tasks = [Batch(run.path, tuple(batch), descent, settings.seed, settings.denoiser) for batch in todo]
+        if posed:
+            find_consensus(run, settings.seed, workers=workers)
+        tasks = [Batch(run.path, tuple(batch), descent, settings.seed, settings.denoiser, posed) for batch in todo]
         _work_off(run, tasks, finished, workers)
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
@@ -123,6 +128,12 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     source = run.weights if batch.denoiser == "network" else run.images
     score = _score(run.path, batch.denoiser, source.stat().st_mtime_ns, device)
     images = prepared.normalised(batch.numbers).to(device)
+    poses, start = None, None
+    if batch.posed:
+        poses = read_poses(run, list(batch.numbers))
+        images = shift(images - prepared.background, -poses.shifts.to(device)) + prepared.background
+        consensus = torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
+        start = torch.stack([rotate(consensus, rotation) for rotation in poses.rotations])
     clock, curve, told = Stopwatch(), list[Step](), 0
     for step in reconstruct(
         images,
@@ -131,6 +142,7 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
         background=prepared.background,
         views=random_stream(batch.seed, "views"),
         noise=[random_stream(batch.seed, "noise", number) for number in batch.numbers],
+        volumes=start,
     ):
         curve.append(step._replace(volumes=_NO_VOLUMES))
         if step.number % 10 == 0 or step.number == batch.descent.steps:
@@ -155,7 +167,8 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
         files.write_table(run.convergence(number), rows)
         diverged = bool(last.diverged[place])
         if not diverged:
-            files.write_map(run.volume(number), (last.volumes[place] * prepared.s).cpu().numpy(), prepared.pixel_size)
+            volume = last.volumes[place] if poses is None else rotate(last.volumes[place], poses.rotations[place].mT)
+            files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
         yield {
             "image": number,
             "file": "" if diverged else str(run.volume(number).relative_to(run.path)),
@@ -169,14 +182,14 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _score(directory: Path, denoiser: str, written: int, device: torch.device) -> ExactScore | NetworkScore:
+def _score(directory: Path, denoiser: str, written: int, device: torch.device) -> ExactScore | TangentScore | NetworkScore:
     """The score of prepared images, made once by each process for a file as it was written."""
     run = RunDirectory(directory)
     if denoiser == "network":
         return open_network(run, device)
     prepared = read_prepared(run.images)
-    size = prepared.images.shape[-1]
-    return ExactScore(prepared.normalised().to(device), prepared.background, disc(size).to(device))
+    score = TangentScore if denoiser == "tangent" else ExactScore
+    return score(prepared.normalised().to(device), prepared.background, disc(prepared.images.shape[-1]).to(device))
 
 
 def select_numbers(kept: Sequence[int], count: int, selection: str | None) -> list[int]:
@@ -218,16 +231,15 @@ def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
 
 
 def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:
-    """volumes.star: every volume is in the frame of its image, so all angles are 0."""
-    rot, tilt, psi = euler_from_rotations(torch.eye(3)).tolist()
+    """volumes.star: poses from the consensus, or all 0 where every volume is in the frame of its image."""
     slices = {number: place for place, number in enumerate(prepared.numbers)}
+    poses = {int(row["image"]): row for row in files.read_table(run.poses)} if run.poses.exists() else {}
+    at_rest = dict.fromkeys(("rot", "tilt", "psi", "shift_x", "shift_y"), 0.0)
     rows = [
         {
             "image": f"{slices[number] + 1:06d}@images.mrcs",
             "volume": str(run.volume(number).relative_to(run.path)),
-            "rot": rot,
-            "tilt": tilt,
-            "psi": psi,
+            **{name: float(poses.get(number, at_rest)[name]) for name in at_rest},
         }
         for number in numbers
     ]

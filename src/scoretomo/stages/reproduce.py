@@ -16,7 +16,7 @@ from ..images import ImportSettings, disc
 from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
 from ..reconstruction import reconstruct
 from ..report import words
-from ..score.network import NETWORKS, NetworkScore, PreconditionedUNet
+from ..score.network import NetworkScore, PreconditionedUNet, architecture_for
 from ..simulation import RealismSettings
 from ..training import begin_training, train
 from .directory import RunDirectory
@@ -116,7 +116,7 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     learner, device = torch.device("cuda" if torch.cuda.is_available() else "cpu"), best_device()
     images = torch.randn(BATCH, plan.size, plan.size, generator=random_stream(0, "cost"))
     mask = disc(plan.size)
-    network = PreconditionedUNet(NETWORKS[plan.network], 1.0).to(learner)
+    network = PreconditionedUNet(architecture_for(plan.network, plan.size), 1.0).to(learner)
     training = TRAININGS[plan.network]
     torch.set_num_threads(1)
     few = replace(training, examples=3 * training.batch)

@@ -1,0 +1,1 @@
+"""All volumes in one frame: consensus, poses, refinement."""

@@ -1,0 +1,194 @@
+"""One volume that explains all images: annealed soft matching.
+
+The paper's Algorithm 1 asks that every view of a volume look like some image; here every image must be some view of the volume
+(maximum likelihood, the forward Kullback–Leibler divergence). Both read the same table of correlations c of views with turned
+images: the score takes a softmax over the images for each view, soft matching takes it over the views for each image,
+
+    w = softmax(c / τ) over all directions, flips and turns,
+
+and the map that fits the images, spread over all poses with these weights, is the next volume. τ falls, so that poses which differ
+much are told apart first; the grid of directions is turned anew each time.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..fourier import low_pass, radius, resample
+from ..images import shift
+from ..matching import Matcher, Poses, directions, refine
+from ..projection import project
+from ..rotations import random_rotations
+from .inversion import invert
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How soft matching is annealed; a pair is (first, last) over the run.
+
+    Attributes:
+        iterations: how many.
+        directions: of views, over half a sphere.
+        tau: softness of the match, in correlation; geometric from first to last.
+        shells: of the volume that are used, as shares of d / 2; linear, the last reached after four fifths.
+        steps: of the inversion in each iteration.
+        reach: farthest that an image may be moved, as a share of its side.
+    """
+
+    iterations: int
+    directions: int
+    tau: tuple[float, float]
+    shells: tuple[float, float]
+    steps: int = 8
+    reach: float = 0.1
+
+    def centres(self, iteration: int) -> bool:
+        """Whether images are moved after an iteration: every fourth one of the second half."""
+        return 2 * iteration >= self.iterations and iteration % 4 == 3
+
+    def at(self, iteration: int) -> tuple[float, float]:
+        """Softness τ and share of the shells of an iteration, 0 ≤ iteration < iterations."""
+        done = iteration / max(1, self.iterations - 1)
+        tau = self.tau[0] * (self.tau[1] / self.tau[0]) ** done
+        return tau, self.shells[0] + (self.shells[1] - self.shells[0]) * min(1.0, 1.25 * done)
+
+
+_COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
+COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
+FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
+_SETTLED = 0.2  # λ of the last inversions, with single poses
+
+
+class Consensus(NamedTuple):
+    """A volume that explains all images, and the pose of each in it."""
+
+    volume: Tensor  # (d, d, d)
+    poses: Poses
+
+
+class Iteration(NamedTuple):
+    """The state after one iteration of soft matching."""
+
+    number: int  # from 1
+    tau: float
+    volume: Tensor  # (d, d, d)
+    shifts: Tensor  # (n, 2): x, y in pixels, that bring each image to the centre
+    correlation: float  # mean over images of the expected correlation, before the step
+
+
+def soft_match(
+    images: Tensor,
+    volume: Tensor,
+    annealing: Annealing,
+    grids: torch.Generator,
+    *,
+    shifts: Tensor | None = None,
+    noise: float = 0.05,
+) -> Iterator[Iteration]:
+    """Anneal one volume, one iteration for each `next`.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        volume: where to begin, shape (d, d, d).
+        annealing: schedule.
+        grids: random stream that turns the grid of directions.
+        shifts: that bring each image to the centre, as far as they are known, shape (n, 2).
+        noise: λ, noise over signal in every shell.
+    """
+    size = images.shape[-1]
+    shifts = images.new_zeros(len(images), 2) if shifts is None else shifts
+    centred = _Centred(images, shifts)
+    for number in range(annealing.iterations):
+        tau, share = annealing.at(number)
+        grid = directions(annealing.directions, turn=random_rotations(1, grids, dtype=torch.float64)[0])
+        masses, sums, expected = grid.new_zeros(len(grid)), images.new_zeros(len(grid), size, size), 0.0
+        for likeness in centred.matcher.likeness(project(volume, grid)):
+            weights = likeness.values / tau
+            weights = (weights - weights.amax((0, 2, 3), keepdim=True)).exp_()
+            weights /= weights.sum((0, 2, 3), keepdim=True)
+            expected += float((weights * likeness.values).sum())
+            each = weights.sum((2, 3))  # (directions, n)
+            masses += each.sum(1)
+            sums += likeness.turned.weighted_sums(weights * centred.strengths[likeness.images][None, :, None, None])
+            sums += (each @ centred.levels[likeness.images])[:, None, None] * centred.matcher.mask
+        volume = invert(sums, masses, grid, _damping(size, share, noise), start=volume, steps=annealing.steps)
+        if annealing.centres(number):
+            poses = refine(volume, centred.images, centred.matcher.match(volume, grid))
+            shifts = (shifts - poses.shifts).clamp(-annealing.reach * size, annealing.reach * size)
+            centred = _Centred(images, shifts)
+        yield Iteration(number + 1, tau, volume, shifts, expected / len(images))
+
+
+class _Centred:
+    """Images moved to the centre, and what their unit images lack: mean inside the mask and norm."""
+
+    def __init__(self, images: Tensor, shifts: Tensor) -> None:
+        moved = shift(images, shifts)
+        self.matcher = Matcher(moved)
+        mask = self.matcher.mask
+        self.images = moved * mask
+        self.levels = self.images.sum((1, 2)) / mask.sum()
+        self.strengths = ((self.images - self.levels[:, None, None]) * mask).flatten(1).norm(dim=1)
+
+
+def _damping(size: int, share: float, noise: float) -> Tensor:
+    """λ of every shell: constant up to a share of d / 2, growing steeply beyond."""
+    shell = torch.arange(size // 2 + 1)
+    cutoff = share * size / 2
+    return noise * (1 + torch.exp(((shell - cutoff) * 4).clamp(-20, 12)))
+
+
+def random_blob(images: Tensor, generator: torch.Generator) -> Tensor:
+    """A smooth random volume of the images' mean mass: where soft matching begins, shape (d, d, d)."""
+    size = images.shape[-1]
+    noise = low_pass(torch.randn(size, size, size, generator=generator), 2.0, 3, width=2.0).to(images)
+    envelope = torch.exp(-((radius(size, 3, device=images.device) / (0.2 * size)).square()))
+    blob = envelope * (1 + 0.6 * noise / noise.std())
+    return blob * (images.sum() / len(images) / blob.sum())
+
+
+def coarse_level(images: Tensor, generator: torch.Generator) -> Iterator[Iteration]:
+    """From a random blob to the shape of the particle, at 24 pixels.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        generator: random stream of the blob and the grids.
+    """
+    small = _at(images, min(_COARSE_SIDE, images.shape[-1]))
+    return soft_match(small, random_blob(small, generator), COARSE, generator)
+
+
+def fine_level(images: Tensor, coarse: Iteration, generator: torch.Generator) -> Iterator[Iteration]:
+    """From the shape of the particle to the full size of the images, with a grid of directions as fine as a pixel needs."""
+    size, ratio = images.shape[-1], images.shape[-1] / coarse.volume.shape[-1]
+    start = resample(coarse.volume, size, 3) / ratio  # a view sums over more voxels
+    annealing = replace(FINE, directions=max(FINE.directions, size**2 // 2))
+    return soft_match(_at(images, size), start, annealing, generator, shifts=coarse.shifts * ratio)
+
+
+def settle(images: Tensor, last: Iteration, *, rounds: int = 2) -> Consensus:
+    """The single best pose of each image, and the volume that fits the images in these, in turn.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        last: of soft matching, at any size.
+        rounds: how often.
+    """
+    size = last.volume.shape[-1]
+    moved = _Centred(_at(images, size), last.shifts)
+    grid = directions(max(FINE.directions, size**2 // 2)).to(images)
+    volume, poses = last.volume, refine(last.volume, moved.images, moved.matcher.match(last.volume, grid))
+    for _ in range(rounds):
+        centred = shift(moved.images, -poses.shifts)
+        damping = torch.full((size // 2 + 1,), _SETTLED, dtype=images.dtype, device=images.device)
+        volume = invert(centred, torch.ones_like(poses.correlations), poses.rotations, damping, start=volume)
+        poses = refine(volume, moved.images, poses)
+    return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
+
+
+def _at(images: Tensor, size: int) -> Tensor:
+    """Images at another size, 0 outside the disc."""
+    return resample(images, size, 2) * (radius(size, 2, device=images.device) < size / 2)

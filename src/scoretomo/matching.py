@@ -1,0 +1,160 @@
+"""The best pose of every image in a volume, and how much of the stack the volume covers.
+
+The views of a volume from a grid of directions are compared with all turns and flips of every image. A view from behind is the
+flipped view from the front, so half a sphere of directions does. What is left is found by Levenberg–Marquardt steps on the turn
+and the shift of each image.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .fourier import coordinates, radius, transform_at
+from .harmonics import TurnedImages, circle_top
+from .projection import half_plane, project, spectrum
+from .rotations import rotation_about_z, rotation_from_vector
+
+_BEHIND = (-1.0, 1.0, -1.0)  # half a turn about y: what it shows is flipped, x → −x
+
+
+class Poses(NamedTuple):
+    """Where each image stands in a volume: image ≈ f(V, R) moved by the shift."""
+
+    rotations: Tensor  # (n, 3, 3)
+    shifts: Tensor  # (n, 2): x, y in pixels
+    correlations: Tensor  # (n,): normalised, of the image and its view
+
+
+def directions(count: int, *, turn: Tensor | None = None) -> Tensor:
+    """Spread view directions evenly over half a sphere (a Fibonacci spiral).
+
+    Args:
+        count: how many; neighbours are about 145° / √count apart.
+        turn: rotation of the whole grid, shape (3, 3).
+
+    Returns:
+        Rotations that bring each direction to z, shape (count, 3, 3).
+    """
+    step = torch.arange(count, dtype=torch.float64) + 0.5
+    z, angle = 1 - step / count, math.pi * (1 + math.sqrt(5)) * step
+    across = (1 - z.square()).sqrt()
+    direction = torch.stack([across * angle.cos(), across * angle.sin(), z], 1)
+    helper = torch.where(direction[:, 2:].abs() < 0.9, torch.eye(3).double()[2], torch.eye(3).double()[0])
+    first = normalize(torch.linalg.cross(helper.expand_as(direction), direction), dim=1)
+    grid = torch.stack([first, torch.linalg.cross(direction, first), direction], 1)
+    return (grid if turn is None else grid @ turn.double()).float()
+
+
+def unit(images: Tensor, mask: Tensor) -> Tensor:
+    """Images of mean 0 and norm 1 inside the mask and 0 outside, so that inner products are correlations; (…, d, d)."""
+    inside = images * mask
+    centred = inside - mask * (inside.sum((-2, -1), keepdim=True) / mask.sum())
+    return centred / centred.flatten(-2).norm(dim=-1)[..., None, None].clamp_min(1e-12)
+
+
+class Likeness(NamedTuple):
+    """Correlations of some of the images with views from a grid of directions."""
+
+    images: slice  # which images
+    turned: TurnedImages
+    values: Tensor  # (directions, n, 2, turns)
+
+
+class Matcher:
+    """Compares a stack of images with views of volumes.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        working_memory: bytes for the correlations of a tile of images.
+    """
+
+    def __init__(self, images: Tensor, *, tolerance: float = 1e-4, working_memory: float = 3e8) -> None:
+        self.size = images.shape[-1]
+        self.mask = (radius(self.size, 2, device=images.device) < self.size / 2).to(images.dtype)
+        self.images, self.working_memory = unit(images, self.mask), working_memory
+        self.turned = TurnedImages(self.images, tolerance=tolerance)
+
+    def likeness(self, views: Tensor) -> Iterator[Likeness]:
+        """Correlations of views with all turned and flipped images, tile by tile; views (directions, d, d)."""
+        per_image = len(views) * 2 * self.turned.turns * views.element_size() * 4
+        tile = max(1, int(self.working_memory / per_image))
+        seen = unit(views, self.mask)
+        for first in range(0, len(self.images), tile):
+            some = slice(first, min(first + tile, len(self.images)))
+            turned = self.turned.take(some)
+            yield Likeness(some, turned, turned.products(seen))
+
+    def match(self, volume: Tensor, grid: Tensor) -> Poses:
+        """The best pose of every image among a grid of directions, flips and turns; shifts are 0."""
+        rotations, correlations = [], []
+        behind = torch.diag(grid.new_tensor(_BEHIND))
+        for likeness in self.likeness(project(volume, grid)):
+            values = likeness.values.transpose(0, 1)  # (n, directions, 2, turns)
+            rows = torch.arange(len(values), device=values.device)
+            best = values.amax(3).flatten(1).argmax(1)
+            direction, flip = best // 2, best % 2
+            circle = values[rows, direction, flip]
+            top = circle.max(1)
+            seen = rotation_about_z(-circle_top(circle, top.indices)) @ grid[direction]
+            rotations.append(torch.where(flip[:, None, None] > 0, behind @ seen, seen))
+            correlations.append(top.values)
+        found = torch.cat(rotations)
+        return Poses(found, found.new_zeros(len(found), 2), torch.cat(correlations))
+
+
+def coverage(poses: Poses) -> float:
+    """How much of the stack a volume covers: the mean over images of the best correlation with any of its views."""
+    return float(poses.correlations.mean())
+
+
+def refine(volume: Tensor, images: Tensor, poses: Poses, *, steps: int = 6) -> Poses:
+    """Improve poses that are nearly right by Levenberg–Marquardt steps on turn and shift, all images at once.
+
+    Args:
+        volume: shape (d, d, d).
+        images: empty space 0, shape (n, d, d).
+        poses: where to begin.
+        steps: how many.
+    """
+    plane = half_plane(images.shape[-1], images.dtype, images.device)
+    points, weight = plane.points[1:], plane.weight[1:].sqrt()
+    aim = spectrum(images)[:, 1:] * weight
+    aim = aim / aim.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    weighted = torch.cat([volume[None], coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * volume])
+
+    def seen(rotations: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Correlations, residuals (n, p) and derivatives by turn and shift (n, p, 5) of unit views."""
+        values = transform_at(weighted, (points @ rotations).reshape(-1, 3)).reshape(4, len(rotations), -1)
+        values = values * weight * torch.exp(-1j * (shifts @ points[:, :2].T))
+        slope = torch.einsum("nij,jnp->npi", rotations.to(values), values[1:]) * -1j
+        by_turn = torch.linalg.cross(slope, points.to(values)[None].expand_as(slope))
+        derivative = torch.cat([by_turn, -1j * points[:, :2] * values[0][..., None]], -1)
+        norm = values[0].norm(dim=1).clamp_min(1e-12)[:, None]
+        view, derivative = values[0] / norm, derivative / norm[..., None]
+        derivative = derivative - view[..., None] * (view.conj()[..., None] * derivative).real.sum(1, keepdim=True)
+        correlation = (view.conj() * aim).real.sum(1)
+        return correlation, aim - correlation[:, None] * view, derivative * correlation[:, None, None]
+
+    rotations, shifts = poses.rotations, poses.shifts
+    best, residual, derivative = seen(rotations, shifts)
+    damping = torch.full_like(best, 1e-2)
+    reach = images.new_tensor([2 / images.shape[-1]] * 3 + [1.0] * 2)
+    for _ in range(steps):
+        parts = torch.view_as_real(derivative).movedim(-1, 1).flatten(1, 2)
+        curvature, gradient = parts.mT @ parts, (derivative.conj() * residual[..., None]).real.sum(1)
+        diagonal = curvature.diagonal(dim1=1, dim2=2)
+        ridge = damping[:, None] * diagonal + 1e-6 * diagonal.amax(1, keepdim=True) + 1e-20
+        step = torch.linalg.solve(curvature + torch.diag_embed(ridge), gradient)
+        step = step * (reach / step.abs().clamp_min(1e-12)).clamp(max=1).amin(1, keepdim=True)
+        turned, moved = rotation_from_vector(step[:, :3]) @ rotations, shifts + step[:, 3:]
+        found = seen(turned, moved)
+        better = found[0] > best
+        rotations, shifts = torch.where(better[:, None, None], turned, rotations), torch.where(better[:, None], moved, shifts)
+        best, residual = torch.where(better, found[0], best), torch.where(better[:, None], found[1], residual)
+        derivative = torch.where(better[:, None, None], found[2], derivative)
+        damping = torch.where(better, damping / 10, damping * 10)
+    return Poses(rotations, shifts, best)

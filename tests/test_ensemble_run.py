@@ -1,0 +1,91 @@
+"""The ensemble method as a user runs it: one frame, poses, the same volumes with any number of workers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from scoretomo import files
+from scoretomo.images import correlation, disc, shift
+from scoretomo.projection import project
+from scoretomo.rotations import rotations_from_euler
+
+OPTIONS = ("--method", "ensemble", "--denoiser", "tangent", "--images", "0,3", "--steps", 5)
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory) -> Path:
+    from scoretomo.simulation import RealismSettings
+    from scoretomo.stages.objects import ObjectSettings
+    from scoretomo.stages.simulate import Plan, SimulateSettings, simulate_object
+
+    folder = tmp_path_factory.mktemp("box")
+    simulate_object(
+        Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings()), folder, workers=1, force=False
+    )
+    return folder / "images.mrcs"
+
+
+def volumes(run: Path) -> list[bytes]:
+    return [path.read_bytes()[1024:] for path in sorted((run / "volumes").glob("*.mrc"))]
+
+
+@pytest.fixture(scope="module")
+def finished(box, tmp_path_factory) -> Path:
+    from scoretomo.images import ImportSettings
+    from scoretomo.stages.reconstruct import ReconstructSettings
+    from scoretomo.stages.run import run_all
+    from scoretomo.stages.train import TrainSettings
+
+    run = tmp_path_factory.mktemp("run") / "run"
+    settings = ReconstructSettings(method="ensemble", denoiser="tangent", images="0,3", steps=5)
+    run_all(box, run, None, ImportSettings(), TrainSettings(), settings, workers=2, force=False)
+    return run
+
+
+def test_every_image_is_a_view_of_its_volume_in_its_pose(finished):
+    prepared = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
+    rows = {int(row["image"]): row for row in files.read_table(finished / "poses.csv")}
+    assert sorted(rows) == list(range(20))
+    for number in (0, 3):
+        volume = torch.from_numpy(files.read_map(finished / "volumes" / f"{number:03d}.mrc").density)
+        angles = torch.tensor([float(rows[number][name]) for name in ("rot", "tilt", "psi")])
+        moved = torch.tensor([[float(rows[number][name]) for name in ("shift_x", "shift_y")]])
+        view = shift(project(volume, rotations_from_euler(angles)[None]), moved)[0]
+        assert float(correlation(view, prepared[number], disc(16))) > 0.98
+
+
+def test_consensus_covers_the_images_and_says_how_its_starts_did(finished):
+    correlations = [float(row["correlation"]) for row in files.read_table(finished / "poses.csv")]
+    assert sum(correlations) / 20 > 0.97
+    starts = files.read_table(finished / "consensus" / "starts.csv")
+    assert [row["start"] for row in starts] == ["0", "1", "2", "3"]
+    assert max(float(row["agreement"]) for row in starts) == 1.0
+    assert (finished / "consensus.mrc").exists()
+
+
+def test_poses_are_in_the_star_file(finished):
+    text = (finished / "volumes.star").read_text()
+    row = next(row for row in files.read_table(finished / "poses.csv") if row["image"] == "3")
+    line = next(line for line in text.splitlines() if line.startswith("000004@"))
+    assert [float(value) for value in line.split()[2:7]] == pytest.approx(
+        [float(row[name]) for name in ("rot", "tilt", "psi")] + [-float(row[name]) for name in ("shift_x", "shift_y")], abs=1e-4
+    )
+
+
+def test_what_is_there_is_not_found_again_and_one_worker_finds_the_same(finished, box, tmp_path, command):
+    other = tmp_path / "run"
+    assert command("run", box, "--output", other, *OPTIONS, "--workers", 1)[0] == 0
+    assert volumes(other) == volumes(finished)
+    poses = (other / "poses.csv").stat().st_mtime_ns
+    before = volumes(other)
+    (other / "volumes" / "003.mrc").unlink()
+    assert command("run", box, "--output", other, *OPTIONS, "--workers", 1)[0] == 0
+    assert volumes(other) == before
+    assert (other / "poses.csv").stat().st_mtime_ns == poses
+
+
+def test_report_shows_views_in_the_common_frame(finished):
+    page = (finished / "report.html").read_text()
+    assert "f(V, R)" in page
+    assert "All volumes are in one frame" in page
