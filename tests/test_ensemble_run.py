@@ -10,7 +10,7 @@ from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
 
-OPTIONS = ("--method", "ensemble", "--denoiser", "tangent", "--images", "0,3", "--steps", 5)
+OPTIONS = ("--images", "0,3", "--steps", 5)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def finished(box, tmp_path_factory) -> Path:
     from scoretomo.stages.train import TrainSettings
 
     run = tmp_path_factory.mktemp("run") / "run"
-    settings = ReconstructSettings(method="ensemble", denoiser="tangent", images="0,3", steps=5)
+    settings = ReconstructSettings(images="0,3", steps=5)
     run_all(box, run, None, ImportSettings(), TrainSettings(), settings, workers=2, force=False)
     return run
 

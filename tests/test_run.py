@@ -26,7 +26,7 @@ from scoretomo.rotations import rotations_from_euler
 from scoretomo.stages import reconstruct as stage
 
 SIZE = 16
-STEPS = ("--steps", "40")  # a rough look is enough here
+STEPS = ("--method", "annealed", "--steps", "40")  # a rough look is enough here
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,8 @@ def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, mon
     from scoretomo.reconstruction import Descent
 
     monkeypatch.setitem(presets.PRESETS, "annealed", Descent(60, (1.0, 0.5), (2, 2), rate=8.0))
-    code, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", "--images", "0,1", "--workers", 1)
+    options = ("--images", "0,1", "--method", "annealed", "--workers", 1)
+    code, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)
     assert code == 0
     assert "diverged for image 0, 1" in said
     assert not list((tmp_path / "run").glob("volumes/*"))

@@ -198,7 +198,7 @@ def test_other_commands_refuse_torchrun(stack: Path, tmp_path: Path, command: Co
 
 
 def test_training_afresh_removes_what_came_of_the_old_network(stack: Path, tmp_path: Path, command: Command) -> None:
-    run, settings = tmp_path / "run", ("--denoiser", "network", "--images", "0", "--steps", "5")
+    run, settings = tmp_path / "run", ("--denoiser", "network", "--images", "0", "--method", "annealed", "--steps", "5")
     assert command("train", stack, "--output", run, "--examples", 32)[0] == 0
     assert command("reconstruct", run, *settings)[0] == 0
     np.save(stack, shapes(7, 16).numpy())
@@ -304,13 +304,13 @@ def test_a_network_is_trained_used_and_not_trained_twice(stack: Path, tmp_path: 
     assert code == 2
     assert "examples was 64 and is now 96" in said
     assert (run / "score" / "weights.safetensors").read_bytes() == weights
-    code, said = command("reconstruct", run, "--denoiser", "network", "--images", "0", "--steps", "5")
+    code, said = command("reconstruct", run, "--denoiser", "network", "--images", "0", "--method", "annealed", "--steps", "5")
     assert code == 0, said
     assert (run / "volumes" / "000.mrc").exists()
 
 
 def test_run_trains_where_it_is_asked_to(stack: Path, tmp_path: Path, command: Command) -> None:
-    settings = ("--denoiser", "network", "--examples", "64", "--images", "0", "--steps", "5", "--seed", "4")
+    settings = ("--denoiser", "network", "--examples", "64", "--images", "0", "--method", "annealed", "--steps", "5", "--seed", "4")
     code, said = command("run", stack, "--output", tmp_path / "run", *settings)
     assert code == 0, said
     assert files.read_weights(tmp_path / "run" / "score" / "weights.safetensors")[1]["seed"] == 4

@@ -182,11 +182,15 @@ def settle(images: Tensor, last: Iteration, *, rounds: int = 2) -> Consensus:
     grid = directions(max(FINE.directions, size**2 // 2)).to(images)
     volume, poses = last.volume, refine(last.volume, moved.images, moved.matcher.match(last.volume, grid))
     for _ in range(rounds):
-        centred = shift(moved.images, -poses.shifts)
-        damping = torch.full((size // 2 + 1,), _SETTLED, dtype=images.dtype, device=images.device)
-        volume = invert(centred, torch.ones_like(poses.correlations), poses.rotations, damping, start=volume)
+        volume = posed_map(shift(moved.images, -poses.shifts), poses.rotations, start=volume)
         poses = refine(volume, moved.images, poses)
     return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
+
+
+def posed_map(images: Tensor, rotations: Tensor, *, start: Tensor | None = None) -> Tensor:
+    """The map that fits centred images in given poses; shapes (n, d, d) and (n, 3, 3), returns (d, d, d)."""
+    damping = torch.full((images.shape[-1] // 2 + 1,), _SETTLED, dtype=images.dtype, device=images.device)
+    return invert(images, images.new_ones(len(images)), rotations, damping, start=start)
 
 
 def _at(images: Tensor, size: int) -> Tensor:

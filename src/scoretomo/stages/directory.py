@@ -28,6 +28,7 @@ class RunDirectory:
         self.images = path / "images.mrcs"
         self.consensus = path / "consensus.mrc"
         self.starts = path / "consensus" / "starts.csv"
+        self.left_out = path / "consensus" / "left_out.csv"
         self.poses = path / "poses.csv"
         self.volumes_table = path / "volumes.csv"
         self.volumes_star = path / "volumes.star"

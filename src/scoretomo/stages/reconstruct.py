@@ -8,10 +8,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from cyclopts import Parameter, validators
+from torch import Tensor
 
 from .. import files
 from ..compute import available_cores, best_device, random_stream, run_tasks
+from ..ensemble.knowledge import Verdict, ask_left_out_images, consensus_views
 from ..images import correlation, disc, parse_selection, require_several, shift
+from ..matching import Poses
 from ..presets import PRESETS
 from ..projection import project, rotate
 from ..reconstruction import Descent, Step, reconstruct
@@ -21,9 +24,11 @@ from ..score.tangent import TangentScore
 from .consensus import find_consensus, read_poses
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .progress import progress_bar, warn
+from .progress import progress_bar, say, warn
 from .train import open_network
 
+Score = ExactScore | TangentScore | NetworkScore
+_CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
@@ -32,12 +37,12 @@ _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 class ReconstructSettings:
     """How volumes are made from images."""
 
-    method: Literal["ensemble", "annealed", "paper"] = "annealed"
+    method: Literal["ensemble", "annealed", "paper"] = "ensemble"
     """How volumes are found. "ensemble": first one volume that explains all images, then from it a volume for each, all in
     one frame. The others start each volume from nothing: "paper" is Algorithm 1 as published, with one fixed noise level;
     "annealed" lets the noise level fall, which is better."""
 
-    denoiser: Literal["exact", "tangent", "network"] = "exact"
+    denoiser: Literal["tangent", "exact", "network"] = "tangent"
     """What knows how images look: "exact" is the score of the images themselves, in closed form; "tangent" also knows the
     ways in which they vary; "network" is the paper's, which learns first."""
 
@@ -97,6 +102,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     if todo:
         if posed:
             find_consensus(run, settings.seed, workers=workers)
+            _ask_left_out_images(run, settings)
         tasks = [Batch(run.path, tuple(batch), descent, settings.seed, settings.denoiser, posed) for batch in todo]
         _work_off(run, tasks, finished, workers)
         finished = _finished(run)
@@ -126,14 +132,15 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     run, device = RunDirectory(batch.directory), best_device()
     prepared = read_prepared(run.images)
     source = run.weights if batch.denoiser == "network" else run.images
-    score = _score(run.path, batch.denoiser, source.stat().st_mtime_ns, device)
-    images = prepared.normalised(batch.numbers).to(device)
+    score = _score(run.path, batch.denoiser, batch.posed, source.stat().st_mtime_ns, device)
     poses, start = None, None
     if batch.posed:
         poses = read_poses(run, list(batch.numbers))
-        images = shift(images - prepared.background, -poses.shifts.to(device)) + prepared.background
-        consensus = torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
+        images = _centred(prepared, list(batch.numbers), poses, device)
+        consensus = _normalised_consensus(run, prepared, device)
         start = torch.stack([rotate(consensus, rotation) for rotation in poses.rotations])
+    else:
+        images = prepared.normalised(batch.numbers).to(device)
     clock, curve, told = Stopwatch(), list[Step](), 0
     for step in reconstruct(
         images,
@@ -182,14 +189,55 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
 
 
 @lru_cache(maxsize=1)
-def _score(directory: Path, denoiser: str, written: int, device: torch.device) -> ExactScore | TangentScore | NetworkScore:
+def _score(directory: Path, denoiser: str, posed: bool, written: int, device: torch.device) -> Score:
     """The score of prepared images, made once by each process for a file as it was written."""
     run = RunDirectory(directory)
     if denoiser == "network":
         return open_network(run, device)
     prepared = read_prepared(run.images)
-    score = TangentScore if denoiser == "tangent" else ExactScore
-    return score(prepared.normalised().to(device), prepared.background, disc(prepared.images.shape[-1]).to(device))
+    mask = disc(prepared.images.shape[-1]).to(device)
+    if not posed:
+        return _CLOSED[denoiser](prepared.normalised().to(device), prepared.background, mask)
+    known = _centred(prepared, prepared.numbers, read_poses(run, prepared.numbers), device)
+    if _verdict(run).takes_views:
+        views = consensus_views(_normalised_consensus(run, prepared, device), prepared.background, mask)
+        known = torch.cat([known, views])
+    return _CLOSED[denoiser](known, prepared.background, mask)
+
+
+def _ask_left_out_images(run: RunDirectory, settings: ReconstructSettings) -> None:
+    """left_out.csv: whether the score should know views of the consensus besides the images."""
+    if settings.denoiser == "network" or run.left_out.exists():
+        return
+    prepared, device = read_prepared(run.images), best_device()
+    mask = disc(prepared.images.shape[-1]).to(device)
+    poses = read_poses(run, prepared.numbers)
+    verdict = ask_left_out_images(
+        _centred(prepared, prepared.numbers, poses, device),
+        poses.rotations.to(device),
+        lambda known: _CLOSED[settings.denoiser](known, prepared.background, mask),
+        prepared.background,
+        mask,
+        random_stream(settings.seed, "left out"),
+    )
+    files.write_table(run.left_out, [verdict._asdict()])
+    errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
+    say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
+
+
+def _verdict(run: RunDirectory) -> Verdict:
+    (row,) = files.read_table(run.left_out)
+    return Verdict(**{name: float(value) for name, value in row.items()})
+
+
+def _centred(prepared: PreparedStack, numbers: list[int], poses: Poses, device: torch.device) -> Tensor:
+    """Normalised images, moved by their shifts."""
+    images = prepared.normalised(numbers).to(device) - prepared.background
+    return shift(images, -poses.shifts.to(device)) + prepared.background
+
+
+def _normalised_consensus(run: RunDirectory, prepared: PreparedStack, device: torch.device) -> Tensor:
+    return torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
 
 
 def select_numbers(kept: Sequence[int], count: int, selection: str | None) -> list[int]:
