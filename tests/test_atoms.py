@@ -12,9 +12,9 @@ from torch import Tensor
 from scoretomo import files
 from scoretomo.errors import InputError
 from scoretomo.fourier import coordinates
-from scoretomo.phantoms import Atoms, FormFactors, Motion, MovingAtoms, group_copies, large_subunit, motion_of, ribosome, strands
+from scoretomo.phantoms import Atoms, FormFactors, Motion, MovingAtoms, large_subunit, motion_of, ribosome, strands
 from scoretomo.projection import project
-from scoretomo.rotations import random_rotations, rotation_from_vector
+from scoretomo.rotations import point_group, random_rotations, rotation_from_vector
 from scoretomo.simulation import MovingMap
 from scoretomo.stages.objects import ObjectSettings, open_object
 
@@ -134,7 +134,7 @@ def test_a_guessed_shift_leads_away_from_the_rest() -> None:
 
 @pytest.mark.parametrize(("group", "order"), [("C7", 7), ("D2", 4), ("T", 12), ("O", 24), ("I", 60)])
 def test_copies_make_the_object_symmetric(group: str, order: int) -> None:
-    turns = group_copies(group)
+    turns = point_group(group)
     assert turns.shape == (order, 3, 3)
     torch.testing.assert_close(turns[0], torch.eye(3).double())
     copies = torch.cat([turns, torch.zeros(order, 3, 1, dtype=turns.dtype)], 2)

@@ -357,7 +357,7 @@ def test_a_descent_holds_no_more_than_the_volumes_it_works_on(
 
     monkeypatch.setattr(stage, "reconstruct", watched)
     assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs")[0] == 0
-    batch = stage.Batch(tmp_path, (0, 1), replace(PRESETS["paper"], steps=30), 0, "exact", posed=False)
+    batch = stage.Batch(tmp_path, (0, 1), replace(PRESETS["paper"], steps=30), 0, "exact")
     rows = [message for message in stage.reconstruct_batch(batch) if isinstance(message, dict)]
     assert [row["status"] for row in rows] == ["done", "done"]
     assert len(alive) == 30

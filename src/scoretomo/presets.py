@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .ensemble.refinement import Refinement
 from .reconstruction import Descent
 from .training import Training
 
@@ -34,8 +35,13 @@ PRESETS: dict[str, Descent] = {
     #                   steps    t first, last    views first, last
     "paper":    Descent(2000,    (1.0, 1.0),      (2, 6),              anchor=1.0, rate=1.7),
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
-    "ensemble": Descent(400,     (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
 }
+
+REFINEMENT = Refinement(  # from the consensus
+    replicas=2,
+    each=Descent(200,            (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
+    last=Descent(100,            (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
+)
 
 TRAININGS: dict[str, Training] = {
     #                           examples   batch       shards      rate

@@ -81,6 +81,7 @@ def descent_direction(
     *,
     background: float,
     anchor: float = 1.0,
+    groups: Tensor | None = None,
 ) -> Direction:
     """The step of Algorithm 1: residuals of the views, back-projected. View 0 has the pose of the image.
 
@@ -93,13 +94,25 @@ def descent_direction(
         noise: ε of the views after the first, shape (b, m − 1, d, d).
         background: value of empty space in the images.
         anchor: weight of view 0, as many views.
+        groups: rotations under which each volume stays the same, shape (b, g, 3, 3); none has a symmetry if not given.
     """
     views = project(volumes, rotations) + background  # x_m = f(V, R_m)
     noisy = (views[:, 1:] + t * noise).flatten(0, 1)
     view_residuals = views[:, 1:] - denoise(noisy, t).reshape(noise.shape)
     anchor_residuals = views[:, 0] - images  # R_1 = I
     residuals = torch.cat([anchor * anchor_residuals[:, None], view_residuals], 1)
-    return Direction(backproject(residuals, rotations), anchor_residuals, view_residuals)
+    volumes = backproject(residuals, rotations) if groups is None else _symmetric(residuals, rotations, groups)
+    return Direction(volumes, anchor_residuals, view_residuals)
+
+
+def _symmetric(residuals: Tensor, rotations: Tensor, groups: Tensor) -> Tensor:
+    """Back-project each residual in all poses in which it is the same view, and take the mean."""
+    count = groups.shape[1]
+    volumes = [
+        backproject(views.repeat_interleave(count, 0), (rotations[:, None] @ group).flatten(0, 1)) / count
+        for views, group in zip(residuals, groups, strict=True)
+    ]
+    return torch.stack(volumes)
 
 
 def reconstruct(
@@ -111,6 +124,7 @@ def reconstruct(
     views: torch.Generator,
     noise: Sequence[torch.Generator],
     volumes: Tensor | None = None,
+    groups: Tensor | None = None,
 ) -> Iterator[Step]:
     """Run Algorithm 1 on several images at once, one step for each `next`.
 
@@ -122,6 +136,7 @@ def reconstruct(
         views: random stream of the view directions, shared by all volumes.
         noise: one random stream for each image.
         volumes: where to start, shape (b, d, d, d); empty if not given, as in the paper.
+        groups: rotations under which each volume stays the same, shape (b, g, 3, 3), its start included.
     """
     size = images.shape[-1]
     ball = (radius(size, 3, device=images.device) < size / 2).to(images.dtype)
@@ -136,7 +151,9 @@ def reconstruct(
         rotations = random_rotations(count, views, dtype=images.dtype, device=images.device)
         rotations[0] = torch.eye(3, dtype=images.dtype)
         epsilon = torch.stack([torch.randn(count - 1, size, size, generator=stream) for stream in noise]).to(images)
-        direction = descent_direction(current, images, denoise, rotations, t, epsilon, background=background, anchor=descent.anchor)
+        direction = descent_direction(
+            current, images, denoise, rotations, t, epsilon, background=background, anchor=descent.anchor, groups=groups
+        )
         rate = descent.rate / (norm * (descent.anchor + count - 1))
         current = (current - rate * direction.volumes) * ball
         anchor_residual = direction.anchor_residuals.flatten(1).norm(dim=1) / scale

@@ -5,9 +5,11 @@ RELION's Euler matrix A(rot, tilt, psi) is this R.
 """
 
 import math
+import re
 
 import roma
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -82,3 +84,20 @@ def euler_from_rotations(rotations: Tensor) -> Tensor:
 def angular_distance(first: Tensor, second: Tensor) -> Tensor:
     """Angle in degrees that turns one rotation into the other; shapes (..., 3, 3) broadcast to (...)."""
     return torch.rad2deg(roma.rotmat_geodesic_distance(first, second))
+
+
+def point_group(group: str) -> Tensor:
+    """Rotations of a point group: C7, D2, T, O or I, its main axis along z and a 2-fold axis of D along x.
+
+    Returns:
+        Matrices, (order, 3, 3), float64, the identity first.
+
+    Raises:
+        ValueError: there is no such group.
+    """
+    name = group.strip().upper()
+    if not re.fullmatch(r"T|O|I|[CD][1-9]\d?", name):
+        raise ValueError(f"{group!r} is no point group such as C3, D2, T, O or I")
+    matrices = torch.from_numpy(Rotation.create_group(name).as_matrix())
+    order = (matrices - torch.eye(3, dtype=matrices.dtype)).flatten(1).norm(dim=1).argsort(stable=True)
+    return matrices[order]

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..fourier import low_pass, radius, resample
 from ..images import shift
 from ..matching import Matcher, Poses, directions, refine
-from ..projection import project
+from ..projection import mirror, project, rotate
 from ..rotations import random_rotations
 from .inversion import invert
 
@@ -86,6 +86,7 @@ def soft_match(
     grids: torch.Generator,
     *,
     shifts: Tensor | None = None,
+    group: Tensor | None = None,
     noise: float = 0.05,
 ) -> Iterator[Iteration]:
     """Anneal one volume, one iteration for each `next`.
@@ -96,6 +97,7 @@ def soft_match(
         annealing: schedule.
         grids: random stream that turns the grid of directions.
         shifts: that bring each image to the centre, as far as they are known, shape (n, 2).
+        group: rotations under which the volume stays the same, shape (g, 3, 3); it has no symmetry if not given.
         noise: λ, noise over signal in every shell.
     """
     size = images.shape[-1]
@@ -114,7 +116,8 @@ def soft_match(
             masses += each.sum(1)
             sums += likeness.turned.weighted_sums(weights * centred.strengths[likeness.images][None, :, None, None])
             sums += (each @ centred.levels[likeness.images])[:, None, None] * centred.matcher.mask
-        volume = invert(sums, masses, grid, _damping(size, share, noise), start=volume, steps=annealing.steps)
+        damping = _damping(size, share, noise)
+        volume = invert(sums, masses, grid, damping, group=group, start=volume, steps=annealing.steps)
         if annealing.centres(number):
             poses = refine(volume, centred.images, centred.matcher.match(volume, grid))
             shifts = (shifts - poses.shifts).clamp(-annealing.reach * size, annealing.reach * size)
@@ -150,31 +153,38 @@ def random_blob(images: Tensor, generator: torch.Generator) -> Tensor:
     return blob * (images.sum() / len(images) / blob.sum())
 
 
-def coarse_level(images: Tensor, generator: torch.Generator) -> Iterator[Iteration]:
+def coarse_level(images: Tensor, generator: torch.Generator, *, group: Tensor | None = None) -> Iterator[Iteration]:
     """From a random blob to the shape of the particle, at 24 pixels.
 
     Args:
         images: empty space 0, shape (n, d, d).
         generator: random stream of the blob and the grids.
+        group: symmetry, shape (g, 3, 3).
     """
     small = _at(images, min(_COARSE_SIDE, images.shape[-1]))
-    return soft_match(small, random_blob(small, generator), COARSE, generator)
+    blob = random_blob(small, generator)
+    if group is not None:
+        blob = torch.stack([rotate(blob, turn) for turn in group]).mean(0)
+    return soft_match(small, blob, COARSE, generator, group=group)
 
 
-def fine_level(images: Tensor, coarse: Iteration, generator: torch.Generator) -> Iterator[Iteration]:
+def fine_level(
+    images: Tensor, coarse: Iteration, generator: torch.Generator, *, group: Tensor | None = None
+) -> Iterator[Iteration]:
     """From the shape of the particle to the full size of the images, with a grid of directions as fine as a pixel needs."""
     size, ratio = images.shape[-1], images.shape[-1] / coarse.volume.shape[-1]
     start = resample(coarse.volume, size, 3) / ratio  # a view sums over more voxels
     annealing = replace(FINE, directions=max(FINE.directions, size**2 // 2))
-    return soft_match(_at(images, size), start, annealing, generator, shifts=coarse.shifts * ratio)
+    return soft_match(_at(images, size), start, annealing, generator, shifts=coarse.shifts * ratio, group=group)
 
 
-def settle(images: Tensor, last: Iteration, *, rounds: int = 2) -> Consensus:
+def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
     Args:
         images: empty space 0, shape (n, d, d).
         last: of soft matching, at any size.
+        group: symmetry, shape (g, 3, 3).
         rounds: how often.
     """
     size = last.volume.shape[-1]
@@ -182,15 +192,33 @@ def settle(images: Tensor, last: Iteration, *, rounds: int = 2) -> Consensus:
     grid = directions(max(FINE.directions, size**2 // 2)).to(images)
     volume, poses = last.volume, refine(last.volume, moved.images, moved.matcher.match(last.volume, grid))
     for _ in range(rounds):
-        volume = posed_map(shift(moved.images, -poses.shifts), poses.rotations, start=volume)
+        good = ~outliers(poses)
+        volume = posed_map(shift(moved.images, -poses.shifts)[good], poses.rotations[good], group=group, start=volume)
         poses = refine(volume, moved.images, poses)
     return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
 
 
-def posed_map(images: Tensor, rotations: Tensor, *, start: Tensor | None = None) -> Tensor:
+def posed_map(images: Tensor, rotations: Tensor, *, group: Tensor | None = None, start: Tensor | None = None) -> Tensor:
     """The map that fits centred images in given poses; shapes (n, d, d) and (n, 3, 3), returns (d, d, d)."""
     damping = torch.full((images.shape[-1] // 2 + 1,), _SETTLED, dtype=images.dtype, device=images.device)
-    return invert(images, images.new_ones(len(images)), rotations, damping, start=start)
+    return invert(images, images.new_ones(len(images)), rotations, damping, group=group, start=start)
+
+
+_ODD = 4.5  # robust standard deviations below the median, from which an image is not like the others
+_EXPLAINED = 0.95  # correlation from which an image is explained, however well the others are
+
+
+def outliers(poses: Poses) -> Tensor:
+    """Images that no view explains nearly as well as views explain the others, by Fisher's z of the correlations; (n,), bool."""
+    z = torch.atanh(poses.correlations.double().clamp(-1 + 1e-9, 1 - 1e-9))
+    spread = 1.4826 * (z - z.median()).abs().median()
+    return (z < z.median() - _ODD * spread) & (poses.correlations < _EXPLAINED)
+
+
+def other_hand(consensus: Consensus) -> Consensus:
+    """The mirror image, which has the same views in mirrored poses."""
+    across = torch.diag(consensus.volume.new_tensor([1.0, 1.0, -1.0]))
+    return Consensus(mirror(consensus.volume), consensus.poses._replace(rotations=across @ consensus.poses.rotations @ across))
 
 
 def _at(images: Tensor, size: int) -> Tensor:

@@ -14,7 +14,14 @@ from ..projection import backproject, half_plane, slices
 
 
 def invert(
-    sums: Tensor, masses: Tensor, rotations: Tensor, damping: Tensor, *, start: Tensor | None = None, steps: int = 12
+    sums: Tensor,
+    masses: Tensor,
+    rotations: Tensor,
+    damping: Tensor,
+    *,
+    group: Tensor | None = None,
+    start: Tensor | None = None,
+    steps: int = 12,
 ) -> Tensor:
     """Find the volume inside the inscribed ball whose views fit posed images.
 
@@ -23,6 +30,7 @@ def invert(
         masses: m_d, shape (v,).
         rotations: shape (v, 3, 3).
         damping: λ of shells 0 … d // 2, shape (d // 2 + 1,); the last one also holds beyond.
+        group: rotations under which the volume stays the same, shape (g, 3, 3): every image is seen in g poses.
         start: where to begin, shape (d, d, d); the empty volume if not given.
         steps: of conjugate gradients.
 
@@ -30,6 +38,9 @@ def invert(
         Volume, shape (d, d, d).
     """
     size = sums.shape[-1]
+    if group is not None:
+        sums, masses = (values.repeat_interleave(len(group), 0) / len(group) for values in (sums, masses))
+        rotations = (rotations[:, None] @ group).flatten(0, 1)
     ball = (radius(size, 3, device=sums.device) < size / 2).to(sums.dtype)
     shell = shell_index(size, 3, device=sums.device)
     penalty = size * damping[shell.clamp(max=size // 2)]

@@ -56,6 +56,8 @@ def ask_left_out_images(
     background: float,
     mask: Tensor,
     generator: torch.Generator,
+    *,
+    group: Tensor | None = None,
 ) -> Verdict:
     """Denoise images that a score does not know, with and without views of the consensus.
 
@@ -66,13 +68,14 @@ def ask_left_out_images(
         background: normalised value of empty space.
         mask: circular mask, shape (d, d).
         generator: random stream.
+        group: symmetry of the consensus, shape (g, 3, 3).
     """
     count, squares = len(images), torch.zeros(2, dtype=torch.float64)
     order = torch.randperm(count, generator=generator).to(images.device)
     size = max(1, round(_SHARE * count))
     for number in range(min(_ROUNDS, count // size)):
         held, kept = order[number * size : (number + 1) * size], torch.cat([order[: number * size], order[(number + 1) * size :]])
-        views = consensus_views(posed_map(images[kept] - background, rotations[kept]), background, mask)
+        views = consensus_views(posed_map(images[kept] - background, rotations[kept], group=group), background, mask)
         noise = torch.randn(images[held].shape, generator=generator).to(images)
         for place, known in enumerate((images[kept], torch.cat([images[kept], views]))):
             denoise = score(known)

@@ -1,6 +1,6 @@
 """Movable objects: shapes, atoms, maps."""
 
-from .atoms import Atoms, FormFactors, MovingAtoms, group_copies
+from .atoms import Atoms, FormFactors, MovingAtoms
 from .motions import Motion, draw_between, motion_of
 from .shapes import MovingBox, MovingCapsid
 from .strands import large_subunit, ribosome
@@ -13,7 +13,6 @@ __all__ = [
     "MovingBox",
     "MovingCapsid",
     "draw_between",
-    "group_copies",
     "large_subunit",
     "motion_of",
     "ribosome",

@@ -10,13 +10,11 @@ has fallen to 1/e: the same as a real Gaussian of standard deviation d/(π√2) 
 
 import itertools
 import math
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ..fourier import centred_ifft, radius, transform_of_points
@@ -37,23 +35,6 @@ class Atoms(NamedTuple):
     kind: Tensor  # row of the form factors, (n,)
     weight: Tensor  # occupancy, (n,)
     forms: FormFactors
-
-
-def group_copies(group: str) -> Tensor:
-    """Rotations of a point group: C7, D2, T, O or I, its main axis along z and a 2-fold axis of D along x.
-
-    Returns:
-        Matrices, (order, 3, 3), float64, the identity first.
-
-    Raises:
-        ValueError: there is no such group.
-    """
-    name = group.strip().upper()
-    if not re.fullmatch(r"T|O|I|[CD][1-9]\d?", name):
-        raise ValueError(f"{group!r} is no point group such as C3, D2, T, O or I")
-    matrices = torch.from_numpy(Rotation.create_group(name).as_matrix())
-    order = (matrices - torch.eye(3, dtype=matrices.dtype)).flatten(1).norm(dim=1).argsort(stable=True)
-    return matrices[order]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..harmonics import TurnedImages, circle_top, flipped, turn
 
-_NEIGHBOURS = 24  # images that say how an image varies
-_TANGENTS = 12  # directions kept
+_NEIGHBOURS = 40  # images that say how an image varies
+_TANGENTS = 30  # directions kept
 _CANDIDATES = 4  # patches that a view may belong to
 
 

@@ -1,6 +1,6 @@
 """From prepared images to one volume that explains them all, and the pose of each image in it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,12 +10,14 @@ from torch import Tensor
 from .. import files
 from ..alignment import align, place
 from ..compute import available_cores, best_device, random_stream, run_tasks
-from ..ensemble.consensus import COARSE, FINE, Consensus, Iteration, coarse_level, fine_level, settle
+from ..ensemble.consensus import COARSE, FINE, Consensus, Iteration, coarse_level, fine_level, other_hand, outliers, settle
+from ..ensemble.symmetry import left_out_doubt, propose, symmetric_start
 from ..fourier import fourier_shell_correlation, mean_fsc
+from ..images import shift
 from ..matching import Poses, coverage
-from ..rotations import euler_from_rotations, rotations_from_euler
+from ..rotations import euler_from_rotations, point_group, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
-from .importing import read_prepared
+from .importing import PreparedStack, read_prepared
 from .progress import progress_bar, say, warn
 
 _STARTS = 4  # random blobs: one proves nothing, several that agree do
@@ -28,15 +30,34 @@ class Start(NamedTuple):
     directory: Path
     seed: int
     number: int
+    symmetry: str
 
 
-def find_consensus(run: RunDirectory, seed: int, *, workers: int | None) -> None:
-    """Find the consensus of a run, unless it is there: consensus.mrc, poses.csv, and consensus/ with the starts."""
+class Posed(NamedTuple):
+    """The consensus of a run, and some images in it."""
+
+    volume: Tensor  # normalised, (d, d, d)
+    group: Tensor | None  # rotations under which it stays the same, (g, 3, 3); None for C1
+    poses: Poses
+    outliers: Tensor  # (n,), bool: no view explains the image
+
+
+def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, workers: int | None) -> None:
+    """Find the consensus of a run, unless it is there: consensus.mrc, poses.csv, and consensus/ with the starts.
+
+    Args:
+        run: the run.
+        seed: of random numbers.
+        symmetry: point group, or auto.
+        flip: write the other hand.
+        workers: processes to use.
+    """
     if run.poses.exists():
         return
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     images = prepared.images.to(device) / prepared.s
-    tasks = [Start(run.path, seed, number) for number in range(_STARTS) if not run.start(number).exists()]
+    imposed = "C1" if symmetry == "auto" else symmetry
+    tasks = [Start(run.path, seed, number, imposed) for number in range(_STARTS) if not run.start(number).exists()]
     processes = 1 if device.type == "cuda" else (workers or available_cores())
     with progress_bar() as bar:
         for task in tasks:
@@ -48,14 +69,24 @@ def find_consensus(run: RunDirectory, seed: int, *, workers: int | None) -> None
     best = max(range(_STARTS), key=lambda number: coverage(starts[number][1].poses))
     _compare(run, [settled for _, settled in starts], best)
     torch.set_num_threads(1)
+    group = _group(imposed, device)
     with progress_bar() as bar:
-        levels = fine_level(images, starts[best][0], random_stream(seed, "consensus", "fine"))
+        levels = fine_level(images, starts[best][0], random_stream(seed, "consensus", "fine"), group=group)
         shown = bar.add_task(f"consensus at {prepared.images.shape[-1]} pixels", total=FINE.iterations)
         for iteration in levels:
             bar.update(shown, completed=iteration.number)
-    found = settle(images, iteration)
+    found = settle(images, iteration, group=group)
+    if symmetry == "auto":
+        imposed, found = _symmetrised(run, images, iteration, found)
+    files.write_table(run.symmetry, [{"symmetry": imposed}])
+    if flip:
+        found = other_hand(found)
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    files.write_table(run.poses, _pose_rows(prepared.numbers, found.poses))
+    odd = outliers(found.poses)
+    files.write_table(run.poses, _pose_rows(prepared.numbers, found.poses, odd))
+    if odd.any():
+        which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
+        warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
     run.record("consensus", coverage=round(coverage(found.poses), 5), seconds=clock.seconds())
 
 
@@ -63,25 +94,56 @@ def try_start(start: Start) -> Iterator[int]:
     """Go from one random blob to a settled volume at low resolution and write it; yields each iteration."""
     run, device = RunDirectory(start.directory), best_device()
     prepared = read_prepared(run.images)
-    images = prepared.images.to(device) / prepared.s
-    for iteration in coarse_level(images, random_stream(start.seed, "consensus", start.number)):
+    images, group = prepared.images.to(device) / prepared.s, _group(start.symmetry, device)
+    for iteration in coarse_level(images, random_stream(start.seed, "consensus", start.number), group=group):
         last = iteration
         yield 1
-    settled = settle(images, last)
+    settled = settle(images, last, group=group)
     arrays = {"volume": last.volume, "centring": last.shifts, "settled": settled.volume, **settled.poses._asdict()}
     plain = {name: array.cpu().numpy() for name, array in arrays.items()}
     files.write_weights(run.start(start.number), plain, {"tau": last.tau})
 
 
-def read_poses(run: RunDirectory, numbers: list[int]) -> Poses:
-    """Poses of images by their numbers, in the frame of consensus.mrc."""
+def read_consensus(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int], device: torch.device) -> Posed:
+    """The consensus of a run and the poses of images by their numbers."""
     rows = {int(row["image"]): row for row in files.read_table(run.poses)}
 
     def column(*names: str) -> Tensor:
         return torch.tensor([[float(rows[number][name]) for name in names] for number in numbers], dtype=torch.float64)
 
     rotations = rotations_from_euler(column("rot", "tilt", "psi")).float()
-    return Poses(rotations, column("shift_x", "shift_y").float(), column("correlation")[:, 0].float())
+    poses = Poses(rotations, column("shift_x", "shift_y").float(), column("correlation")[:, 0].float())
+    volume = torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
+    (row,) = files.read_table(run.symmetry)
+    odd = column("outlier")[:, 0] > 0
+    return Posed(volume, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd.to(device))
+
+
+def centred_images(prepared: PreparedStack, numbers: Sequence[int], consensus: Posed, device: torch.device) -> Tensor:
+    """Normalised images by their numbers, moved to the centre of the consensus, shape (n, d, d)."""
+    images = prepared.normalised(numbers).to(device) - prepared.background
+    return shift(images, -consensus.poses.shifts) + prepared.background
+
+
+def _group(symmetry: str, device: torch.device) -> Tensor | None:
+    return None if symmetry.upper() == "C1" else point_group(symmetry).to(device, torch.float32)
+
+
+def _symmetrised(run: RunDirectory, images: Tensor, last: Iteration, found: Consensus) -> tuple[str, Consensus]:
+    """The consensus with the symmetry that it has by itself, in the frame of the group's axes; how this was decided is written."""
+    plain = left_out_doubt(images, found.poses)
+    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(plain, 5)}]
+    name, chosen = "C1", found
+    for proposal in propose(found.volume):
+        tried = settle(images, symmetric_start(found, last, proposal), group=proposal.group)
+        doubt = left_out_doubt(images, tried.poses, group=proposal.group)
+        rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(doubt, 5)})
+        if doubt <= plain:  # proposals come with the largest group last
+            name, chosen = proposal.name, tried
+    files.write_table(run.proposals, rows)
+    table = "; ".join(f"{row['symmetry']} {100 * row['left_out_doubt']:.2f} %" for row in rows)
+    say(f"symmetry: {name}. What maps of other images leave unexplained of an image: {table}")
+    return name, chosen
 
 
 def _read_start(path: Path, device: torch.device) -> tuple[Iteration, Consensus]:
@@ -113,7 +175,7 @@ def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> None:
         )
 
 
-def _pose_rows(numbers: list[int], poses: Poses) -> list[dict[str, Any]]:
+def _pose_rows(numbers: list[int], poses: Poses, odd: Tensor) -> list[dict[str, Any]]:
     angles = euler_from_rotations(poses.rotations.double()).tolist()
     return [
         {
@@ -121,8 +183,9 @@ def _pose_rows(numbers: list[int], poses: Poses) -> list[dict[str, Any]]:
             **{name: round(value, 4) for name, value in zip(("rot", "tilt", "psi"), angle, strict=True)},
             **{name: round(value, 4) for name, value in zip(("shift_x", "shift_y"), shift, strict=True)},
             "correlation": round(correlation, 5),
+            "outlier": int(is_odd),
         }
-        for number, angle, shift, correlation in zip(
-            numbers, angles, poses.shifts.tolist(), poses.correlations.tolist(), strict=True
+        for number, angle, shift, correlation, is_odd in zip(
+            numbers, angles, poses.shifts.tolist(), poses.correlations.tolist(), odd.tolist(), strict=True
         )
     ]

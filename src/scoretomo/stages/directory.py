@@ -29,6 +29,8 @@ class RunDirectory:
         self.consensus = path / "consensus.mrc"
         self.starts = path / "consensus" / "starts.csv"
         self.left_out = path / "consensus" / "left_out.csv"
+        self.symmetry = path / "consensus" / "symmetry.csv"
+        self.proposals = path / "consensus" / "proposals.csv"
         self.poses = path / "poses.csv"
         self.volumes_table = path / "volumes.csv"
         self.volumes_star = path / "volumes.star"

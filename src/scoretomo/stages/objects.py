@@ -24,11 +24,11 @@ from ..phantoms import (
     MovingAtoms,
     MovingBox,
     MovingCapsid,
-    group_copies,
     large_subunit,
     motion_of,
     ribosome,
 )
+from ..rotations import point_group
 from ..simulation import MovingMap, Phantom, Specimen, isolated, voxel_places
 
 SHAPES: dict[str, Callable[[], Phantom]] = {"box": MovingBox, "capsid": MovingCapsid}
@@ -125,7 +125,7 @@ def _moving_model(path: Path, settings: ObjectSettings) -> MovingAtoms:
         return replace(moving, copies=torch.from_numpy(found.copies), which=torch.from_numpy(found.members))
     if settings.symmetry is not None:
         try:
-            turns = group_copies(settings.symmetry)
+            turns = point_group(settings.symmetry)
         except ValueError as error:
             raise files.InputError(f"--symmetry: {error}, nor assembly: correct it") from None
         return replace(moving, copies=torch.cat([turns, torch.zeros(len(turns), 3, 1, dtype=turns.dtype)], 2))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -12,23 +11,20 @@ from torch import Tensor
 
 from .. import files
 from ..compute import available_cores, best_device, random_stream, run_tasks
-from ..ensemble.knowledge import Verdict, ask_left_out_images, consensus_views
-from ..images import correlation, disc, parse_selection, require_several, shift
-from ..matching import Poses
-from ..presets import PRESETS
+from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
+from ..fourier import mean_fsc
+from ..images import correlation, parse_selection, require_several
+from ..presets import PRESETS, REFINEMENT
 from ..projection import project, rotate
-from ..reconstruction import Descent, Step, reconstruct
-from ..score.exact import ExactScore
-from ..score.network import NetworkScore
-from ..score.tangent import TangentScore
-from .consensus import find_consensus, read_poses
+from ..reconstruction import Denoiser, Descent, Step, reconstruct
+from ..rotations import point_group
+from .consensus import Posed, centred_images, find_consensus, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .progress import progress_bar, say, warn
+from .progress import progress_bar, warn
+from .scores import open_score, settle_score
 from .train import open_network
 
-Score = ExactScore | TangentScore | NetworkScore
-_CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
@@ -46,6 +42,14 @@ class ReconstructSettings:
     """What knows how images look: "exact" is the score of the images themselves, in closed form; "tangent" also knows the
     ways in which they vary; "network" is the paper's, which learns first."""
 
+    symmetry: str = "C1"
+    """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" looks for one in
+    the consensus. Only with the ensemble method."""
+
+    hand: Literal["found", "flip"] = "found"
+    """Class averages can't tell a molecule from its mirror image. "flip" gives the other hand of what the same seed finds, for
+    those who know better. Only with the ensemble method."""
+
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
     """Descent steps; those of the method if not given. Fewer give a quick, rough look."""
 
@@ -55,8 +59,10 @@ class ReconstructSettings:
     seed: int = 0
     """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
 
-    def descent(self) -> Descent:
+    def schedule(self) -> Descent | Refinement:
         """The schedule that is asked for."""
+        if self.method == "ensemble":
+            return REFINEMENT if self.steps is None else REFINEMENT.in_steps(self.steps)
         preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
 
@@ -66,10 +72,9 @@ class Batch(NamedTuple):
 
     directory: Path
     numbers: tuple[int, ...]
-    descent: Descent
+    schedule: Descent | Refinement  # from nothing, or from the consensus
     seed: int
     denoiser: str
-    posed: bool  # start from the consensus
 
 
 class Progress(NamedTuple):
@@ -85,9 +90,11 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         Whether anything was missing.
 
     Raises:
-        InputError: no image is left to reconstruct, the selection does not fit, or no network is there where one is asked for.
+        InputError: no image is left to reconstruct, the selection does not fit, there is no such symmetry, or no network is there
+            where one is asked for.
     """
     files.remove_unfinished(run.path)
+    _require_sense(settings)
     prepared = read_prepared(run.images)
     if settings.denoiser == "network":
         open_network(run, torch.device("cpu"))
@@ -95,15 +102,15 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
-    descent, posed = settings.descent(), settings.method == "ensemble"
+    schedule = settings.schedule()
     if not todo and run.volumes_star.exists():
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        if posed:
-            find_consensus(run, settings.seed, workers=workers)
-            _ask_left_out_images(run, settings)
-        tasks = [Batch(run.path, tuple(batch), descent, settings.seed, settings.denoiser, posed) for batch in todo]
+        if isinstance(schedule, Refinement):
+            find_consensus(run, settings.seed, settings.symmetry, flip=settings.hand == "flip", workers=workers)
+            settle_score(run, settings.denoiser, settings.seed)
+        tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
         _work_off(run, tasks, finished, workers)
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
@@ -113,10 +120,22 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     return True
 
 
+def _require_sense(settings: ReconstructSettings) -> None:
+    if settings.method != "ensemble" and (settings.symmetry.upper(), settings.hand) != ("C1", "found"):
+        raise files.InputError(
+            f"--symmetry and --hand are about a consensus, which --method {settings.method} has none of: leave them out"
+        )
+    if settings.symmetry != "auto":
+        try:
+            point_group(settings.symmetry)
+        except ValueError as error:
+            raise files.InputError(f"--symmetry: {error}, nor auto: correct it") from None
+
+
 def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], workers: int | None) -> None:
     processes = 1 if best_device().type == "cuda" else (workers or available_cores())
     clock = Stopwatch()
-    total = sum(len(task.numbers) * task.descent.steps for task in tasks)
+    total = sum(len(task.numbers) * task.schedule.steps for task in tasks)
     with progress_bar() as bar:
         shown = bar.add_task(f"reconstructing {sum(len(task.numbers) for task in tasks)} volumes", total=total)
         for number, message in run_tasks(reconstruct_batch, tasks, processes):
@@ -131,32 +150,20 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
     run, device = RunDirectory(batch.directory), best_device()
     prepared = read_prepared(run.images)
-    source = run.weights if batch.denoiser == "network" else run.images
-    score = _score(run.path, batch.denoiser, batch.posed, source.stat().st_mtime_ns, device)
-    poses, start = None, None
-    if batch.posed:
-        poses = read_poses(run, list(batch.numbers))
-        images = _centred(prepared, list(batch.numbers), poses, device)
-        consensus = _normalised_consensus(run, prepared, device)
-        start = torch.stack([rotate(consensus, rotation) for rotation in poses.rotations])
-    else:
-        images = prepared.normalised(batch.numbers).to(device)
+    posed = isinstance(batch.schedule, Refinement)
+    score = open_score(run, batch.denoiser, posed=posed, device=device)
+    consensus = read_consensus(run, prepared, batch.numbers, device) if posed else None
+    images = prepared.normalised(batch.numbers).to(device)
+    if consensus is not None:
+        images = centred_images(prepared, batch.numbers, consensus, device)
     clock, curve, told = Stopwatch(), list[Step](), 0
-    for step in reconstruct(
-        images,
-        score,
-        batch.descent,
-        background=prepared.background,
-        views=random_stream(batch.seed, "views"),
-        noise=[random_stream(batch.seed, "noise", number) for number in batch.numbers],
-        volumes=start,
-    ):
+    for last in _descend(batch, images, score, consensus, prepared.background):
+        step = last.step
         curve.append(step._replace(volumes=_NO_VOLUMES))
-        if step.number % 10 == 0 or step.number == batch.descent.steps:
+        if step.number % 10 == 0 or step.number == batch.schedule.steps:
             yield Progress(step.number - told)
             told = step.number
-    last = step
-    fit = correlation(project(last.volumes, torch.eye(3, device=device)[None])[:, 0], images, score.mask).tolist()
+    fit = correlation(project(step.volumes, torch.eye(3, device=device)[None])[:, 0], images, score.mask).tolist()
     seconds = clock.seconds() / len(batch.numbers)
     for place, number in enumerate(batch.numbers):
         rows = [
@@ -172,72 +179,43 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
         files.make_folder(run.convergence(number).parent)
         files.make_folder(run.volume(number).parent)
         files.write_table(run.convergence(number), rows)
-        diverged = bool(last.diverged[place])
+        diverged = bool(step.diverged[place])
         if not diverged:
-            volume = last.volumes[place] if poses is None else rotate(last.volumes[place], poses.rotations[place].mT)
+            volume = step.volumes[place]
+            if consensus is not None:
+                volume = rotate(volume, consensus.poses.rotations[place].mT)
             files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
         yield {
             "image": number,
             "file": "" if diverged else str(run.volume(number).relative_to(run.path)),
             "status": "diverged" if diverged else "done",
             "seconds": round(seconds, 2),
-            "steps": batch.descent.steps,
+            "steps": batch.schedule.steps,
             "anchor_correlation": round(fit[place], 5),
-            "anchor_residual": round(float(last.anchor_residual[place]), 5),
-            "view_residual": round(float(last.view_residual[place]), 5),
+            "anchor_residual": round(float(step.anchor_residual[place]), 5),
+            "view_residual": round(float(step.view_residual[place]), 5),
+            "replica_fsc": None if last.agreement is None else round(float(mean_fsc(last.agreement[place])), 5),
         }
 
 
-@lru_cache(maxsize=1)
-def _score(directory: Path, denoiser: str, posed: bool, written: int, device: torch.device) -> Score:
-    """The score of prepared images, made once by each process for a file as it was written."""
-    run = RunDirectory(directory)
-    if denoiser == "network":
-        return open_network(run, device)
-    prepared = read_prepared(run.images)
-    mask = disc(prepared.images.shape[-1]).to(device)
-    if not posed:
-        return _CLOSED[denoiser](prepared.normalised().to(device), prepared.background, mask)
-    known = _centred(prepared, prepared.numbers, read_poses(run, prepared.numbers), device)
-    if _verdict(run).takes_views:
-        views = consensus_views(_normalised_consensus(run, prepared, device), prepared.background, mask)
-        known = torch.cat([known, views])
-    return _CLOSED[denoiser](known, prepared.background, mask)
+def _descend(batch: Batch, images: Tensor, denoise: Denoiser, consensus: Posed | None, background: float) -> Iterator[Refined]:
+    """The descents of a batch: cold ones, or refinements of the consensus."""
 
+    def streams(*descent: int) -> Streams:
+        noise = [random_stream(batch.seed, "noise", number, *descent) for number in batch.numbers]
+        return Streams(random_stream(batch.seed, "views", *descent), noise)
 
-def _ask_left_out_images(run: RunDirectory, settings: ReconstructSettings) -> None:
-    """left_out.csv: whether the score should know views of the consensus besides the images."""
-    if settings.denoiser == "network" or run.left_out.exists():
+    if isinstance(batch.schedule, Descent):
+        views, noise = streams()
+        for step in reconstruct(images, denoise, batch.schedule, background=background, views=views, noise=noise):
+            yield Refined(step, None)
         return
-    prepared, device = read_prepared(run.images), best_device()
-    mask = disc(prepared.images.shape[-1]).to(device)
-    poses = read_poses(run, prepared.numbers)
-    verdict = ask_left_out_images(
-        _centred(prepared, prepared.numbers, poses, device),
-        poses.rotations.to(device),
-        lambda known: _CLOSED[settings.denoiser](known, prepared.background, mask),
-        prepared.background,
-        mask,
-        random_stream(settings.seed, "left out"),
-    )
-    files.write_table(run.left_out, [verdict._asdict()])
-    errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
-    say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
-
-
-def _verdict(run: RunDirectory) -> Verdict:
-    (row,) = files.read_table(run.left_out)
-    return Verdict(**{name: float(value) for name, value in row.items()})
-
-
-def _centred(prepared: PreparedStack, numbers: list[int], poses: Poses, device: torch.device) -> Tensor:
-    """Normalised images, moved by their shifts."""
-    images = prepared.normalised(numbers).to(device) - prepared.background
-    return shift(images, -poses.shifts.to(device)) + prepared.background
-
-
-def _normalised_consensus(run: RunDirectory, prepared: PreparedStack, device: torch.device) -> Tensor:
-    return torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
+    if consensus is None:
+        raise ValueError("a refinement begins with a consensus")
+    rotations, group = consensus.poses.rotations, consensus.group
+    starts = torch.stack([rotate(consensus.volume, rotation) for rotation in rotations])
+    groups = None if group is None else torch.stack([rotation @ group @ rotation.mT for rotation in rotations])
+    yield from refine_volumes(images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups)
 
 
 def select_numbers(kept: Sequence[int], count: int, selection: str | None) -> list[int]:
@@ -270,11 +248,11 @@ def _say_what_is_not_asked(prepared: PreparedStack, selection: str | None, numbe
 
 def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
     """Rows of volumes.csv for what is done, by image number; a volume counts only when it is there and recorded."""
-    keys = ("image", "file", "status", "seconds", "steps", "anchor_correlation", "anchor_residual", "view_residual")
+    keys = ("image", "file", "status", "seconds", "steps", "anchor_correlation", "anchor_residual", "view_residual", "replica_fsc")
     rows = {}
     for record in files.read_records(run.log):
         if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
-            rows[record["image"]] = {key: record[key] for key in keys}
+            rows[record["image"]] = {key: record[key] for key in keys if record[key] is not None}
     return rows
 
 

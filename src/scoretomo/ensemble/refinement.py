@@ -1,0 +1,97 @@
+"""Each image's own volume from the consensus: replicas of Algorithm 1, and their mean refined further.
+
+Replicas differ in their random views and noise only. What they do not share is noise of the descent, which their mean has less of:
+it is a better place to go on from than any of them, and how far they agree says how well the images determine the volume.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..fourier import fourier_shell_correlation
+from ..reconstruction import Denoiser, Descent, Step, reconstruct
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """How a volume is refined from the consensus.
+
+    Attributes:
+        replicas: how many descents, at least two.
+        each: schedule of a replica.
+        last: schedule of the descent from their mean.
+    """
+
+    replicas: int
+    each: Descent
+    last: Descent
+
+    @property
+    def steps(self) -> int:
+        """Of all descents together."""
+        return self.replicas * self.each.steps + self.last.steps
+
+    def in_steps(self, steps: int) -> "Refinement":
+        """The same in about as many steps."""
+        each, last = (max(1, round(part.steps * steps / self.steps)) for part in (self.each, self.last))
+        return replace(self, each=replace(self.each, steps=each), last=replace(self.last, steps=last))
+
+
+class Streams(NamedTuple):
+    """Random streams of one descent."""
+
+    views: torch.Generator
+    noise: Sequence[torch.Generator]  # one for each image
+
+
+class Refined(NamedTuple):
+    """The state after one step, of all the steps of a refinement."""
+
+    step: Step
+    agreement: Tensor | None  # (b, d // 2 + 1): mean FSC of pairs of replicas, once these are done
+
+
+def refine_volumes(
+    images: Tensor,
+    denoise: Denoiser,
+    refinement: Refinement,
+    starts: Tensor,
+    *,
+    background: float,
+    streams: Callable[[int], Streams],
+    groups: Tensor | None = None,
+) -> Iterator[Refined]:
+    """Refine volumes from posed starts, one step for each `next`.
+
+    Args:
+        images: normalised, centred, shape (b, d, d).
+        denoise: D(y, t).
+        refinement: schedule.
+        starts: the consensus in the pose of each image, shape (b, d, d, d).
+        background: value of empty space in the images.
+        streams: random streams of descent 0, 1, …
+        groups: symmetry of each volume, shape (b, g, 3, 3).
+    """
+    ends, done = [], 0
+    for replica in range(refinement.replicas):
+        views, noise = streams(replica)
+        descent = reconstruct(
+            images, denoise, refinement.each, background=background, views=views, noise=noise, volumes=starts, groups=groups
+        )
+        for step in descent:
+            yield Refined(step._replace(number=done + step.number), None)
+        done += step.number
+        ends.append(step)
+    curves = [fourier_shell_correlation(first.volumes, second.volumes) for first, second in combinations(ends, 2)]
+    agreement = torch.stack(curves).mean(0)
+    diverged = torch.stack([end.diverged for end in ends]).any(0)
+    mean = torch.stack([end.volumes for end in ends]).mean(0)
+    views, noise = streams(refinement.replicas)
+    for step in reconstruct(
+        images, denoise, refinement.last, background=background, views=views, noise=noise, volumes=mean, groups=groups
+    ):
+        yield Refined(step._replace(number=done + step.number, diverged=diverged | step.diverged), agreement)

@@ -1,0 +1,74 @@
+"""The score that a run's volumes are made with: of its images, and where these ask for it of views of its consensus."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from .. import files
+from ..compute import best_device, random_stream
+from ..ensemble.knowledge import Verdict, ask_left_out_images, consensus_views
+from ..images import disc
+from ..score.exact import ExactScore
+from ..score.network import NetworkScore
+from ..score.tangent import TangentScore
+from .consensus import centred_images, read_consensus
+from .directory import RunDirectory
+from .importing import read_prepared
+from .progress import say
+from .train import open_network
+
+Score = ExactScore | TangentScore | NetworkScore
+_CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
+
+
+def open_score(run: RunDirectory, denoiser: str, *, posed: bool, device: torch.device) -> Score:
+    """The score of a run's prepared images.
+
+    Args:
+        run: the run.
+        denoiser: exact, tangent or network.
+        posed: a consensus is there: the images are centred by their poses, and its views may be known, too.
+        device: where it computes.
+    """
+    source = run.weights if denoiser == "network" else run.images
+    return _open_score(run.path, denoiser, posed, source.stat().st_mtime_ns, device)
+
+
+@lru_cache(maxsize=1)
+def _open_score(directory: Path, denoiser: str, posed: bool, written: int, device: torch.device) -> Score:
+    """Made once by each process for a file as it was written."""
+    run = RunDirectory(directory)
+    if denoiser == "network":
+        return open_network(run, device)
+    prepared = read_prepared(run.images)
+    mask = disc(prepared.images.shape[-1]).to(device)
+    known = prepared.normalised().to(device)
+    if posed:
+        consensus = read_consensus(run, prepared, prepared.numbers, device)
+        known = centred_images(prepared, prepared.numbers, consensus, device)[~consensus.outliers]
+        (row,) = files.read_table(run.left_out)
+        if Verdict(**{name: float(value) for name, value in row.items()}).takes_views:
+            known = torch.cat([known, consensus_views(consensus.volume, prepared.background, mask)])
+    return _CLOSED[denoiser](known, prepared.background, mask)
+
+
+def settle_score(run: RunDirectory, denoiser: str, seed: int) -> None:
+    """left_out.csv: whether the score should know views of the consensus besides the images; a network never does."""
+    if denoiser == "network" or run.left_out.exists():
+        return
+    prepared, device = read_prepared(run.images), best_device()
+    consensus = read_consensus(run, prepared, prepared.numbers, device)
+    mask, good = disc(prepared.images.shape[-1]).to(device), ~consensus.outliers
+    verdict = ask_left_out_images(
+        centred_images(prepared, prepared.numbers, consensus, device)[good],
+        consensus.poses.rotations[good],
+        lambda known: _CLOSED[denoiser](known, prepared.background, mask),
+        prepared.background,
+        mask,
+        random_stream(seed, "left out"),
+        group=consensus.group,
+    )
+    files.write_table(run.left_out, [verdict._asdict()])
+    errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
+    say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
