@@ -1,0 +1,220 @@
+"""The ensemble method: one frame, all volumes; how good, how sure, how long.
+
+    python benchmarks/ensemble.py box           300 images of 32², all volumes, their lid angles    about 15 min a seed on 2 cores
+    python benchmarks/ensemble.py robust        the same with 10 seeds, 8 volumes each                          about 15 min
+    python benchmarks/ensemble.py betagal       16 real class averages: 10 seeds, with and without D2, 64 px    about 40 min
+    python benchmarks/ensemble.py 60S           47 real class averages: 10 seeds at 24 and 48 px, no truth      about 20 min
+    python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                                    about 15 min
+    python benchmarks/ensemble.py particle      rigid and asymmetric: the consensus against the truth           about 5 min
+    python benchmarks/ensemble.py still         300 images of a molecule that does not move                     about 15 min
+
+Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
+"""
+
+import argparse
+import csv
+import itertools
+import statistics
+from pathlib import Path
+
+import numpy as np
+import torch
+from cold import EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
+
+from scoretomo import files
+from scoretomo.alignment import align, place
+from scoretomo.evaluation import compare
+from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, resolution_at
+from scoretomo.rotations import angular_distance, point_group, rotations_from_euler
+
+_COMPONENTS = 20
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def poses_in(path: Path) -> torch.Tensor:
+    """Rotations of a table with rot, tilt, psi, (n, 3, 3)."""
+    return rotations_from_euler(
+        torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows_of(path)], dtype=torch.float64)
+    )
+
+
+def box(seeds: int) -> None:
+    data = RESULTS / "box32"
+    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
+    heading()
+    for seed in range(seeds):
+        run = RESULTS / f"box32-ensemble-{seed}"
+        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed)
+        line("box, all 300", seed, judge(run, data / "truth"))
+        first, second, sides = lids(run, data / "truth" / "truth.csv")
+        print(f"lid angles from {_COMPONENTS} components: R² {first:.3f}, {second:.3f}; found in the other of two poses: {sides}")
+
+
+def lids(run: Path, truth: Path) -> tuple[float, float, int]:
+    """R² of both lid angles, regressed from the volumes' first principal components (mean of the 5 nearest others)."""
+    volumes = [files.read_map(run / "volumes" / f"{int(row['image']):03d}.mrc").density for row in rows_of(truth)]
+    angles = np.array([[float(row["lid_1"]), float(row["lid_2"])] for row in rows_of(truth)])
+    swapped = other_side(poses_in(run / "poses.csv"), poses_in(truth))
+    angles[swapped] = angles[swapped, ::-1]
+    flat = np.stack(volumes).reshape(len(volumes), -1)
+    left, values, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    places = torch.from_numpy(left[:, :_COMPONENTS] * values[:_COMPONENTS])
+    apart = torch.cdist(places, places).fill_diagonal_(torch.inf)
+    found = angles[apart.topk(5, largest=False).indices.numpy()].mean(1)
+    r2 = 1 - ((found - angles) ** 2).sum(0) / ((angles - angles.mean(0)) ** 2).sum(0)
+    return float(r2[0]), float(r2[1]), int(swapped.sum())
+
+
+def other_side(found: torch.Tensor, true: torch.Tensor) -> np.ndarray:
+    """Which boxes stand turned by half a turn about z or y, so that their lids change places; in either hand."""
+    across, turns = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)), point_group("D2")
+    best: tuple[float, torch.Tensor] | None = None
+    for hand in (torch.eye(3, dtype=torch.float64), across):
+        frames = (hand @ found @ hand).mT @ true
+        for reference in frames[:20]:
+            apart = angular_distance((reference.mT @ frames)[:, None], turns)
+            if best is None or float(apart.amin(1).median()) < best[0]:
+                best = float(apart.amin(1).median()), apart.argmin(1)
+    assert best is not None
+    swaps = torch.tensor([turn[0, 0] < 0 for turn in turns])  # x → −x
+    return swaps[best[1]].numpy()
+
+
+def robust(seeds: int) -> None:
+    data = RESULTS / "box32"
+    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
+    heading()
+    means = []
+    for seed in range(seeds):
+        run = RESULTS / f"box32-robust-{seed}"
+        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, "--images", EIGHT)
+        found = judge(run, data / "truth")
+        line("box, 8 volumes", seed, found)
+        means.append(found["mean_fsc"])
+    print(f"{seeds} seeds: {min(means):.3f} – {max(means):.3f}, mean {statistics.mean(means):.3f}")
+
+
+def betagal(seeds: int, folder: Path) -> None:
+    stack, truth = folder / "betagal_relion16" / "betagal_cavgs16_64px_3.54A.mrcs", folder / "betagal_relion16"
+    heading()
+    for symmetry, count in (("C1", seeds), ("D2", min(3, seeds))):
+        for seed in range(count):
+            run = RESULTS / f"betagal32-{symmetry}-{seed}"
+            scoretomo("run", stack, "--size", 32, "--symmetry", symmetry, "--seed", seed, "--output", run)
+            line(f"β-gal 32 {symmetry}", seed, judge(run, truth / "betaGal_map_64px_3.54A.mrc"))
+    for symmetry in ("C1", "D2"):
+        maps = []
+        for seed in range(seeds):
+            run = RESULTS / f"betagal64-{symmetry}-{seed}"
+            scoretomo("run", stack, "--symmetry", symmetry, "--seed", seed, "--output", run, "--images", 0)
+            maps.append(files.read_map(run / "consensus.mrc"))
+        known = torch.from_numpy(files.read_map(truth / "betaGal_map_64px_3.54A.mrc").density)
+        scores = [compare(torch.from_numpy(each.density), known, 3.54) for each in maps]
+        print(
+            f"consensus at 64 px, {symmetry}: mean FSC with the map {min(s.mean_fsc for s in scores):.3f} – "
+            f"{max(s.mean_fsc for s in scores):.3f}, FSC 0.5 at {min(s.resolution_half for s in scores):.1f} – "
+            f"{max(s.resolution_half for s in scores):.1f} Å"
+        )
+        agreement(maps)
+
+
+def agreement(maps: list) -> None:
+    """Print how far maps of different seeds agree, pair by pair."""
+    values, resolutions = [], []
+    for first, second in itertools.combinations([torch.from_numpy(each.density) for each in maps], 2):
+        curve = fourier_shell_correlation(place(first, align(first, second)), second)
+        values.append(float(mean_fsc(curve)))
+        resolutions.append(maps[0].pixel_size / resolution_at(curve, len(first), 0.5).frequency)
+    print(
+        f"{len(maps)} seeds with each other: mean FSC {min(values):.3f} – {max(values):.3f}, "
+        f"FSC 0.5 at {min(resolutions):.1f} – {max(resolutions):.1f} Å",
+        flush=True,
+    )
+
+
+def large_subunit(seeds: int, folder: Path) -> None:
+    stack = folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs"
+    for size in (24, 48):
+        maps = []
+        for seed in range(seeds):
+            run = RESULTS / f"60S{size}-ensemble-{seed}"
+            scoretomo("run", stack, "--size", size, "--recentre", "--seed", seed, "--output", run, "--images", 0)
+            maps.append(files.read_map(run / "consensus.mrc"))
+        print(f"60S at {size} px")
+        agreement(maps)
+
+
+def capsid() -> None:
+    data = RESULTS / "capsid64"
+    scoretomo("simulate", "capsid", "--images", 200, "--size", 64, "--seed", 0, "--output", data)
+    heading()
+    run = RESULTS / "capsid64-ensemble"
+    scoretomo("run", data / "images.mrcs", "--output", run, "--images", ",".join(map(str, range(0, 200, 25))))
+    line("capsid 64", 0, judge(run, data / "truth"))
+
+
+def particle(seeds: int) -> None:
+    """A rigid asymmetric particle, 100 class averages as a microscope makes them, and 100 projections with noise of 0.3 σ."""
+    for name, options in (("realistic", ("--realistic",)), ("noise 0.3", ("--noise", 0.3))):
+        data = RESULTS / f"particle-{name.split()[0]}"
+        scoretomo("simulate", "ribosome", "--images", 100, "--size", 32, *options, "--output", data)
+        truth = torch.from_numpy(files.read_map(data / "truth" / "000.mrc").density)
+        for seed in range(seeds):
+            run = RESULTS / f"particle-{name.split()[0]}-ensemble-{seed}"
+            scoretomo("run", data / "images.mrcs", "--recentre", "--seed", seed, "--images", 0, "--output", run)
+            found = files.read_map(run / "consensus.mrc")
+            score = compare(torch.from_numpy(found.density), truth, found.pixel_size)
+            print(
+                f"ribosome, {name}, seed {seed}: mean FSC {score.mean_fsc:.3f}, correlation {score.alignment.correlation:.3f}",
+                flush=True,
+            )
+
+
+def still(folder: Path) -> None:
+    """Volumes of a molecule that does not move: how unlike they are, beside how unlike replicas of one volume are."""
+    data = RESULTS / "still32"
+    source = files.read_map(folder / "betagal_relion16" / "betaGal_map_64px_3.54A.mrc")
+    files.make_folder(data)
+    if not (data / "map.mrc").exists():
+        files.write_map(data / "map.mrc", resample(torch.from_numpy(source.density), 32, 3).numpy(), 7.08)
+    scoretomo("simulate", data / "map.mrc", "--images", 300, "--size", 32, "--pixel-size", 7.08, "--output", data / "images")
+    run = RESULTS / "still32-ensemble"
+    scoretomo("run", data / "images" / "images.mrcs", "--output", run)
+    volumes = np.stack([files.read_map(path).density for path in sorted((run / "volumes").glob("*.mrc"))])
+    mean = torch.from_numpy(volumes.mean(0))
+    curves = [float(mean_fsc(fourier_shell_correlation(torch.from_numpy(volume), mean))) for volume in volumes]
+    replicas = [float(row["replica_fsc"]) for row in rows_of(run / "volumes.csv")]
+    share = float((volumes - volumes.mean(0)).var() / volumes.mean(0).var())
+    print(
+        f"300 volumes with their mean: mean FSC {np.mean(curves):.4f} (worst {min(curves):.4f}); replicas {np.mean(replicas):.4f}"
+    )
+    print(f"variance between volumes: {100 * share:.3f} % of that of their mean")
+    heading()
+    line("still", 0, judge(run, data / "map.mrc"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still"])
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    jobs = {
+        "box": lambda: box(asked.seeds or 3),
+        "robust": lambda: robust(asked.seeds or 10),
+        "betagal": lambda: betagal(asked.seeds or 10, asked.data),
+        "60S": lambda: large_subunit(asked.seeds or 10, asked.data),
+        "capsid": capsid,
+        "particle": lambda: particle(asked.seeds or 3),
+        "still": lambda: still(asked.data),
+    }
+    jobs[asked.what]()
+
+
+if __name__ == "__main__":
+    main()
