@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from scoretomo import files
+from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 from scoretomo.images import correlation, disc, shift
-from scoretomo.projection import project
-from scoretomo.rotations import rotations_from_euler
+from scoretomo.projection import mirror, project, rotate
+from scoretomo.rotations import point_group, rotations_from_euler
 
 OPTIONS = ("--images", "0,3", "--steps", 5)
 
@@ -89,3 +90,44 @@ def test_report_shows_views_in_the_common_frame(finished):
     page = (finished / "report.html").read_text()
     assert "f(V, R)" in page
     assert "All volumes are in one frame" in page
+    assert 'id="consensus"' in page
+    assert "found from 4 random starts" in page
+    assert "mean FSC of replicas" in page
+
+
+def test_how_replicas_agree_is_written(finished):
+    for row in files.read_table(finished / "volumes.csv"):
+        assert 0.3 < float(row["replica_fsc"]) <= 1
+
+
+def test_the_other_hand_is_the_mirror_image(finished, box, tmp_path, command):
+    assert command("run", box, "--output", tmp_path / "run", "--hand", "flip", "--images", 0, "--steps", 5, "--workers", 1)[0] == 0
+    found, flipped = (torch.from_numpy(files.read_map(run / "consensus.mrc").density) for run in (finished, tmp_path / "run"))
+    torch.testing.assert_close(flipped, mirror(found), rtol=0, atol=1e-5 * float(found.abs().max()))
+    first, second = (torch.from_numpy(files.read_map(run / "volumes" / "000.mrc").density) for run in (finished, tmp_path / "run"))
+    curves = [fourier_shell_correlation(second, other) for other in (mirror(first), first)]
+    assert float(mean_fsc(curves[0])) > float(mean_fsc(curves[1]))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--symmetry", "D"), "is no point group"),
+        (("--symmetry", "D2", "--method", "paper"), "leave them out"),
+        (("--hand", "flip", "--method", "annealed"), "leave them out"),
+    ],
+)
+def test_symmetries_and_hands_that_make_no_sense_are_refused(box, tmp_path, command, options, says):
+    code, said = command("run", box, "--output", tmp_path / "run", *options)
+    assert code == 2
+    assert says in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_symmetry_holds_for_every_volume(box, tmp_path, command):
+    run = tmp_path / "run"
+    assert command("run", box, "--output", run, "--symmetry", "c2", "--images", 0, "--steps", 20, "--workers", 2)[0] == 0
+    for path in (run / "consensus.mrc", run / "volumes" / "000.mrc"):
+        volume = torch.from_numpy(files.read_map(path).density)
+        turned = rotate(volume, point_group("C2")[1].float())
+        assert float(fourier_shell_correlation(turned, volume)[1:6].mean()) > 0.97

@@ -15,7 +15,7 @@ from ..images import shift
 from ..projection import project
 from . import charts, densities, pictures, words
 from .learned import describe_score
-from .results import Image, Pose, Run, Volume, read_run
+from .results import Image, Pose, Run, Shared, Volume, read_run
 from .views import random_views
 
 DENSITY_SIDE = 64  # longest side of an embedded density, in voxels …
@@ -51,6 +51,14 @@ class Sheet(NamedTuple):
     convergence: Markup | None
     fsc: Markup | None
     densities: list["Embedded"]
+
+
+class Common(NamedTuple):
+    """What the page says of the consensus."""
+
+    thumbnail: str
+    pictures: list[Picture]
+    sentences: list[str]
 
 
 class Embedded(NamedTuple):
@@ -99,6 +107,7 @@ def render_report(run: Path) -> str:
         score=describe_score(results),
         views=random_views(results),
         sheets=sheets,
+        consensus=_consensus(results.shared, reach),
         embedded=[density for sheet in sheets for density in sheet.densities if density.data],
         tiles=_tiles(results),
         overview=_overview(results),
@@ -159,6 +168,13 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
         )
 
 
+def _consensus(shared: Shared | None, reach: float) -> Common | None:
+    if shared is None:
+        return None
+    density = read_map(shared.path).density
+    return Common(_thumbnail(density, reach), _triple(density, "Consensus", 192), words.consensus(shared))
+
+
 def _picture_side(count: int, size: int) -> int:
     """Pictures keep their size up to a point: for many large volumes they are Fourier-cropped, not below 64 pixels."""
     return min(size, max(64, int((4 * PICTURE_BUDGET / (9 * max(count, 1))) ** 0.5)), 192)
@@ -168,7 +184,7 @@ def _rows(
     volume: Volume, image: np.ndarray | None, density: np.ndarray, side: int, *, lossy: bool
 ) -> list[tuple[str, list[Picture]]]:
     """Image, the view of the volume in its pose and their difference; the projections along z, y and x; the central slices."""
-    number, centre = volume.number, len(density) // 2
+    number = volume.number
     rows = []
     pose = volume.pose or Pose(torch.eye(3), torch.zeros(2))
     view = project(torch.from_numpy(np.ascontiguousarray(density)), pose.rotation[None])
@@ -197,25 +213,25 @@ def _rows(
                 ],
             )
         )
-    sums = [density.sum(axis) for axis in range(3)]
-    slices = [density[centre], density[:, centre], density[:, :, centre]]
-    for label, arrays, what in (("Projections", sums, "projected along"), ("Central slices", slices, "cut across")):
-        scale = pictures.common_scale(*arrays)
-        rows.append(
-            (
-                label,
-                [
-                    _picture(
-                        pictures.grey(pictures.at_most(array, side), scale),
-                        f"along {axis}" if label == "Projections" else f"{axis} = 0",
-                        f"Volume {number} {what} {axis}",
-                        lossy=lossy,
-                    )
-                    for axis, array in zip("zyx", arrays, strict=True)
-                ],
-            )
-        )
+    for label in ("Projections", "Central slices"):
+        rows.append((label, _triple(density, f"Volume {number}", side, cut=label == "Central slices", lossy=lossy)))
     return rows
+
+
+def _triple(density: np.ndarray, name: str, side: int, *, cut: bool = False, lossy: bool = False) -> list[Picture]:
+    """The projections along z, y and x, or the central slices, on one grey scale."""
+    centre = len(density) // 2
+    arrays = [density.take(centre, axis) if cut else density.sum(axis) for axis in range(3)]
+    scale = pictures.common_scale(*arrays)
+    return [
+        _picture(
+            pictures.grey(pictures.at_most(array, side), scale),
+            f"{axis} = 0" if cut else f"along {axis}",
+            f"{name} {'cut across' if cut else 'projected along'} {axis}",
+            lossy=lossy,
+        )
+        for axis, array in zip("zyx", arrays, strict=True)
+    ]
 
 
 def _thumbnail(density: np.ndarray, reach: float) -> str:
@@ -289,6 +305,8 @@ def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str) 
 def _facts(volume: Volume, unit: str) -> list[tuple[str, str]]:
     row, score = volume.row, volume.score
     facts = []
+    if row.get("replica_fsc"):
+        facts.append(("mean FSC of replicas", f"{float(row['replica_fsc']):.3f}"))
     if row.get("anchor_correlation"):
         facts.append(("anchor correlation", f"{float(row['anchor_correlation']):.3f}"))
     if score:

@@ -1,5 +1,6 @@
 """What a run has on disk: its images, volumes, scores, settings and log."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,6 +77,19 @@ class Learned(NamedTuple):
     samples: Samples | None
 
 
+class Shared(NamedTuple):
+    """What all images have in common: the consensus, and how sure it is."""
+
+    path: Path  # consensus.mrc
+    symmetry: str
+    proposals: list[dict[str, str]]  # symmetries that were weighed; empty unless one was looked for
+    agreements: list[float]  # mean FSC of each other random start with the best
+    agreeing: int  # how many of them came to the same volume
+    coverage: float  # mean correlation of the images with their views
+    outliers: list[int]  # images that no view explains
+    takes_views: bool | None  # whether the score knows its views; None if that was not asked
+
+
 class Run(NamedTuple):
     """All results of one run directory."""
 
@@ -87,6 +101,7 @@ class Run(NamedTuple):
     records: list[dict[str, Any]]  # log.jsonl
     evaluation: Mapping[str, Any] | None
     learned: Learned | None
+    shared: Shared | None
 
     @property
     def pixel_size(self) -> float | None:
@@ -125,6 +140,25 @@ def read_run(run: Path) -> Run:
         records=records,
         evaluation=_json(run / "evaluation" / "summary.json"),
         learned=_learned(run),
+        shared=_shared(run),
+    )
+
+
+def _shared(run: Path) -> Shared | None:
+    poses, starts = _table(run / "poses.csv"), _table(run / "consensus" / "starts.csv")
+    if not poses or not starts:
+        return None
+    others = sorted((float(row["agreement"]), int(row["agrees"])) for row in starts)[:-1]
+    asked = _table(run / "consensus" / "left_out.csv")
+    return Shared(
+        path=run / "consensus.mrc",
+        symmetry=_table(run / "consensus" / "symmetry.csv")[0]["symmetry"],
+        proposals=_table(run / "consensus" / "proposals.csv"),
+        agreements=[agreement for agreement, _ in others],
+        agreeing=sum(agrees for _, agrees in others),
+        coverage=statistics.fmean(float(row["correlation"]) for row in poses),
+        outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
+        takes_views=asked[0]["takes_views"] == "1" if asked else None,
     )
 
 

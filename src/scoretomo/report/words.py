@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Run, seconds_taken
+from .results import Run, Shared, seconds_taken
 
 
 class Figure(NamedTuple):
@@ -143,12 +143,49 @@ def advice(run: Run) -> list[str]:
             "Anchor correlation says only how well a volume fits its own image. Compare it with the FSC below: "
             "a volume can fit its image and be wrong in everything that image does not show."
         )
+    elif run.shared:
+        sentences.append(
+            "Anchor correlation says only how well a volume fits its own image. How far its replicas agree says how much of it "
+            "chance decided; neither can see a mistake that all replicas share."
+        )
     else:
         sentences.append(
             "Some reconstructions from a cold start fail: the volume fits its own image and is wrong elsewhere. "
             "Without a truth nobody can tell which, and a high anchor correlation is no proof. "
             "Look for shapes that come back in several volumes, or run again with another seed and see what stays."
         )
+    return sentences
+
+
+def consensus(shared: Shared) -> list[str]:
+    """What the consensus is, and how sure one can be of it."""
+    values = ", ".join(f"{value:.2f}" for value in shared.agreements)
+    sentences = [
+        f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
+        f"Its views correlate {shared.coverage:.3f} with the images on average."
+    ]
+    if shared.agreeing == len(shared.agreements):
+        sentences.append(f"All starts came to the same volume (mean FSC with the best of them: {values}).")
+    else:
+        sentences.append(
+            f"Only {shared.agreeing + 1} of {1 + len(shared.agreements)} starts came to this volume (mean FSC with it: {values}): "
+            "the images may be too few, or too different, to be sure of the shape. More class averages help, and so does the "
+            "molecule's symmetry."
+        )
+    if shared.proposals:
+        doubts = "; ".join(f"{row['symmetry']} {100 * float(row['left_out_doubt']):.2f} %" for row in shared.proposals)
+        sentences.append(f"Symmetry {shared.symmetry}: what maps of other images leave unexplained of an image is {doubts}.")
+    elif shared.symmetry.upper() != "C1":
+        sentences.append(f"The symmetry {shared.symmetry} was imposed, on every volume as well.")
+    if shared.takes_views is not None:
+        sentences.append(
+            "Its views are known to the score: images left out were denoised better with them."
+            if shared.takes_views
+            else "Its views are not known to the score: images left out were denoised no better with them."
+        )
+    if shared.outliers:
+        whose = "its volume" if len(shared.outliers) == 1 else "their volumes"
+        sentences.append(f"No view explains {_images(shared.outliers)}; believe {whose} least.")
     return sentences
 
 

@@ -161,10 +161,11 @@ def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> None:
     for number, start in enumerate(starts):
         moved = place(start.volume.cpu(), align(start.volume.cpu(), reference))
         agreement = 1.0 if number == best else float(mean_fsc(fourier_shell_correlation(moved, reference)))
-        rows.append({"start": number, "coverage": round(coverage(start.poses), 5), "agreement": round(agreement, 4)})
+        row = {"start": number, "coverage": round(coverage(start.poses), 5), "agreement": round(agreement, 4)}
+        rows.append({**row, "agrees": int(agreement >= _AGREE)})
     files.write_table(run.starts, rows)
     others = sorted(row["agreement"] for row in rows if row["start"] != best)
-    agreeing = sum(value >= _AGREE for value in others)
+    agreeing = sum(row["agrees"] for row in rows) - 1
     values = ", ".join(f"{value:.2f}" for value in others)
     if agreeing == len(others):
         say(f"all {len(starts)} starts came to the same volume: mean FSC with the best {values}")

@@ -90,11 +90,9 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         Whether anything was missing.
 
     Raises:
-        InputError: no image is left to reconstruct, the selection does not fit, there is no such symmetry, or no network is there
-            where one is asked for.
+        InputError: no image is left to reconstruct, the selection does not fit, or no network is there where one is asked for.
     """
     files.remove_unfinished(run.path)
-    _require_sense(settings)
     prepared = read_prepared(run.images)
     if settings.denoiser == "network":
         open_network(run, torch.device("cpu"))
@@ -120,7 +118,12 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     return True
 
 
-def _require_sense(settings: ReconstructSettings) -> None:
+def require_sense(settings: ReconstructSettings) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InputError: there is no such symmetry, or no consensus that it could be imposed on.
+    """
     if settings.method != "ensemble" and (settings.symmetry.upper(), settings.hand) != ("C1", "found"):
         raise files.InputError(
             f"--symmetry and --hand are about a consensus, which --method {settings.method} has none of: leave them out"

@@ -11,7 +11,7 @@ from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
 from .progress import say
 from .quality import measure_score
-from .reconstruct import ReconstructSettings, reconstruct_run, select_numbers
+from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
 from .record import check_settings
 from .report import report_run
 from .train import TrainSettings, train_network
@@ -30,6 +30,7 @@ def run_all(
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     require_one_process()
+    require_sense(volumes)
     run = RunDirectory(output)
     if stack.absolute() == run.images.absolute():
         raise files.InputError(f"{output} holds the input itself, which is never changed: give another --output")
@@ -55,6 +56,7 @@ def run_all(
 
 def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
     """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to."""
+    require_sense(volumes)
     run = RunDirectory(directory)
     record = run.images.with_suffix(".json")
     if not record.exists() or not run.images.exists():

@@ -7,7 +7,7 @@ import torch
 
 from .. import files
 from ..compute import best_device, random_stream
-from ..ensemble.knowledge import Verdict, ask_left_out_images, consensus_views
+from ..ensemble.knowledge import ask_left_out_images, consensus_views
 from ..images import disc
 from ..score.exact import ExactScore
 from ..score.network import NetworkScore
@@ -48,7 +48,7 @@ def _open_score(directory: Path, denoiser: str, posed: bool, written: int, devic
         consensus = read_consensus(run, prepared, prepared.numbers, device)
         known = centred_images(prepared, prepared.numbers, consensus, device)[~consensus.outliers]
         (row,) = files.read_table(run.left_out)
-        if Verdict(**{name: float(value) for name, value in row.items()}).takes_views:
+        if row["takes_views"] == "1":
             known = torch.cat([known, consensus_views(consensus.volume, prepared.background, mask)])
     return _CLOSED[denoiser](known, prepared.background, mask)
 
@@ -69,6 +69,6 @@ def settle_score(run: RunDirectory, denoiser: str, seed: int) -> None:
         random_stream(seed, "left out"),
         group=consensus.group,
     )
-    files.write_table(run.left_out, [verdict._asdict()])
+    files.write_table(run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views)}])
     errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
     say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
