@@ -12,8 +12,9 @@ from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 
 
-def test_inversion_is_the_least_squares_solution():
-    size, generator = 8, torch.Generator().manual_seed(0)
+@pytest.mark.parametrize(("size", "steps"), [(8, 200), (9, 200)])
+def test_inversion_is_the_least_squares_solution(size, steps):
+    generator = torch.Generator().manual_seed(0)
     rotations = random_rotations(6, generator, dtype=torch.float64)
     masses = torch.rand(6, generator=generator, dtype=torch.float64) + 0.5
     images = torch.randn(6, size, size, generator=generator, dtype=torch.float64)
@@ -28,7 +29,7 @@ def test_inversion_is_the_least_squares_solution():
     matrix = torch.cat([views, spectra.real, spectra.imag], 1).T
     aim = torch.cat([(images * masses[:, None, None].sqrt()).flatten(), torch.zeros(len(matrix) - 6 * size**2)])
     dense = torch.linalg.lstsq(matrix, aim[:, None]).solution[:, 0]
-    found = invert(images * masses[:, None, None], masses, rotations, damping, steps=200)
+    found = invert(images * masses[:, None, None], masses, rotations, damping, steps=steps)
     assert torch.allclose(found.flatten()[inside], dense, atol=1e-3 * float(dense.abs().max()))
 
 

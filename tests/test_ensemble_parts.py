@@ -17,6 +17,7 @@ from scoretomo.projection import project, rotate
 from scoretomo.reconstruction import Descent, descent_direction
 from scoretomo.rotations import angular_distance, point_group, random_rotations, rotation_from_vector
 from scoretomo.score.exact import ExactScore
+from scoretomo.score.tangent import TangentScore
 
 SIZE = 16
 MASK = (radius(SIZE, 2) < SIZE / 2).float()
@@ -80,10 +81,26 @@ def test_a_symmetry_is_found_with_its_axes():
     assert torch.allclose(found.centre, torch.tensor(centre), atol=0.2)
     upright = symmetric_start(
         Consensus(blobs("D2", frame=frame, centre=centre), at(torch.eye(3)[None])),
-        Iteration(1, 0.1, blobs(), torch.zeros(1, 2), 0.0),
+        Iteration(1, blobs(), torch.zeros(1, 2)),
         found,
     ).volume
     assert all(likeness(rotate(upright, turn), upright) > 0.98 for turn in turns)
+
+
+def test_a_sevenfold_barrel_with_twofold_axes_is_found():
+    frame = rotation_from_vector(torch.tensor([0.9, 0.2, -0.5]))
+    (found,) = propose(blobs("D7", frame=frame), names=("D7",))
+    turns = point_group("D7").float()
+    seen, true = found.frame @ turns @ found.frame.mT, frame @ turns @ frame.mT
+    assert float(angular_distance(seen[:, None], true).amin(1).max()) < 5
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_few_images_are_enough_to_be_asked(count):
+    images, rotations = project(blobs(), random_rotations(count, stream())) * MASK, random_rotations(count, stream())
+    assert 0 <= left_out_doubt(images, at(rotations)) <= 2
+    asked = ask_left_out_images(images, rotations, lambda known: TangentScore(known, 0.0, MASK), 0.0, MASK, stream())
+    assert asked.takes_views
 
 
 def test_no_symmetry_is_found_where_there_is_none():
@@ -95,7 +112,7 @@ def test_left_out_images_know_a_true_symmetry_from_a_wrong_one(group, better):
     volume, rotations = blobs(group), random_rotations(20, stream())
     images = project(volume, rotations)
     images = images + 0.1 * images.std() * torch.randn(images.shape, generator=stream(1))
-    last = Iteration(1, 0.1, volume, torch.zeros(20, 2), 0.0)
+    last = Iteration(1, volume, torch.zeros(20, 2))
     plain = settle(images, last)
     imposed = settle(images, last, group=point_group("D2").float())
     doubt = left_out_doubt(images, plain.poses), left_out_doubt(images, imposed.poses, group=point_group("D2").float())

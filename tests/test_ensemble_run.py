@@ -1,5 +1,9 @@
 """The ensemble method as a user runs it: one frame, poses, the same volumes with any number of workers."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -131,3 +135,24 @@ def test_a_symmetry_holds_for_every_volume(box, tmp_path, command):
         volume = torch.from_numpy(files.read_map(path).density)
         turned = rotate(volume, point_group("C2")[1].float())
         assert float(fourier_shell_correlation(turned, volume)[1:6].mean()) > 0.97
+
+
+def test_two_images_are_enough(box, tmp_path, command):
+    options = ("--select", "3,8", "--symmetry", "auto", "--steps", 5, "--workers", 1)
+    code, said = command("run", box, "--output", tmp_path / "run", *options)
+    assert code == 0, said
+    assert len(volumes(tmp_path / "run")) == 2
+
+
+def test_a_run_killed_during_the_consensus_continues_to_the_same_volumes(finished, box, tmp_path, command):
+    run = tmp_path / "run"
+    arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box), "--output", str(run), *map(str, OPTIONS), "--workers", "1"]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    while not list(run.glob("consensus/start-*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "poses.csv").exists()
+    assert command("run", box, "--output", run, *OPTIONS, "--workers", 1)[0] == 0
+    assert volumes(run) == volumes(finished)

@@ -73,10 +73,8 @@ class Iteration(NamedTuple):
     """The state after one iteration of soft matching."""
 
     number: int  # from 1
-    tau: float
     volume: Tensor  # (d, d, d)
     shifts: Tensor  # (n, 2): x, y in pixels, that bring each image to the centre
-    correlation: float  # mean over images of the expected correlation, before the step
 
 
 def soft_match(
@@ -105,24 +103,23 @@ def soft_match(
     centred = _Centred(images, shifts)
     for number in range(annealing.iterations):
         tau, share = annealing.at(number)
-        grid = directions(annealing.directions, turn=random_rotations(1, grids, dtype=torch.float64)[0])
-        masses, sums, expected = grid.new_zeros(len(grid)), images.new_zeros(len(grid), size, size), 0.0
+        grid = directions(annealing.directions, turn=random_rotations(1, grids, dtype=torch.float64)[0]).to(images)
+        masses, sums = images.new_zeros(len(grid)), images.new_zeros(len(grid), size, size)
         for likeness in centred.matcher.likeness(project(volume, grid)):
             weights = likeness.values / tau
             weights = (weights - weights.amax((0, 2, 3), keepdim=True)).exp_()
             weights /= weights.sum((0, 2, 3), keepdim=True)
-            expected += float((weights * likeness.values).sum())
             each = weights.sum((2, 3))  # (directions, n)
             masses += each.sum(1)
             sums += likeness.turned.weighted_sums(weights * centred.strengths[likeness.images][None, :, None, None])
             sums += (each @ centred.levels[likeness.images])[:, None, None] * centred.matcher.mask
-        damping = _damping(size, share, noise)
+        damping = _damping(size, share, noise).to(images)
         volume = invert(sums, masses, grid, damping, group=group, start=volume, steps=annealing.steps)
         if annealing.centres(number):
             poses = refine(volume, centred.images, centred.matcher.match(volume, grid))
             shifts = (shifts - poses.shifts).clamp(-annealing.reach * size, annealing.reach * size)
             centred = _Centred(images, shifts)
-        yield Iteration(number + 1, tau, volume, shifts, expected / len(images))
+        yield Iteration(number + 1, volume, shifts)
 
 
 class _Centred:
@@ -174,7 +171,7 @@ def fine_level(
     """From the shape of the particle to the full size of the images, with a grid of directions as fine as a pixel needs."""
     size, ratio = images.shape[-1], images.shape[-1] / coarse.volume.shape[-1]
     start = resample(coarse.volume, size, 3) / ratio  # a view sums over more voxels
-    annealing = replace(FINE, directions=max(FINE.directions, size**2 // 2))
+    annealing = replace(FINE, directions=_fine_directions(size))
     return soft_match(_at(images, size), start, annealing, generator, shifts=coarse.shifts * ratio, group=group)
 
 
@@ -189,7 +186,7 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, roun
     """
     size = last.volume.shape[-1]
     moved = _Centred(_at(images, size), last.shifts)
-    grid = directions(max(FINE.directions, size**2 // 2)).to(images)
+    grid = directions(_fine_directions(size)).to(images)
     volume, poses = last.volume, refine(last.volume, moved.images, moved.matcher.match(last.volume, grid))
     for _ in range(rounds):
         good = ~outliers(poses)
@@ -202,6 +199,11 @@ def posed_map(images: Tensor, rotations: Tensor, *, group: Tensor | None = None,
     """The map that fits centred images in given poses; shapes (n, d, d) and (n, 3, 3), returns (d, d, d)."""
     damping = torch.full((images.shape[-1] // 2 + 1,), _SETTLED, dtype=images.dtype, device=images.device)
     return invert(images, images.new_ones(len(images)), rotations, damping, group=group, start=start)
+
+
+def _fine_directions(size: int) -> int:
+    """As many as a pixel at the rim needs."""
+    return max(FINE.directions, size**2 // 2)
 
 
 _ODD = 4.5  # robust standard deviations below the median, from which an image is not like the others

@@ -38,14 +38,13 @@ def invert(
         Volume, shape (d, d, d).
     """
     size = sums.shape[-1]
-    if group is not None:
-        sums, masses = (values.repeat_interleave(len(group), 0) / len(group) for values in (sums, masses))
-        rotations = (rotations[:, None] @ group).flatten(0, 1)
+    turns = torch.eye(3, dtype=rotations.dtype, device=rotations.device)[None] if group is None else group
     ball = (radius(size, 3, device=sums.device) < size / 2).to(sums.dtype)
     shell = shell_index(size, 3, device=sums.device)
     penalty = size * damping[shell.clamp(max=size // 2)]
-    kernel = _kernel(masses, rotations, size)
-    density = _shell_means(kernel[::2, ::2, ::2], shell)
+    kernel = torch.stack([_kernel(masses, rotations @ turn, size) for turn in turns]).mean(0)
+    odd = size % 2
+    density = _shell_means(kernel[odd::2, odd::2, odd::2], shell)
     preconditioner = 1 / (density[shell].clamp_min(0) + penalty).clamp_min(1e-12)
 
     def normal(volume: Tensor) -> Tensor:
@@ -55,7 +54,8 @@ def invert(
 
     kernel_half = torch.fft.ifftshift(kernel)[..., : size + 1]
     volume = torch.zeros_like(ball) if start is None else start * ball
-    residual = ball * backproject(sums, rotations) - normal(volume)
+    seen = torch.stack([backproject(sums, rotations @ turn) for turn in turns]).mean(0)
+    residual = ball * seen - normal(volume)
     ahead = ball * centred_ifft(centred_fft(residual, 3) * preconditioner, 3).real
     direction, gain = ahead, (residual * ahead).sum()
     for _ in range(steps):

@@ -3,9 +3,10 @@
 Few images leave gaps between their directions, and a score that knows only them pulls every view in a gap to a neighbour that it is
 not: volumes drift away from what all images agree on. Views of the consensus fill the gaps. Where images are many and the molecule
 moves far they do harm instead, for the moving parts are smeared out in the consensus. Which is the case the images tell: some are
-are left out, and denoised by what the others know, with and without views of the others' consensus.
+left out, and denoised by what the others know, with and without views of the others' consensus.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,12 +15,12 @@ from torch import Tensor
 
 from ..matching import directions
 from ..projection import project
+from ..reconstruction import Denoiser
 from .consensus import posed_map
-
-Denoiser = Callable[[Tensor, float], Tensor]
 
 _LEVELS = (0.3, 0.5, 1.0)  # noise levels at which volumes are refined
 _ROUNDS, _SHARE = 3, 0.1  # how often images are left out, and how many of them at a time
+_FEWEST = 4  # images that can be asked
 _CLEARLY = 0.97  # views are taken where they leave less than this share of the error
 
 
@@ -61,6 +62,8 @@ def ask_left_out_images(
 ) -> Verdict:
     """Denoise images that a score does not know, with and without views of the consensus.
 
+    Fewer than four images have gaps between them for certain: they are not asked.
+
     Args:
         images: normalised, centred, shape (n, d, d).
         rotations: poses of the images, shape (n, 3, 3).
@@ -71,6 +74,8 @@ def ask_left_out_images(
         group: symmetry of the consensus, shape (g, 3, 3).
     """
     count, squares = len(images), torch.zeros(2, dtype=torch.float64)
+    if count < _FEWEST:
+        return Verdict(math.inf, 0.0)
     order = torch.randperm(count, generator=generator).to(images.device)
     size = max(1, round(_SHARE * count))
     for number in range(min(_ROUNDS, count // size)):

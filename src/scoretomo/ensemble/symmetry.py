@@ -15,10 +15,9 @@ from ..images import correlation, shift
 from ..matching import Poses
 from ..projection import project, rotate
 from ..rotations import point_group, rotation_from_vector, rotation_grid
-from .consensus import Consensus, Iteration, posed_map
+from .consensus import Consensus, Iteration, outliers, posed_map
 
 _GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "C8", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
-_TURNS = 5  # of a group that are tried; a group that agrees with these agrees with all
 _SEARCH_SHELLS, _LAST_SHELLS = 3, 6
 _ORIENTATIONS = 6000  # of the axes; about 13° apart
 _FOLDS = 5
@@ -50,7 +49,7 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
     found = []
     for name in names:
         group = point_group(name).to(volume)
-        turns = group[1 : 1 + _TURNS]
+        turns = torch.cat([group[1:3], group[3:][-3:]])  # the smallest and the largest: about all of the group's axes
         frames = grid[_agreement(centred, grid, turns, _SEARCH_SHELLS).topk(4).indices]
         for reach in (8.0, 4.0, 2.0, 1.0):
             small = rotation_from_vector(steps * math.radians(reach))
@@ -69,19 +68,19 @@ def left_out_doubt(images: Tensor, poses: Poses, *, group: Tensor | None = None)
 
     Args:
         images: empty space 0, shape (n, d, d).
-        poses: of the images.
+        poses: of the images; outliers do not count.
         group: symmetry of the map, shape (g, 3, 3).
     """
-    size = images.shape[-1]
+    size, good = images.shape[-1], ~outliers(poses)
     mask = (radius(size, 2, device=images.device) < size / 2).to(images.dtype)
-    centred = shift(images, -poses.shifts) * mask
-    doubt = 0.0
-    for fold in range(_FOLDS):
-        held = torch.arange(len(images), device=images.device) % _FOLDS == fold
-        volume = posed_map(centred[~held], poses.rotations[~held], group=group)
-        views = project(volume, poses.rotations[held])
+    centred, rotations = shift(images[good], -poses.shifts[good]) * mask, poses.rotations[good]
+    doubt, folds = 0.0, min(_FOLDS, len(centred))
+    for fold in range(folds):
+        held = torch.arange(len(centred), device=images.device) % folds == fold
+        volume = posed_map(centred[~held], rotations[~held], group=group)
+        views = project(volume, rotations[held])
         doubt += float((1 - correlation(views, centred[held], mask)).sum())
-    return doubt / len(images)
+    return doubt / len(centred)
 
 
 def _centre_of_mass(volume: Tensor) -> Tensor:

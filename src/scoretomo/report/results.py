@@ -1,6 +1,5 @@
 """What a run has on disk: its images, volumes, scores, settings and log."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +85,7 @@ class Shared(NamedTuple):
     agreements: list[float]  # mean FSC of each other random start with the best
     agreeing: int  # how many of them came to the same volume
     coverage: float  # mean correlation of the images with their views
+    left_out_coverage: float  # the same with views of the map of other images
     outliers: list[int]  # images that no view explains
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
 
@@ -149,14 +149,15 @@ def _shared(run: Path) -> Shared | None:
     if not poses or not starts:
         return None
     others = sorted((float(row["agreement"]), int(row["agrees"])) for row in starts)[:-1]
-    asked = _table(run / "consensus" / "left_out.csv")
+    asked, (summary,) = _table(run / "consensus" / "left_out.csv"), _table(run / "consensus" / "summary.csv")
     return Shared(
         path=run / "consensus.mrc",
-        symmetry=_table(run / "consensus" / "symmetry.csv")[0]["symmetry"],
+        symmetry=summary["symmetry"],
         proposals=_table(run / "consensus" / "proposals.csv"),
         agreements=[agreement for agreement, _ in others],
         agreeing=sum(agrees for _, agrees in others),
-        coverage=statistics.fmean(float(row["correlation"]) for row in poses),
+        coverage=float(summary["coverage"]),
+        left_out_coverage=float(summary["left_out_coverage"]),
         outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
         takes_views=asked[0]["takes_views"] == "1" if asked else None,
     )
@@ -292,9 +293,10 @@ def _found(path: Path, run: Path) -> Path:
 
 
 def seconds_taken(run: Run) -> float | None:
-    """Wall-clock seconds of all volumes, or None if an interrupted session left some of them unknown."""
+    """Wall-clock seconds of consensus and volumes, or None if an interrupted session left some of them unknown."""
     sessions = [record for record in run.records if record.get("event") == "reconstructed"]
     volumes = sum(float(volume.row["seconds"]) for volume in run.volumes if volume.row.get("seconds"))
     known = sum(float(session["seconds"]) for session in sessions)
     workers = max((int(session.get("workers", 1)) for session in sessions), default=1)
-    return known if known * workers >= 0.8 * volumes and known > 0 else None
+    before = sum(float(record["seconds"]) for record in run.records if record.get("event") in ("consensus", "left out"))
+    return before + known if known * workers >= 0.8 * volumes and known > 0 else None

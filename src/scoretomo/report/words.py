@@ -162,7 +162,8 @@ def consensus(shared: Shared) -> list[str]:
     values = ", ".join(f"{value:.2f}" for value in shared.agreements)
     sentences = [
         f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
-        f"Its views correlate {shared.coverage:.3f} with the images on average."
+        f"Its views correlate {shared.coverage:.3f} with the images on average; views of the same volume made without an image "
+        f"correlate {shared.left_out_coverage:.3f} with it."
     ]
     if shared.agreeing == len(shared.agreements):
         sentences.append(f"All starts came to the same volume (mean FSC with the best of them: {values}).")

@@ -18,7 +18,7 @@ from ..matching import Poses, coverage
 from ..rotations import euler_from_rotations, point_group, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .progress import progress_bar, say, warn
+from .progress import console, progress_bar, say, warn
 
 _STARTS = 4  # random blobs: one proves nothing, several that agree do
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
@@ -59,15 +59,16 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
     imposed = "C1" if symmetry == "auto" else symmetry
     tasks = [Start(run.path, seed, number, imposed) for number in range(_STARTS) if not run.start(number).exists()]
     processes = 1 if device.type == "cuda" else (workers or available_cores())
-    with progress_bar() as bar:
-        for task in tasks:
-            files.make_folder(run.start(task.number).parent)
-        shown = bar.add_task(f"consensus: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
-        for _, done in run_tasks(try_start, tasks, processes):
-            bar.advance(shown, done)
+    if tasks:
+        files.make_folder(run.starts.parent)
+        with progress_bar() as bar:
+            shown = bar.add_task(f"consensus: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
+            for _, done in run_tasks(try_start, tasks, processes):
+                bar.advance(shown, done)
     starts = [_read_start(run.start(number), device) for number in range(_STARTS)]
     best = max(range(_STARTS), key=lambda number: coverage(starts[number][1].poses))
-    _compare(run, [settled for _, settled in starts], best)
+    with console.status("comparing the starts"):
+        _compare(run, [settled for _, settled in starts], best)
     torch.set_num_threads(1)
     group = _group(imposed, device)
     with progress_bar() as bar:
@@ -75,19 +76,25 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
         shown = bar.add_task(f"consensus at {prepared.images.shape[-1]} pixels", total=FINE.iterations)
         for iteration in levels:
             bar.update(shown, completed=iteration.number)
-    found = settle(images, iteration, group=group)
-    if symmetry == "auto":
-        imposed, found = _symmetrised(run, images, iteration, found)
-    files.write_table(run.symmetry, [{"symmetry": imposed}])
+    with console.status("settling the poses of the images"):
+        found = settle(images, iteration, group=group)
+        if symmetry == "auto":
+            imposed, found = _symmetrised(run, images, iteration, found)
+        odd = outliers(found.poses)
+        summary = {
+            "symmetry": imposed,
+            "coverage": round(coverage(found.poses), 5),
+            "left_out_coverage": round(1 - left_out_doubt(images, found.poses, group=_group(imposed, device)), 5),
+        }
+    files.write_table(run.consensus_summary, [summary])
     if flip:
         found = other_hand(found)
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    odd = outliers(found.poses)
     files.write_table(run.poses, _pose_rows(prepared.numbers, found.poses, odd))
     if odd.any():
         which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
         warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
-    run.record("consensus", coverage=round(coverage(found.poses), 5), seconds=clock.seconds())
+    run.record("consensus", **summary, seconds=clock.seconds())
 
 
 def try_start(start: Start) -> Iterator[int]:
@@ -101,7 +108,7 @@ def try_start(start: Start) -> Iterator[int]:
     settled = settle(images, last, group=group)
     arrays = {"volume": last.volume, "centring": last.shifts, "settled": settled.volume, **settled.poses._asdict()}
     plain = {name: array.cpu().numpy() for name, array in arrays.items()}
-    files.write_weights(run.start(start.number), plain, {"tau": last.tau})
+    files.write_weights(run.start(start.number), plain, {})
 
 
 def read_consensus(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int], device: torch.device) -> Posed:
@@ -114,7 +121,7 @@ def read_consensus(run: RunDirectory, prepared: PreparedStack, numbers: Sequence
     rotations = rotations_from_euler(column("rot", "tilt", "psi")).float()
     poses = Poses(rotations, column("shift_x", "shift_y").float(), column("correlation")[:, 0].float())
     volume = torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
-    (row,) = files.read_table(run.symmetry)
+    (row,) = files.read_table(run.consensus_summary)
     odd = column("outlier")[:, 0] > 0
     return Posed(volume, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd.to(device))
 
@@ -131,15 +138,15 @@ def _group(symmetry: str, device: torch.device) -> Tensor | None:
 
 def _symmetrised(run: RunDirectory, images: Tensor, last: Iteration, found: Consensus) -> tuple[str, Consensus]:
     """The consensus with the symmetry that it has by itself, in the frame of the group's axes; how this was decided is written."""
-    plain = left_out_doubt(images, found.poses)
-    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(plain, 5)}]
+    least = left_out_doubt(images, found.poses)
+    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(least, 5)}]
     name, chosen = "C1", found
     for proposal in propose(found.volume):
         tried = settle(images, symmetric_start(found, last, proposal), group=proposal.group)
         doubt = left_out_doubt(images, tried.poses, group=proposal.group)
         rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(doubt, 5)})
-        if doubt <= plain:  # proposals come with the largest group last
-            name, chosen = proposal.name, tried
+        if doubt <= least:
+            least, name, chosen = doubt, proposal.name, tried
     files.write_table(run.proposals, rows)
     table = "; ".join(f"{row['symmetry']} {100 * row['left_out_doubt']:.2f} %" for row in rows)
     say(f"symmetry: {name}. What maps of other images leave unexplained of an image: {table}")
@@ -147,10 +154,10 @@ def _symmetrised(run: RunDirectory, images: Tensor, last: Iteration, found: Cons
 
 
 def _read_start(path: Path, device: torch.device) -> tuple[Iteration, Consensus]:
-    arrays, record = files.read_weights(path)
+    arrays, _ = files.read_weights(path)
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     poses = Poses(*(tensors[name] for name in Poses._fields))
-    last = Iteration(0, record["tau"], tensors["volume"], tensors["centring"], 0.0)
+    last = Iteration(COARSE.iterations, tensors["volume"], tensors["centring"])
     return last, Consensus(tensors["settled"], poses)
 
 

@@ -29,7 +29,7 @@ class RunDirectory:
         self.consensus = path / "consensus.mrc"
         self.starts = path / "consensus" / "starts.csv"
         self.left_out = path / "consensus" / "left_out.csv"
-        self.symmetry = path / "consensus" / "symmetry.csv"
+        self.consensus_summary = path / "consensus" / "summary.csv"
         self.proposals = path / "consensus" / "proposals.csv"
         self.poses = path / "poses.csv"
         self.volumes_table = path / "volumes.csv"
@@ -71,10 +71,10 @@ class RunDirectory:
 
     def clear(self, *, keep_images: bool) -> None:
         """Remove results, and unless the prepared images stay, these and the network that has learned from them."""
+        for name in _RESULTS if keep_images else (*IMAGES, *_RESULTS):  # first: they say that something is finished
+            (self.path / name).unlink(missing_ok=True)
         for room in _ROOMS if keep_images else (*_ROOMS, self.score.name, self.samples.name):
             shutil.rmtree(self.path / room, ignore_errors=True)
-        for name in _RESULTS if keep_images else (*IMAGES, *_RESULTS):
-            (self.path / name).unlink(missing_ok=True)
 
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""

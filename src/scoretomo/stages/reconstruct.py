@@ -156,8 +156,9 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     posed = isinstance(batch.schedule, Refinement)
     score = open_score(run, batch.denoiser, posed=posed, device=device)
     consensus = read_consensus(run, prepared, batch.numbers, device) if posed else None
-    images = prepared.normalised(batch.numbers).to(device)
-    if consensus is not None:
+    if consensus is None:
+        images = prepared.normalised(batch.numbers).to(device)
+    else:
         images = centred_images(prepared, batch.numbers, consensus, device)
     clock, curve, told = Stopwatch(), list[Step](), 0
     for last in _descend(batch, images, score, consensus, prepared.background):

@@ -92,7 +92,7 @@ def train_only(
     measure_score(run, best_device())
     if worked or not run.report.exists():
         report_run(output)
-    say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --denoiser network")
+    say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
 
 
 def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:

@@ -13,9 +13,9 @@ from ..score.exact import ExactScore
 from ..score.network import NetworkScore
 from ..score.tangent import TangentScore
 from .consensus import centred_images, read_consensus
-from .directory import RunDirectory
+from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
-from .progress import say
+from .progress import console, say
 from .train import open_network
 
 Score = ExactScore | TangentScore | NetworkScore
@@ -31,7 +31,7 @@ def open_score(run: RunDirectory, denoiser: str, *, posed: bool, device: torch.d
         posed: a consensus is there: the images are centred by their poses, and its views may be known, too.
         device: where it computes.
     """
-    source = run.weights if denoiser == "network" else run.images
+    source = run.weights if denoiser == "network" else run.left_out if posed else run.images
     return _open_score(run.path, denoiser, posed, source.stat().st_mtime_ns, device)
 
 
@@ -57,18 +57,21 @@ def settle_score(run: RunDirectory, denoiser: str, seed: int) -> None:
     """left_out.csv: whether the score should know views of the consensus besides the images; a network never does."""
     if denoiser == "network" or run.left_out.exists():
         return
-    prepared, device = read_prepared(run.images), best_device()
+    torch.set_num_threads(1)
+    clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device)
     mask, good = disc(prepared.images.shape[-1]).to(device), ~consensus.outliers
-    verdict = ask_left_out_images(
-        centred_images(prepared, prepared.numbers, consensus, device)[good],
-        consensus.poses.rotations[good],
-        lambda known: _CLOSED[denoiser](known, prepared.background, mask),
-        prepared.background,
-        mask,
-        random_stream(seed, "left out"),
-        group=consensus.group,
-    )
+    with console.status("asking left-out images what the score should know"):
+        verdict = ask_left_out_images(
+            centred_images(prepared, prepared.numbers, consensus, device)[good],
+            consensus.poses.rotations[good],
+            lambda known: _CLOSED[denoiser](known, prepared.background, mask),
+            prepared.background,
+            mask,
+            random_stream(seed, "left out"),
+            group=consensus.group,
+        )
     files.write_table(run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views)}])
+    run.record("left out", seconds=clock.seconds())
     errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
     say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
