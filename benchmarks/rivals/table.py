@@ -211,7 +211,9 @@ def draw(rows: list[Row]) -> None:
     names = list(dict.fromkeys(row.data for row in rows if not row.note))
     if not names:
         return
-    figure, panels = plt.subplots(1, len(names), figsize=(3.6 * len(names), 3.4), sharey=True, squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(
+        1, len(names), figsize=(3.4 * len(names) + 1.4, 3.4), sharey=True, squeeze=False, layout="constrained"
+    )
     colours = dict(zip(PROGRAMS, plt.get_cmap("tab20").colors, strict=False))
     for panel, name in zip(panels[0], names, strict=True):
         for program in dict.fromkeys(row.program for row in rows if row.data == name and not row.note):
@@ -226,7 +228,8 @@ def draw(rows: list[Row]) -> None:
         panel.set(title=name, xlabel="cycles / pixel", xlim=(0, 0.5), ylim=(-0.05, 1.02))
         panel.grid(alpha=0.2)
     panels[0][0].set_ylabel("FSC")
-    panels[0][-1].legend(fontsize=7, frameon=False)
+    handles = {label: line for panel in panels[0] for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(RESULTS / "curves.png", dpi=110)
 
 
