@@ -12,7 +12,6 @@ Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/resul
 """
 
 import argparse
-import csv
 import itertools
 import statistics
 from pathlib import Path
@@ -30,15 +29,10 @@ from scoretomo.rotations import angular_distance, point_group, rotations_from_eu
 _COMPONENTS = 20
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with open(path) as file:
-        return list(csv.DictReader(file))
-
-
 def poses_in(path: Path) -> torch.Tensor:
     """Rotations of a table with rot, tilt, psi, (n, 3, 3)."""
     return rotations_from_euler(
-        torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows_of(path)], dtype=torch.float64)
+        torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in files.read_table(path)], dtype=torch.float64)
     )
 
 
@@ -50,14 +44,17 @@ def box(seeds: int) -> None:
         run = RESULTS / f"box32-ensemble-{seed}"
         scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed)
         line("box, all 300", seed, judge(run, data / "truth"))
+        scores, rows = files.read_table(run / "evaluation" / "scores.csv"), files.read_table(run / "volumes.csv")
+        likeness = np.corrcoef([float(row["mean_fsc"]) for row in scores], [float(row["replica_fsc"]) for row in rows])[0, 1]
+        print(f"mean FSC to the truth and between replicas: correlation {likeness:.2f}")
         first, second, sides = lids(run, data / "truth" / "truth.csv")
         print(f"lid angles from {_COMPONENTS} components: R² {first:.3f}, {second:.3f}; found in the other of two poses: {sides}")
 
 
 def lids(run: Path, truth: Path) -> tuple[float, float, int]:
     """R² of both lid angles, regressed from the volumes' first principal components (mean of the 5 nearest others)."""
-    volumes = [files.read_map(run / "volumes" / f"{int(row['image']):03d}.mrc").density for row in rows_of(truth)]
-    angles = np.array([[float(row["lid_1"]), float(row["lid_2"])] for row in rows_of(truth)])
+    volumes = [files.read_map(run / "volumes" / f"{int(row['image']):03d}.mrc").density for row in files.read_table(truth)]
+    angles = np.array([[float(row["lid_1"]), float(row["lid_2"])] for row in files.read_table(truth)])
     swapped = other_side(poses_in(run / "poses.csv"), poses_in(truth))
     angles[swapped] = angles[swapped, ::-1]
     flat = np.stack(volumes).reshape(len(volumes), -1)
@@ -187,7 +184,7 @@ def still(folder: Path) -> None:
     volumes = np.stack([files.read_map(path).density for path in sorted((run / "volumes").glob("*.mrc"))])
     mean = torch.from_numpy(volumes.mean(0))
     curves = [float(mean_fsc(fourier_shell_correlation(torch.from_numpy(volume), mean))) for volume in volumes]
-    replicas = [float(row["replica_fsc"]) for row in rows_of(run / "volumes.csv")]
+    replicas = [float(row["replica_fsc"]) for row in files.read_table(run / "volumes.csv")]
     share = float((volumes - volumes.mean(0)).var() / volumes.mean(0).var())
     print(
         f"300 volumes with their mean: mean FSC {np.mean(curves):.4f} (worst {min(curves):.4f}); replicas {np.mean(replicas):.4f}"

@@ -44,6 +44,11 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and find_spec("cufinufft") else "cpu")
 
 
+def processes_for(workers: int | None) -> int:
+    """Processes that share work on the best device: one on a GPU, else as many as asked for, or a core each."""
+    return 1 if best_device().type == "cuda" else (workers or available_cores())
+
+
 class Group(NamedTuple):
     """The processes that share one computation, as torchrun starts them; one alone if it did not."""
 

@@ -155,6 +155,11 @@ def low_pass(array: Tensor, cutoff: float, dims: int, *, width: float = 1.0) -> 
     return centred_ifft(centred_fft(array, dims) * torch.sigmoid((cutoff - shell) * 4 / width), dims).real
 
 
+def inscribed(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+    """1 inside the inscribed disc or ball, closer than size / 2 to index size // 2, else 0; shape (size, …)."""
+    return (radius(size, dims, device=device) < size / 2).to(dtype)
+
+
 def shell_index(size: int, dims: int, *, device: torch.device | str = "cpu") -> Tensor:
     """Shell number (nearest whole radius) of every Fourier coefficient on the centred grid, int64."""
     return radius(size, dims, device=device).round().long()

@@ -93,6 +93,10 @@ class TurnedImages:
         self.half_norm = (twice[: len(templates)] * templates.abs().square()).sum((0, 2)) / 2
         self.turns = next_fast_len(2 * len(self.basis), real=True)
 
+    def views_in(self, memory: float) -> int:
+        """How many views' products fit in some bytes, at least one; they are held about four times."""
+        return max(1, int(memory / (self.count * 2 * self.turns * self.half_norm.element_size() * 4)))
+
     def take(self, some: slice) -> "TurnedImages":
         """Some of the images."""
         taken = copy(self)

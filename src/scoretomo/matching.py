@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .fourier import coordinates, radius, transform_at
+from .fourier import coordinates, inscribed, transform_at
 from .harmonics import TurnedImages, circle_top
 from .projection import half_plane, project, spectrum
 from .rotations import rotation_about_z, rotation_from_vector
@@ -74,7 +74,7 @@ class Matcher:
 
     def __init__(self, images: Tensor, *, tolerance: float = 1e-4, working_memory: float = 3e8) -> None:
         self.size = images.shape[-1]
-        self.mask = (radius(self.size, 2, device=images.device) < self.size / 2).to(images.dtype)
+        self.mask = inscribed(self.size, 2, dtype=images.dtype, device=images.device)
         self.images, self.working_memory = unit(images, self.mask), working_memory
         self.turned = TurnedImages(self.images, tolerance=tolerance)
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .fourier import radius
+from .fourier import inscribed
 from .projection import backproject, project
 from .rotations import random_rotations
 
@@ -139,8 +139,8 @@ def reconstruct(
         groups: rotations under which each volume stays the same, shape (b, g, 3, 3), its start included.
     """
     size = images.shape[-1]
-    ball = (radius(size, 3, device=images.device) < size / 2).to(images.dtype)
-    pixels = float((radius(size, 2) < size / 2).sum())
+    ball = inscribed(size, 3, dtype=images.dtype, device=images.device)
+    pixels = float(inscribed(size, 2).sum())
     start = images.new_zeros(len(images), size, size, size) if volumes is None else volumes
     scale = (images - background).flatten(1).norm(dim=1)
     norm = operator_norm(size)
@@ -165,7 +165,7 @@ def reconstruct(
 
 def operator_norm(size: int, *, iterations: int = 12) -> float:
     """Largest eigenvalue ‖fᵀf‖ of one view on volumes inside the ball, by power iteration; just below d."""
-    ball = (radius(size, 3) < size / 2).to(torch.float32)
+    ball = inscribed(size, 3)
     one = torch.eye(3)[None]
     volume = ball / ball.norm()
     for _ in range(iterations):

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..fourier import low_pass, radius, resample
+from ..fourier import inscribed, low_pass, radius, resample
 from ..images import shift
 from ..matching import Matcher, Poses, directions, refine
 from ..projection import mirror, project, rotate
@@ -160,9 +160,13 @@ def coarse_level(images: Tensor, generator: torch.Generator, *, group: Tensor | 
     """
     small = _at(images, min(_COARSE_SIDE, images.shape[-1]))
     blob = random_blob(small, generator)
-    if group is not None:
-        blob = torch.stack([rotate(blob, turn) for turn in group]).mean(0)
+    blob = blob if group is None else symmetrised(blob, group)
     return soft_match(small, blob, COARSE, generator, group=group)
+
+
+def symmetrised(volume: Tensor, group: Tensor) -> Tensor:
+    """The mean of a volume in all turns of a group, shape (g, 3, 3)."""
+    return torch.stack([rotate(volume, turn) for turn in group]).mean(0)
 
 
 def fine_level(
@@ -225,4 +229,4 @@ def other_hand(consensus: Consensus) -> Consensus:
 
 def _at(images: Tensor, size: int) -> Tensor:
     """Images at another size, 0 outside the disc."""
-    return resample(images, size, 2) * (radius(size, 2, device=images.device) < size / 2)
+    return resample(images, size, 2) * inscribed(size, 2, dtype=images.dtype, device=images.device)

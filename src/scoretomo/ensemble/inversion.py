@@ -9,7 +9,7 @@ fast Fourier transforms a step, however many images there are. λ is noise over 
 import torch
 from torch import Tensor
 
-from ..fourier import adjoint_transform_at, centred_fft, centred_ifft, pad_or_crop, radius, shell_index
+from ..fourier import adjoint_transform_at, centred_fft, centred_ifft, inscribed, pad_or_crop, shell_index
 from ..projection import backproject, half_plane, slices
 
 
@@ -39,7 +39,7 @@ def invert(
     """
     size = sums.shape[-1]
     turns = torch.eye(3, dtype=rotations.dtype, device=rotations.device)[None] if group is None else group
-    ball = (radius(size, 3, device=sums.device) < size / 2).to(sums.dtype)
+    ball = inscribed(size, 3, dtype=sums.dtype, device=sums.device)
     shell = shell_index(size, 3, device=sums.device)
     penalty = size * damping[shell.clamp(max=size // 2)]
     kernel = torch.stack([_kernel(masses, rotations @ turn, size) for turn in turns]).mean(0)

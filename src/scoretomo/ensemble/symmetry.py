@@ -10,12 +10,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..fourier import coordinates, radius, transform_at
+from ..fourier import coordinates, inscribed, transform_at
 from ..images import correlation, shift
 from ..matching import Poses
 from ..projection import project, rotate
 from ..rotations import point_group, rotation_from_vector, rotation_grid
-from .consensus import Consensus, Iteration, outliers, posed_map
+from .consensus import Consensus, Iteration, outliers, posed_map, symmetrised
 
 _GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "C8", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
 _SEARCH_SHELLS, _LAST_SHELLS = 3, 6
@@ -72,7 +72,7 @@ def left_out_doubt(images: Tensor, poses: Poses, *, group: Tensor | None = None)
         group: symmetry of the map, shape (g, 3, 3).
     """
     size, good = images.shape[-1], ~outliers(poses)
-    mask = (radius(size, 2, device=images.device) < size / 2).to(images.dtype)
+    mask = inscribed(size, 2, dtype=images.dtype, device=images.device)
     centred, rotations = shift(images[good], -poses.shifts[good]) * mask, poses.rotations[good]
     doubt, folds = 0.0, min(_FOLDS, len(centred))
     for fold in range(folds):
@@ -92,9 +92,8 @@ def _centre_of_mass(volume: Tensor) -> Tensor:
 def symmetric_start(consensus: Consensus, last: Iteration, proposal: Proposal) -> Iteration:
     """A consensus with a symmetry imposed, in the standard frame of its group, for images that are to be matched with it."""
     upright = rotate(rotate(consensus.volume, torch.eye(3).to(consensus.volume), -proposal.centre), proposal.frame.mT)
-    volume = torch.stack([rotate(upright, turn) for turn in proposal.group]).mean(0)
     across = (consensus.poses.rotations @ proposal.centre)[:, :2]
-    return last._replace(volume=volume, shifts=-consensus.poses.shifts - across)
+    return last._replace(volume=symmetrised(upright, proposal.group), shifts=-consensus.poses.shifts - across)
 
 
 def _agreement(volume: Tensor, frames: Tensor, turns: Tensor, shells: int) -> Tensor:

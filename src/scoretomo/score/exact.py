@@ -42,8 +42,7 @@ class ExactScore:
     ) -> None:
         self.background, self.mask = background, mask
         self.images = TurnedImages((images - background) * mask, tolerance=tolerance)
-        per_view = len(images) * 2 * self.images.turns * images.element_size() * 4
-        self.tile = max(1, int(working_memory / per_view))
+        self.tile = self.images.views_in(working_memory)
 
     def __call__(self, views: Tensor, t: float) -> Tensor:
         """Denoise normalised views, shape (v, d, d), at noise level t."""

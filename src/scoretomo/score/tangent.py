@@ -38,8 +38,7 @@ class TangentScore:
         self.background, self.mask = background, mask
         inside = (images - background) * mask
         self.images = TurnedImages(inside, tolerance=tolerance)
-        per_view = len(images) * 2 * self.images.turns * images.element_size() * 4
-        self.tile = max(1, int(working_memory / per_view))
+        self.tile = self.images.views_in(working_memory)
         components = self.images.components(inside)
         self.metric = images.new_full((len(components), 1, 1), 2.0).sqrt()  # components times this are orthonormal
         self.metric[0] = 1

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import files
 from ..alignment import align, place
-from ..compute import available_cores, best_device, random_stream, run_tasks
+from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import COARSE, FINE, Consensus, Iteration, coarse_level, fine_level, other_hand, outliers, settle
 from ..ensemble.symmetry import left_out_doubt, propose, symmetric_start
 from ..fourier import fourier_shell_correlation, mean_fsc
@@ -58,12 +58,11 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
     images = prepared.images.to(device) / prepared.s
     imposed = "C1" if symmetry == "auto" else symmetry
     tasks = [Start(run.path, seed, number, imposed) for number in range(_STARTS) if not run.start(number).exists()]
-    processes = 1 if device.type == "cuda" else (workers or available_cores())
     if tasks:
         files.make_folder(run.starts.parent)
         with progress_bar() as bar:
             shown = bar.add_task(f"consensus: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
-            for _, done in run_tasks(try_start, tasks, processes):
+            for _, done in run_tasks(try_start, tasks, processes_for(workers)):
                 bar.advance(shown, done)
     starts = [_read_start(run.start(number), device) for number in range(_STARTS)]
     best = max(range(_STARTS), key=lambda number: coverage(starts[number][1].poses))
@@ -78,13 +77,14 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
             bar.update(shown, completed=iteration.number)
     with console.status("settling the poses of the images"):
         found = settle(images, iteration, group=group)
+        doubt = left_out_doubt(images, found.poses, group=group)
         if symmetry == "auto":
-            imposed, found = _symmetrised(run, images, iteration, found)
+            imposed, found, doubt = _best_symmetry(run, images, iteration, found, doubt)
         odd = outliers(found.poses)
         summary = {
             "symmetry": imposed,
             "coverage": round(coverage(found.poses), 5),
-            "left_out_coverage": round(1 - left_out_doubt(images, found.poses, group=_group(imposed, device)), 5),
+            "left_out_coverage": round(1 - doubt, 5),
         }
     files.write_table(run.consensus_summary, [summary])
     if flip:
@@ -136,11 +136,15 @@ def _group(symmetry: str, device: torch.device) -> Tensor | None:
     return None if symmetry.upper() == "C1" else point_group(symmetry).to(device, torch.float32)
 
 
-def _symmetrised(run: RunDirectory, images: Tensor, last: Iteration, found: Consensus) -> tuple[str, Consensus]:
-    """The consensus with the symmetry that it has by itself, in the frame of the group's axes; how this was decided is written."""
-    least = left_out_doubt(images, found.poses)
-    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(least, 5)}]
-    name, chosen = "C1", found
+def _best_symmetry(
+    run: RunDirectory, images: Tensor, last: Iteration, found: Consensus, doubt: float
+) -> tuple[str, Consensus, float]:
+    """The consensus with the symmetry that leaves least doubt of left-out images, in the frame of the group's axes.
+
+    How this was decided is written.
+    """
+    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(doubt, 5)}]
+    name, chosen, least = "C1", found, doubt
     for proposal in propose(found.volume):
         tried = settle(images, symmetric_start(found, last, proposal), group=proposal.group)
         doubt = left_out_doubt(images, tried.poses, group=proposal.group)
@@ -150,7 +154,7 @@ def _symmetrised(run: RunDirectory, images: Tensor, last: Iteration, found: Cons
     files.write_table(run.proposals, rows)
     table = "; ".join(f"{row['symmetry']} {100 * row['left_out_doubt']:.2f} %" for row in rows)
     say(f"symmetry: {name}. What maps of other images leave unexplained of an image: {table}")
-    return name, chosen
+    return name, chosen, least
 
 
 def _read_start(path: Path, device: torch.device) -> tuple[Iteration, Consensus]:

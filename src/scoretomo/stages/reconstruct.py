@@ -10,7 +10,7 @@ from cyclopts import Parameter, validators
 from torch import Tensor
 
 from .. import files
-from ..compute import available_cores, best_device, random_stream, run_tasks
+from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from ..fourier import mean_fsc
 from ..images import correlation, parse_selection, require_several
@@ -136,7 +136,7 @@ def require_sense(settings: ReconstructSettings) -> None:
 
 
 def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], workers: int | None) -> None:
-    processes = 1 if best_device().type == "cuda" else (workers or available_cores())
+    processes = processes_for(workers)
     clock = Stopwatch()
     total = sum(len(task.numbers) * task.schedule.steps for task in tasks)
     with progress_bar() as bar:
