@@ -37,11 +37,18 @@ PRESETS: dict[str, Descent] = {
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
 }
 
-REFINEMENT = Refinement(  # from the consensus
-    replicas=2,
-    each=Descent(200,            (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
-    last=Descent(100,            (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
-)
+REFINEMENTS: dict[str, Refinement] = {
+    "still": Refinement(  # from the consensus
+        replicas=2,
+        each=Descent(200,        (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
+        last=Descent(100,        (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
+    ),
+    "moving": Refinement(  # from the conformation of each image
+        replicas=2,
+        each=Descent(100,        (0.5, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
+        last=None,
+    ),
+}
 
 TRAININGS: dict[str, Training] = {
     #                           examples   batch       shards      rate

@@ -23,22 +23,25 @@ class Refinement:
     Attributes:
         replicas: how many descents, at least two.
         each: schedule of a replica.
-        last: schedule of the descent from their mean.
+        last: schedule of the descent from their mean; the mean itself is the volume if there is none.
     """
 
     replicas: int
     each: Descent
-    last: Descent
+    last: Descent | None
 
     @property
     def steps(self) -> int:
         """Of all descents together."""
-        return self.replicas * self.each.steps + self.last.steps
+        return self.replicas * self.each.steps + (self.last.steps if self.last else 0)
 
     def in_steps(self, steps: int) -> "Refinement":
         """The same in about as many steps."""
-        each, last = (max(1, round(part.steps * steps / self.steps)) for part in (self.each, self.last))
-        return replace(self, each=replace(self.each, steps=each), last=replace(self.last, steps=last))
+
+        def shortened(part: Descent) -> Descent:
+            return replace(part, steps=max(1, round(part.steps * steps / self.steps)))
+
+        return replace(self, each=shortened(self.each), last=self.last and shortened(self.last))
 
 
 class Streams(NamedTuple):
@@ -90,6 +93,9 @@ def refine_volumes(
     agreement = torch.stack(curves).mean(0)
     diverged = torch.stack([end.diverged for end in ends]).any(0)
     mean = torch.stack([end.volumes for end in ends]).mean(0)
+    if refinement.last is None:
+        yield Refined(step._replace(number=done, volumes=mean, diverged=diverged), agreement)
+        return
     views, noise = streams(refinement.replicas)
     for step in reconstruct(
         images, denoise, refinement.last, background=background, views=views, noise=noise, volumes=mean, groups=groups

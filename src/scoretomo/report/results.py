@@ -88,6 +88,9 @@ class Shared(NamedTuple):
     left_out_coverage: float  # the same with views of the map of other images
     outliers: list[int]  # images that no view explains
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
+    still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
+    moving: float | None  # the same of a shape that moves
+    moves: bool  # whether volumes start from a model of the motion
 
 
 class Run(NamedTuple):
@@ -150,6 +153,7 @@ def _shared(run: Path) -> Shared | None:
         return None
     others = sorted((float(row["agreement"]), int(row["agrees"])) for row in starts)[:-1]
     asked, (summary,) = _table(run / "consensus" / "left_out.csv"), _table(run / "consensus" / "summary.csv")
+    motion = next(iter(_table(run / "consensus" / "moves.csv")), None)
     return Shared(
         path=run / "consensus.mrc",
         symmetry=summary["symmetry"],
@@ -160,6 +164,9 @@ def _shared(run: Path) -> Shared | None:
         left_out_coverage=float(summary["left_out_coverage"]),
         outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
         takes_views=asked[0]["takes_views"] == "1" if asked else None,
+        still=float(motion["still"]) if motion else None,
+        moving=float(motion["moving"]) if motion else None,
+        moves=bool(motion and motion["moves"] == "1"),
     )
 
 
@@ -298,5 +305,5 @@ def seconds_taken(run: Run) -> float | None:
     volumes = sum(float(volume.row["seconds"]) for volume in run.volumes if volume.row.get("seconds"))
     known = sum(float(session["seconds"]) for session in sessions)
     workers = max((int(session.get("workers", 1)) for session in sessions), default=1)
-    before = sum(float(record["seconds"]) for record in run.records if record.get("event") in ("consensus", "left out"))
+    before = sum(float(record["seconds"]) for record in run.records if record.get("event") in ("consensus", "motion", "left out"))
     return before + known if known * workers >= 0.8 * volumes and known > 0 else None

@@ -178,6 +178,16 @@ def consensus(shared: Shared) -> list[str]:
         sentences.append(f"Symmetry {shared.symmetry}: what maps of other images leave unexplained of an image is {doubts}.")
     elif shared.symmetry.upper() != "C1":
         sentences.append(f"The symmetry {shared.symmetry} was imposed, on every volume as well.")
+    if shared.still is not None and shared.moving is not None:
+        sentences.append(
+            f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, one that moves {100 * shared.moving:.2f} %: "
+            + (
+                "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
+                "(coordinates in motion.csv)."
+                if shared.moves
+                else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for."
+            )
+        )
     if shared.takes_views is not None:
         sentences.append(
             "Its views are known to the score: images left out were denoised better with them."

@@ -43,7 +43,7 @@ class Posed(NamedTuple):
 
 
 def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, workers: int | None) -> None:
-    """Find the consensus of a run, unless it is there: consensus.mrc, poses.csv, and consensus/ with the starts.
+    """Find the consensus of a run, unless it is there: consensus.mrc, and consensus/ with the starts and the poses in it.
 
     Args:
         run: the run.
@@ -52,7 +52,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
         flip: write the other hand.
         workers: processes to use.
     """
-    if run.poses.exists():
+    if run.consensus_poses.exists():
         return
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     images = prepared.images.to(device) / prepared.s
@@ -90,7 +90,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
     if flip:
         found = other_hand(found)
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    files.write_table(run.poses, _pose_rows(prepared.numbers, found.poses, odd))
+    files.write_table(run.consensus_poses, _pose_rows(prepared.numbers, found.poses, odd))
     if odd.any():
         which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
         warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
@@ -111,9 +111,11 @@ def try_start(start: Start) -> Iterator[int]:
     files.write_weights(run.start(start.number), plain, {})
 
 
-def read_consensus(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int], device: torch.device) -> Posed:
-    """The consensus of a run and the poses of images by their numbers."""
-    rows = {int(row["image"]): row for row in files.read_table(run.poses)}
+def read_consensus(
+    run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int], device: torch.device, *, table: Path | None = None
+) -> Posed:
+    """The consensus of a run and the poses of images by their numbers; the final ones if no other table is given."""
+    rows = {int(row["image"]): row for row in files.read_table(table or run.poses)}
 
     def column(*names: str) -> Tensor:
         return torch.tensor([[float(rows[number][name]) for name in names] for number in numbers], dtype=torch.float64)

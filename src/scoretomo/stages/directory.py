@@ -14,7 +14,7 @@ from ..compute import available_cores
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "convergence", "evaluation")
-_RESULTS = ("log.jsonl", "consensus.mrc", "poses.csv", "volumes.csv", "volumes.star", "report.html")
+_RESULTS = ("log.jsonl", "consensus.mrc", "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
@@ -31,6 +31,10 @@ class RunDirectory:
         self.left_out = path / "consensus" / "left_out.csv"
         self.consensus_summary = path / "consensus" / "summary.csv"
         self.proposals = path / "consensus" / "proposals.csv"
+        self.consensus_poses = path / "consensus" / "poses.csv"
+        self.moves = path / "consensus" / "moves.csv"
+        self.motion = path / "consensus" / "motion.safetensors"
+        self.coordinates = path / "motion.csv"
         self.poses = path / "poses.csv"
         self.volumes_table = path / "volumes.csv"
         self.volumes_star = path / "volumes.star"
@@ -46,6 +50,10 @@ class RunDirectory:
     def start(self, number: int) -> Path:
         """Where the consensus of a random start is, at low resolution."""
         return self.path / "consensus" / f"start-{number}.safetensors"
+
+    def trial(self, moves: bool) -> Path:
+        """Where a model is that was tried on left-out images."""
+        return self.path / "consensus" / f"trial-{'moving' if moves else 'still'}.safetensors"
 
     def volume(self, number: int) -> Path:
         """Where the volume of an image is, by its number in the user's stack."""

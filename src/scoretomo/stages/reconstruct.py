@@ -11,16 +11,18 @@ from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
+from ..ensemble.motion import volumes_of
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from ..fourier import mean_fsc
 from ..images import correlation, parse_selection, require_several
-from ..presets import PRESETS, REFINEMENT
+from ..presets import PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..rotations import point_group
 from .consensus import Posed, centred_images, find_consensus, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
+from .motion import read_motion, settle_motion
 from .progress import progress_bar, warn
 from .scores import open_score, settle_score
 from .train import open_network
@@ -59,10 +61,11 @@ class ReconstructSettings:
     seed: int = 0
     """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
 
-    def schedule(self) -> Descent | Refinement:
-        """The schedule that is asked for."""
+    def schedule(self, *, moves: bool = False) -> Descent | Refinement:
+        """The schedule that is asked for; from the consensus it is a shorter one if it is known how the molecule moves."""
         if self.method == "ensemble":
-            return REFINEMENT if self.steps is None else REFINEMENT.in_steps(self.steps)
+            refinement = REFINEMENTS["moving" if moves else "still"]
+            return refinement if self.steps is None else refinement.in_steps(self.steps)
         preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
 
@@ -100,14 +103,16 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
-    schedule = settings.schedule()
     if not todo and run.volumes_star.exists():
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        if isinstance(schedule, Refinement):
+        moves = False
+        if settings.method == "ensemble":
             find_consensus(run, settings.seed, settings.symmetry, flip=settings.hand == "flip", workers=workers)
+            moves = settle_motion(run, settings.seed, workers=workers)
             settle_score(run, settings.denoiser, settings.seed)
+        schedule = settings.schedule(moves=moves)
         tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
         _work_off(run, tasks, finished, workers)
         finished = _finished(run)
@@ -161,7 +166,7 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
     else:
         images = centred_images(prepared, batch.numbers, consensus, device)
     clock, curve, told = Stopwatch(), list[Step](), 0
-    for last in _descend(batch, images, score, consensus, prepared.background):
+    for last in _descend(batch, prepared, images, score, consensus):
         step = last.step
         curve.append(step._replace(volumes=_NO_VOLUMES))
         if step.number % 10 == 0 or step.number == batch.schedule.steps:
@@ -202,13 +207,16 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
         }
 
 
-def _descend(batch: Batch, images: Tensor, denoise: Denoiser, consensus: Posed | None, background: float) -> Iterator[Refined]:
+def _descend(
+    batch: Batch, prepared: PreparedStack, images: Tensor, denoise: Denoiser, consensus: Posed | None
+) -> Iterator[Refined]:
     """The descents of a batch: cold ones, or refinements of the consensus."""
 
     def streams(*descent: int) -> Streams:
         noise = [random_stream(batch.seed, "noise", number, *descent) for number in batch.numbers]
         return Streams(random_stream(batch.seed, "views", *descent), noise)
 
+    background = prepared.background
     if isinstance(batch.schedule, Descent):
         views, noise = streams()
         for step in reconstruct(images, denoise, batch.schedule, background=background, views=views, noise=noise):
@@ -217,7 +225,12 @@ def _descend(batch: Batch, images: Tensor, denoise: Denoiser, consensus: Posed |
     if consensus is None:
         raise ValueError("a refinement begins with a consensus")
     rotations, group = consensus.poses.rotations, consensus.group
-    starts = torch.stack([rotate(consensus.volume, rotation) for rotation in rotations])
+    run = RunDirectory(batch.directory)
+    if run.motion.exists():
+        places = [prepared.numbers.index(number) for number in batch.numbers]
+        starts = volumes_of(read_motion(run, images.device), places, images - background)
+    else:
+        starts = torch.stack([rotate(consensus.volume, rotation) for rotation in rotations])
     groups = None if group is None else torch.stack([rotation @ group @ rotation.mT for rotation in rotations])
     yield from refine_volumes(images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups)
 

@@ -1,0 +1,380 @@
+"""How a molecule moves: one model of all its conformations, learned from all images at once.
+
+The molecule is a cloud of Gaussians, as in DynaMight (Schwab et al., 2024) and e2gmm (Chen & Ludtke, 2021). In the conformation of
+image i, point c stands at
+
+    c + Σ_j a_j(z_i) B_j(c),
+
+where the fields B_j say how the parts of the molecule can move, and the amplitudes a_j, which depend on a few coordinates z_i, how
+far they have moved in this image. Fields (a small network of c), amplitudes (a small network of z), points and their masses are
+shared by all images; coordinates and a correction of the pose belong to one image each. All are found together, by gradient descent
+on the squared differences between images and views, from blurred images to sharp ones: what one image can't show, others do.
+
+A cloud moves where matter moves and can't mix shapes as averages of volumes do; it is asked to be true at low resolution only, for
+each image's own volume is refined from there.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, radius, resample
+from ..rotations import rotation_from_vector
+
+_WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
+_WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies by which a point tells its place to the fields, per half side
+_FAINT = 0.12  # of the brightest voxel: what is below is empty
+_SHARDS = 2  # parts of a batch, each worked on by one thread
+_OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
+_TILE = 16  # images whose views are made at a time
+_START = 0.3  # standard deviation of the coordinates before the first step
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the model is fitted.
+
+    Attributes:
+        side: of the images it sees, in pixels, at most.
+        points: at most.
+        coordinates: K of an image.
+        fields: J, ways to move.
+        width: of the hidden layers of the fields.
+        epochs: passes over all images; fewer where they are more than 300.
+        batch: images of a step, at most a tenth of all.
+        rate: of Adam, in units of what each kind of parameter is like.
+        blur: of the images before the first epoch, standard deviation in pixels; it falls to 0 in ``sharp`` of the epochs.
+        sharp: see blur.
+        trial: share of the epochs after which it is asked whether the molecule moves at all.
+        stiffness: weight of the squared coordinates.
+    """
+
+    side: int = 32
+    points: int = 4000
+    coordinates: int = 3
+    fields: int = 12
+    width: int = 96
+    epochs: int = 180
+    batch: int = 30
+    rate: float = 3.0
+    blur: float = 2.0
+    sharp: float = 0.7
+    trial: float = 1 / 3
+    stiffness: float = 1e-4
+
+    def epochs_for(self, images: int) -> int:
+        """Passes over so many images."""
+        return max(40, round(self.epochs * min(1.0, math.sqrt(300 / images))))
+
+    def trial_epochs(self, images: int) -> int:
+        """How many of them make a trial."""
+        return round(self.trial * self.epochs_for(images))
+
+    def blur_at(self, done: float) -> float:
+        """Blur after a share of the epochs."""
+        return self.blur * max(0.0, 1 - done / self.sharp)
+
+
+class Epoch(NamedTuple):
+    """After one pass over all images."""
+
+    number: int  # from 1
+    unexplained: float  # mean over the images of ‖view − image‖² / ‖image‖², before its steps
+
+
+class Motion(nn.Module):
+    """The cloud, its ways to move, and where each image stands in them.
+
+    Args:
+        points: shape (p, 3), (x, y, z) in half sides.
+        masses: shape (p,), mean 1.
+        rotations: poses of the images, shape (n, 3, 3).
+        fitting: sizes.
+        voxel: standard deviation of a Gaussian in voxels of the model's side.
+        generator: random stream.
+        group: rotations under which every conformation stays the same, shape (g, 3, 3).
+        moves: whether it moves; if not, all coordinates are 0.
+    """
+
+    rotations: Tensor
+    group: Tensor
+
+    def __init__(
+        self,
+        points: Tensor,
+        masses: Tensor,
+        rotations: Tensor,
+        fitting: Fitting,
+        *,
+        voxel: float,
+        generator: torch.Generator,
+        group: Tensor | None = None,
+        moves: bool = True,
+    ) -> None:
+        super().__init__()
+        count, inputs = len(rotations), 3 + 6 * len(_WAVES)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+            last = nn.Linear(fitting.width, 3 * fitting.fields)
+            nn.init.normal_(last.weight, std=0.05 / (fitting.side / 2))
+            nn.init.zeros_(last.bias)
+            hidden = [nn.Linear(inputs, fitting.width), nn.SiLU(), nn.Linear(fitting.width, fitting.width), nn.SiLU()]
+            self.fields = nn.Sequential(*hidden, last)
+            self.straight = nn.Linear(fitting.coordinates, fitting.fields, bias=False)
+            self.bent = nn.Sequential(nn.Linear(fitting.coordinates, 32), nn.SiLU(), nn.Linear(32, fitting.fields))
+        self.points, self.masses = nn.Parameter(points.clone()), nn.Parameter(masses.clone())
+        spread = _START if moves else 0.0
+        self.coordinates = nn.Parameter(spread * torch.randn(count, fitting.coordinates, generator=generator))
+        self.turns, self.shifts = nn.Parameter(torch.zeros(count, 3)), nn.Parameter(torch.zeros(count, 2))
+        self.register_buffer("rotations", rotations.clone())
+        self.register_buffer("group", torch.eye(3)[None] if group is None else group.clone())
+        self.voxel, self.moves, self.size = voxel, moves, fitting.side
+
+    def poses(self) -> Tensor:
+        """Poses of the images as corrected, shape (n, 3, 3)."""
+        return rotation_from_vector(self.turns) @ self.rotations
+
+    def conformations(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the points are in the conformations of some images: places (b, g · p, 3) in half sides, masses (b, g · p).
+
+        Args:
+            images: their places in the stack, shape (b,).
+        """
+        at = self.coordinates[images]
+        moved = self.points + torch.einsum("bj,pjx->bpx", self.straight(at) + self.bent(at), self._ways())
+        copies = moved[:, None] @ self.group.mT  # (b, g, p, 3)
+        masses = self.masses.clamp_min(0).repeat(len(images), len(self.group))
+        return copies.flatten(1, 2), masses / len(self.group)
+
+    def _ways(self) -> Tensor:
+        """B_j of every point, shape (p, j, 3)."""
+        waves = (self.points[:, None] * self.points.new_tensor(_WAVES)[:, None]).flatten(1)
+        return self.fields(torch.cat([self.points, waves.sin(), waves.cos()], 1)).unflatten(1, (-1, 3))
+
+    def views(self, images: Tensor, side: int, width: float) -> Tensor:
+        """Views of the conformations of some images in their poses, shape (b, side, side).
+
+        Args:
+            images: places in the stack, shape (b,).
+            side: of the views, in pixels.
+            width: of a Gaussian, standard deviation in these pixels.
+        """
+        places, masses = self.conformations(images)
+        turned = rotation_from_vector(self.turns[images]) @ self.rotations[images]
+        across = places @ turned[:, :2].mT + self.shifts[images][:, None]
+        return _Splat.apply(across * (side / 2), masses, side, width)
+
+
+class _Splat(torch.autograd.Function):
+    """Sum Gaussians onto the pixels of images, with the derivatives by hand: they need little beyond what is there already."""
+
+    @staticmethod
+    def forward(ctx: Any, places: Tensor, masses: Tensor, side: int, width: float) -> Tensor:
+        """Places (b, p, 2) in pixels from the centre and masses (b, p) to images (b, side, side)."""
+        x, y = _bells(places[..., 0], side, width), _bells(places[..., 1], side, width)
+        ctx.save_for_backward(places, masses, x, y)
+        ctx.width = width
+        return (y * masses[..., None]).mT @ x
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Slopes by the places and by the masses."""
+        places, masses, x, y = ctx.saved_tensors
+        axis = _axis(x.shape[-1], x)
+        along_x, along_y = (y @ slope).mul_(x), (x @ slope.mT).mul_(y)
+        by_mass = along_x.sum(-1)
+        moments = torch.stack([along_x @ axis, along_y @ axis], -1)
+        by_place = (moments - places * by_mass[..., None]) * (masses / ctx.width**2)[..., None]
+        return by_place, by_mass, None, None
+
+
+def _axis(side: int, like: Tensor) -> Tensor:
+    """Pixels of an axis from its centre, side // 2."""
+    return torch.arange(side, dtype=like.dtype, device=like.device) - side // 2
+
+
+def _bells(places: Tensor, side: int, width: float) -> Tensor:
+    """Gaussians of every coordinate on the pixels of an axis, shape (…) to (…, side)."""
+    squares = (places[..., None] - _axis(side, places)).square_()
+    return squares.mul_(-0.5 / width**2).exp_().mul_(1 / (width * math.sqrt(2 * math.pi)))
+
+
+def cloud(
+    consensus: Tensor,
+    rotations: Tensor,
+    fitting: Fitting,
+    generator: torch.Generator,
+    *,
+    group: Tensor | None = None,
+    moves: bool = True,
+) -> Motion:
+    """The consensus as a cloud of Gaussians, which has not learned to move yet.
+
+    Args:
+        consensus: empty space 0, shape (d, d, d).
+        rotations: poses of the images in it, shape (n, 3, 3).
+        fitting: sizes.
+        generator: random stream.
+        group: symmetry, shape (g, 3, 3).
+        moves: whether it may.
+    """
+    side = min(fitting.side, consensus.shape[-1])
+    small = resample(consensus, side, 3)
+    bright = (small > _FAINT * small.max()) & (inscribed(side, 3, device=small.device) > 0)
+    places = coordinates(side, 3, dtype=small.dtype, device=small.device).movedim(0, -1)[bright]
+    masses = small[bright]
+    if group is not None:  # one of each set of equivalent points
+        generic = places.new_tensor([0.53, 0.31, 0.79])
+        unit = (places @ generic)[:, None] >= torch.einsum("pi,gij,j->pg", places, group, generic) - 1e-4
+        places, masses = places[unit.all(1)], masses[unit.all(1)]
+    most = fitting.points if group is None else max(1, fitting.points // len(group))
+    share = min(1.0, most / len(places))
+    if share < 1:
+        some = torch.randperm(len(places), generator=generator)[:most].to(places.device)
+        places, masses = places[some], masses[some]
+    return Motion(
+        places / (side / 2),
+        masses / masses.mean(),
+        rotations,
+        fitting,
+        voxel=_WIDTH * share ** (-1 / 3) * fitting.side / side,
+        generator=generator,
+        group=group,
+        moves=moves,
+    ).to(consensus.device)
+
+
+def fit(
+    motion: Motion,
+    images: Tensor,
+    fitting: Fitting,
+    generator: torch.Generator,
+    *,
+    epochs: range,
+    of: int,
+    taught: Tensor | None = None,
+    threads: int = 1,
+) -> Iterator[Epoch]:
+    """Fit the model to images, one epoch for each `next`; it is changed in place.
+
+    Args:
+        motion: the model.
+        images: centred, empty space 0, shape (n, d, d).
+        fitting: schedule.
+        generator: random stream of the order of the images.
+        epochs: which of all epochs these are.
+        of: how many epochs there are in all.
+        taught: images that teach what is shared, shape (n,), bool; all if not given. The others are only fitted.
+        threads: that work at the same time, each computing with one; they do not change the result.
+    """
+    count, device = len(images), images.device
+    everyone = torch.ones(count, dtype=torch.bool, device=device) if taught is None else taught
+    kinds = _parameters(motion, fitting)
+    weights = [weight for kind in kinds for weight in kind["params"]]
+    optimiser = torch.optim.Adam(kinds)
+    batch = max(_SHARDS, min(fitting.batch, count // 10))
+
+    def gradient(some: Tensor) -> list[Tensor]:
+        """Gradient of every parameter, then the sum of what is unexplained."""
+        parts = [*(torch.zeros_like(weight) for weight in weights), torch.zeros((), device=device)]
+        teach = everyone[some]
+        for which, moved in ((some[teach], len(weights)), (some[~teach], _OWN)):
+            if len(which):
+                loss = _unexplained(motion, which, aims[which], width)
+                calm = fitting.stiffness * motion.coordinates[which].square().mean(1)
+                slopes = torch.autograd.grad((loss + calm).sum() / batch, weights[:moved], materialize_grads=True)
+                for part, slope in zip(parts, slopes, strict=False):
+                    part += slope
+                parts[-1] += loss.detach().sum()
+        return parts
+
+    with ThreadPoolExecutor(threads) as pool:
+        for epoch in epochs:
+            done = epoch / max(1, of - 1)
+            aims, width = _aims(images, fitting, done, motion.voxel)
+            for kind in optimiser.param_groups:
+                kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
+            total = 0.0
+            for some in torch.randperm(count, generator=generator).to(device).split(batch):
+                found = [sum(parts) for parts in zip(*pool.map(gradient, some.tensor_split(_SHARDS)), strict=True)]
+                for weight, part in zip(weights, found[:-1], strict=True):
+                    weight.grad = part
+                optimiser.step()
+                total += float(found[-1])
+            yield Epoch(epoch + 1, total / count)
+
+
+def _parameters(motion: Motion, fitting: Fitting) -> list[dict[str, Any]]:
+    """What is fitted, with its highest rates: first what each image has of its own."""
+    voxel = 2 / fitting.side
+    still = [([motion.turns], 2e-3), ([motion.shifts], 5e-3 * voxel)]
+    shared = [([motion.points], 5e-3 * voxel), ([motion.masses], 1e-2)]
+    networks = [*motion.fields.parameters(), *motion.straight.parameters(), *motion.bent.parameters()]
+    coordinates = 2e-2 if motion.moves else 0.0  # which are 0 and stay there
+    kinds = [*still, ([motion.coordinates], coordinates), *shared, (networks, 2e-3 if motion.moves else 0.0)]
+    return [{"params": weights, "top": fitting.rate * rate, "lr": fitting.rate * rate} for weights, rate in kinds]
+
+
+def _aims(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tuple[Tensor, float]:
+    """Images as the model should show them after a share of the epochs, and the width of its Gaussians in their pixels."""
+    blur = fitting.blur_at(done)
+    width = math.hypot(voxel, blur)  # in pixels of the model's side
+    side = min(images.shape[-1], fitting.side, 4 * math.ceil(fitting.side * _WIDTH / width / 4 + 1e-6) + 4)
+    small, pixel = resample(images, side, 2), fitting.side / side
+    k = radius(side, 2, dtype=images.dtype, device=images.device) * (2 * math.pi / side)
+    blurred = centred_ifft(centred_fft(small, 2) * torch.exp(-0.5 * (k * blur / pixel).square()), 2).real
+    return blurred * inscribed(side, 2, dtype=images.dtype, device=images.device), width / pixel
+
+
+def _unexplained(motion: Motion, some: Tensor, aims: Tensor, width: float) -> Tensor:
+    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best; (b,)."""
+    side = aims.shape[-1]
+    views = motion.views(some, side, width) * inscribed(side, 2, dtype=aims.dtype, device=aims.device)
+    across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
+    return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
+
+
+@torch.no_grad()
+def unexplained(motion: Motion, images: Tensor, fitting: Fitting, done: float) -> Tensor:
+    """Share of each image's square that its view leaves, at the blur after a share of the epochs; (n,)."""
+    aims, width = _aims(images, fitting, done, motion.voxel)
+    order = torch.arange(len(images), device=images.device).split(_TILE)
+    return torch.cat([_unexplained(motion, some, aims[some], width) for some in order])
+
+
+@torch.no_grad()
+def views_of(motion: Motion, size: int) -> Tensor:
+    """Views of all conformations in the poses of their images, shape (n, size, size)."""
+    order = torch.arange(len(motion.rotations), device=motion.rotations.device).split(_TILE)
+    return torch.cat([motion.views(some, size, motion.voxel * size / motion.size) for some in order])
+
+
+@torch.no_grad()
+def volumes_of(motion: Motion, numbers: Sequence[int], images: Tensor) -> Tensor:
+    """The volumes of some images in the frames of these, on the grid of the images, as dense as the images ask.
+
+    Args:
+        motion: the model.
+        numbers: places of the images in the stack.
+        images: these images, centred, empty space 0, shape (b, d, d).
+
+    Returns:
+        Shape (b, d, d, d).
+    """
+    size = images.shape[-1]
+    mask, ball = (inscribed(size, dims, dtype=images.dtype, device=images.device) for dims in (2, 3))
+    places, masses = motion.conformations(torch.tensor(numbers, device=images.device))
+    turned = places @ motion.poses()[list(numbers)].mT
+    volumes = []
+    for points, mass, image in zip(turned, masses, images, strict=True):
+        x, y, z = _bells(points.mT * (size / 2), size, motion.voxel * size / motion.size)
+        plane = (y * mass[:, None])[:, :, None] * x[:, None]
+        volume = (z.T @ plane.flatten(1)).reshape(size, size, size) * ball
+        view = volume.sum(0) * mask
+        volumes.append(volume * ((view * image).sum() / view.square().sum().clamp_min(1e-12)))
+    return torch.stack(volumes)

@@ -1,0 +1,141 @@
+"""How a molecule moves: the cloud of Gaussians, what it learns, and what it must leave alone."""
+
+import pytest
+import torch
+
+from scoretomo.compute import random_stream
+from scoretomo.ensemble.motion import Fitting, Motion, _Splat, cloud, fit, unexplained, views_of, volumes_of
+from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc
+from scoretomo.images import shift
+from scoretomo.projection import project, rotate
+from scoretomo.rotations import point_group, random_rotations
+
+SIZE = 16
+FITTING = Fitting(side=SIZE, coordinates=1, fields=2, width=24, epochs=120, blur=1.5)
+
+
+def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
+    """Gaussian blobs, shape (d, d, d)."""
+    points = coordinates(SIZE, 3).movedim(0, -1)
+    return torch.stack([torch.exp(-(points - torch.tensor(centre)).square().sum(-1) / (2 * 1.2**2)) for centre in centres]).sum(0)
+
+
+def conformation(amount: float) -> torch.Tensor:
+    """A tripod, one foot of which moves along x."""
+    return blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + amount, 4, 0))
+
+
+@pytest.fixture(scope="module")
+def moving() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images of the tripod, their poses, and how far its foot has moved in each."""
+    amounts = torch.linspace(-2.5, 2.5, 60)
+    rotations = random_rotations(len(amounts), random_stream(1, "poses"))
+    images = [project(conformation(float(x)), turn[None])[0] for x, turn in zip(amounts, rotations, strict=True)]
+    return torch.stack(images), rotations, amounts
+
+
+@pytest.fixture(scope="module")
+def consensus() -> torch.Tensor:
+    return torch.stack([conformation(float(amount)) for amount in torch.linspace(-2.5, 2.5, 11)]).mean(0)
+
+
+@pytest.fixture(scope="module")
+def learned(moving, consensus) -> Motion:
+    images, rotations, _ = moving
+    motion = cloud(consensus, rotations, FITTING, random_stream(0, "start"))
+    for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(120), of=120):
+        pass
+    return motion
+
+
+def test_slopes_of_the_splat_are_its_derivatives():
+    generator = torch.Generator().manual_seed(0)
+    places = (2 * torch.randn(2, 5, 2, generator=generator, dtype=torch.float64)).requires_grad_()
+    masses = torch.rand(2, 5, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p, m: _Splat.apply(p, m, 8, 0.9), (places, masses))
+
+
+def test_a_splat_is_centred_on_the_rotation_centre():
+    image = _Splat.apply(torch.tensor([[[2.0, -1.0]]]), torch.ones(1, 1), 9, 0.7)[0]
+    assert (image == image.max()).nonzero().tolist() == [[4 - 1, 4 + 2]]  # (y, x) about index 9 // 2
+    assert float(image.sum()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_coordinate_tells_how_far_the_part_has_moved(learned, moving):
+    _, _, amounts = moving
+    order = torch.corrcoef(torch.stack([learned.coordinates.detach()[:, 0], amounts]))[0, 1].abs()
+    assert float(order) > 0.95
+
+
+def test_volumes_have_the_conformations_of_their_images(learned, moving):
+    images, rotations, amounts = moving
+    chosen = [0, 20, 40, 59]
+    found = volumes_of(learned, chosen, images[chosen])
+    for place, volume in zip(chosen, found, strict=True):
+        right, wrong = (
+            float(mean_fsc(fourier_shell_correlation(volume, rotate(conformation(amount), rotations[place]))[:5]))
+            for amount in (float(amounts[place]), -float(amounts[place]))
+        )
+        assert right > 0.9
+        assert right > wrong + 0.1 or abs(float(amounts[place])) < 1
+
+
+def test_a_volume_seen_from_its_own_image_is_the_view_of_the_model(learned, moving):
+    images = moving[0]
+    volume = volumes_of(learned, [7], images[[7]])[0]
+    view = shift(volume.sum(0)[None], learned.shifts.detach()[[7]] * (SIZE / 2))[0]
+    modelled = views_of(learned, SIZE)[7]
+    likeness = (view * modelled).sum() / (view.norm() * modelled.norm())
+    assert float(likeness) > 0.99
+
+
+def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consensus):
+    images, rotations, _ = moving
+    still = torch.stack([project(conformation(0.0), turn[None])[0] for turn in rotations])
+    taught = torch.arange(len(images)) % 5 > 0
+    share = []
+    for stack, mean in ((images, consensus), (still, conformation(0.0))):
+        left = []
+        for moves in (True, False):
+            motion = cloud(mean, rotations, FITTING, random_stream(0, "start"), moves=moves)
+            for _ in fit(motion, stack, FITTING, random_stream(0, "order"), epochs=range(40), of=120, taught=taught):
+                pass
+            left.append(float(unexplained(motion, stack, FITTING, 39 / 119)[~taught].mean()))
+        share.append(left[0] / left[1])
+    assert share[0] < 0.3
+    assert share[1] > 0.6
+
+
+def test_images_that_do_not_teach_change_nothing_that_is_shared(moving, consensus):
+    images, rotations, _ = moving
+    motion = cloud(consensus, rotations, FITTING, random_stream(0, "start"))
+    before = {name: value.clone() for name, value in motion.state_dict().items()}
+    nobody = torch.zeros(len(images), dtype=torch.bool)
+    for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(2), of=120, taught=nobody):
+        pass
+    changed = {name for name, value in motion.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"turns", "shifts", "coordinates"}
+
+
+def test_threads_do_not_change_what_is_learned(moving, consensus):
+    images, rotations, _ = moving
+    states = []
+    for threads in (1, 2):
+        motion = cloud(consensus, rotations, FITTING, random_stream(0, "start"))
+        for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(3), of=120, threads=threads):
+            pass
+        states.append(motion.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+def test_conformations_keep_the_symmetry():
+    group = point_group("D2").float()
+    volume = torch.stack([rotate(blobs((3.5, 2, 1.5)), turn) for turn in group]).sum(0)
+    motion = cloud(volume, random_rotations(30, random_stream(0, "poses")), FITTING, random_stream(0, "start"), group=group)
+    assert len(motion.points) < 0.4 * int((volume > 0.12 * volume.max()).sum())
+    with torch.no_grad():
+        places, masses = motion.conformations(torch.tensor([3]))
+    for turn in group:
+        distances = torch.cdist(places[0] @ turn.T, places[0], compute_mode="donot_use_mm_for_euclid_dist")
+        assert float(distances.amin(1).max()) < 1e-5
+    assert float(masses.sum()) == pytest.approx(float(motion.masses.detach().sum()))
