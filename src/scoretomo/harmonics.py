@@ -104,6 +104,13 @@ class TurnedImages:
         taken.templates, taken.half_norm, taken.count = halves.flatten(1, 2), self.half_norm[some], halves.shape[2]
         return taken
 
+    def coarse(self, harmonics: int) -> "TurnedImages":
+        """The same images by their lowest harmonics only, at as many turns as these need."""
+        taken = copy(self)
+        taken.basis, taken.templates = self.basis[:harmonics], self.templates[:harmonics]
+        taken.turns = next_fast_len(2 * len(taken.basis), real=True)
+        return taken
+
     def products(self, views: Tensor) -> Tensor:
         """Inner products with every image, flip and turn.
 
@@ -130,6 +137,19 @@ class TurnedImages:
         flipped[1::2] *= -1
         spectrum = torch.stack([straight, flipped], -1).permute(1, 2, 3, 0)
         return torch.fft.irfft(spectrum.conj(), n=self.turns, norm="forward")
+
+    def circles(self, components: Tensor, view: Tensor, image: Tensor, flip: Tensor) -> Tensor:
+        """Inner products of single pairs.
+
+        Args:
+            components: of views, shape (m, v, components).
+            view, image, flip: which view meets which image, flipped where 1, shape (rows,).
+
+        Returns:
+            At all turns, shape (rows, turns).
+        """
+        spectrum = (components[:, view] * self._flipped(image, flip).conj()).sum(2)
+        return torch.fft.irfft(spectrum.T, n=self.turns, norm="forward")
 
     def sums(self, views: int, view: Tensor, image: Tensor, flip: Tensor, weights: Tensor) -> Tensor:
         """Σ w T for every view.

@@ -18,6 +18,7 @@ from .harmonics import TurnedImages, circle_top
 from .projection import half_plane, project, spectrum
 from .rotations import rotation_about_z, rotation_from_vector
 
+_FEWEST_HARMONICS, _CANDIDATES = 8, 24  # of the first comparison, and how many directions and flips of it are compared in full
 _BEHIND = (-1.0, 1.0, -1.0)  # half a turn about y: what it shows is flipped, x → −x
 
 
@@ -89,19 +90,30 @@ class Matcher:
             yield Likeness(some, turned, turned.products(seen))
 
     def match(self, volume: Tensor, grid: Tensor) -> Poses:
-        """The best pose of every image among a grid of directions, flips and turns; shifts are 0."""
-        rotations, correlations = [], []
+        """The best pose of every image among a grid of directions, flips and turns; shifts are 0.
+
+        The lowest harmonics say which directions come into question for an image; only these are compared in full.
+        """
         behind = torch.diag(grid.new_tensor(_BEHIND))
-        for likeness in self.likeness(project(volume, grid)):
-            values = likeness.values.transpose(0, 1)  # (n, directions, 2, turns)
-            rows = torch.arange(len(values), device=values.device)
-            best = values.amax(3).flatten(1).argmax(1)
-            direction, flip = best // 2, best % 2
-            circle = values[rows, direction, flip]
-            top = circle.max(1)
-            seen = rotation_about_z(-circle_top(circle, top.indices)) @ grid[direction]
+        components = self.turned.components(unit(project(volume, grid), self.mask))
+        lowest = self.turned.coarse(max(_FEWEST_HARMONICS, len(components) // 3))
+        memory = len(grid) * 2 * lowest.turns * components.real.element_size() * 4
+        rotations, correlations = [], []
+        for some in torch.arange(len(self.images), device=grid.device).split(max(1, int(self.working_memory / memory))):
+            low = lowest.take(slice(int(some[0]), int(some[-1]) + 1))
+            promise = low.products_of_components(components[: len(low.basis)]).amax(3)  # (directions, n, 2)
+            best = promise.transpose(0, 1).flatten(1).topk(min(_CANDIDATES, 2 * len(grid))).indices  # (n, candidates)
+            circles = self.turned.circles(
+                components, best.flatten() // 2, some.repeat_interleave(best.shape[1]), best.flatten() % 2
+            ).unflatten(0, best.shape)
+            tops = circles.max(2)
+            chosen = tops.values.argmax(1)
+            rows = torch.arange(len(some), device=grid.device)
+            direction, flip = best[rows, chosen] // 2, best[rows, chosen] % 2
+            angle = circle_top(circles[rows, chosen], tops.indices[rows, chosen])
+            seen = rotation_about_z(-angle) @ grid[direction]
             rotations.append(torch.where(flip[:, None, None] > 0, behind @ seen, seen))
-            correlations.append(top.values)
+            correlations.append(tops.values[rows, chosen])
         found = torch.cat(rotations)
         return Poses(found, found.new_zeros(len(found), 2), torch.cat(correlations))
 

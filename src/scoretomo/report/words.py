@@ -180,7 +180,8 @@ def consensus(shared: Shared) -> list[str]:
         sentences.append(f"The symmetry {shared.symmetry} was imposed, on every volume as well.")
     if shared.still is not None and shared.moving is not None:
         sentences.append(
-            f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, one that moves {100 * shared.moving:.2f} %: "
+            f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, "
+            f"one that moves {100 * shared.moving:.2f} %: "
             + (
                 "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
                 "(coordinates in motion.csv)."
