@@ -7,13 +7,17 @@
     python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                                    about 15 min
     python benchmarks/ensemble.py particle      rigid and asymmetric: the consensus against the truth           about 5 min
     python benchmarks/ensemble.py still         300 images of a molecule that does not move                     about 15 min
+    python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
+    python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
 Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
 """
 
 import argparse
 import itertools
+import resource
 import statistics
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +26,11 @@ from cold import EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
 
 from scoretomo import files
 from scoretomo.alignment import align, place
+from scoretomo.compute import available_cores
 from scoretomo.evaluation import compare
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, resolution_at
+from scoretomo.matching import Matcher, directions
+from scoretomo.projection import project
 from scoretomo.rotations import angular_distance, point_group, rotations_from_euler
 
 _COMPONENTS = 20
@@ -194,9 +201,56 @@ def still(folder: Path) -> None:
     line("still", 0, judge(run, data / "map.mrc"))
 
 
+def cost() -> None:
+    """Where the time goes, for boxes of several sides and numbers; eight volumes are made, the rest is as for all."""
+    print("images  side  consensus  motion  left out  core-seconds a volume  all, two cores (est.)  largest process")
+    for count, size in ((100, 32), (300, 32), (1000, 32), (300, 64), (300, 88)):
+        data, run = RESULTS / f"cost-{count}-{size}", RESULTS / f"cost-{count}-{size}-run"
+        scoretomo("simulate", "box", "--images", count, "--size", size, "--seed", 0, "--output", data)
+        numbers = ",".join(str(count * eighth // 8) for eighth in range(8))
+        scoretomo("run", data / "images.mrcs", "--output", run, "--images", numbers)
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        records = [record for record in files.read_records(run / "log.jsonl") if "seconds" in record]
+        spent = {name: sum(r["seconds"] for r in records if r["event"] == name) for name in ("consensus", "motion", "left out")}
+        volume = statistics.mean(float(row["seconds"]) for row in files.read_table(run / "volumes.csv"))
+        minutes = (sum(spent.values()) + count * volume / 2) / 60
+        print(
+            f"{count:>6}  {size:>4}  {spent['consensus']:>7.0f} s  {spent['motion']:>4.0f} s  {spent['left out']:>6.0f} s  "
+            f"{volume:>20.2f}  {minutes:>17.1f} min  {memory:>10.2f} GiB",
+            flush=True,
+        )
+
+
+def match() -> None:
+    """Seconds of one match on all cores, in two steps and with every direction compared in full."""
+    torch.set_num_threads(available_cores())
+    data = RESULTS / "box32"
+    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
+    images = torch.from_numpy(files.read_images(data / "images.mrcs").images)
+    volume = torch.from_numpy(files.read_map(data / "truth" / "000.mrc").density)
+    matcher, grid = Matcher(images), directions(1000)
+    ways = {
+        "two steps": lambda: matcher.match(volume, grid).correlations,
+        "all in full": lambda: torch.cat(
+            [part.values.transpose(0, 1).flatten(1).amax(1) for part in matcher.likeness(project(volume, grid))]
+        ),
+    }
+    found = {}
+    for name, way in ways.items():
+        way()
+        times = []
+        for _ in range(5):
+            start = time.perf_counter()
+            found[name] = way()
+            times.append(time.perf_counter() - start)
+        print(f"{name}: {statistics.median(times):.2f} s (median of five)")
+    lost = found["all in full"] - found["two steps"]
+    print(f"another pose for {int((lost > 1e-5).sum())} of {len(lost)} images, at most {float(lost.max()):.4f} less correlated")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still"])
+    parser.add_argument("what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still", "cost", "match"])
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     asked = parser.parse_args()
@@ -209,6 +263,8 @@ def main() -> None:
         "capsid": capsid,
         "particle": lambda: particle(asked.seeds or 3),
         "still": lambda: still(asked.data),
+        "cost": cost,
+        "match": match,
     }
     jobs[asked.what]()
 
