@@ -74,15 +74,19 @@ def lids(run: Path, truth: Path) -> tuple[float, float, int]:
 
 
 def other_side(found: torch.Tensor, true: torch.Tensor) -> np.ndarray:
-    """Which boxes stand turned by half a turn about z or y, so that their lids change places; in either hand."""
-    across, turns = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)), point_group("D2")
+    """Which boxes stand turned by half a turn about z or y, so that their lids change places.
+
+    The box is its own mirror image, y → −y, and a view does not change with z → −z: each image has two poses that are equally right.
+    """
+    flat = [torch.diag(torch.tensor(signs, dtype=torch.float64)) for signs in ((1.0, 1.0, -1.0), (1.0, -1.0, 1.0))]
+    frames = torch.stack([found.mT @ true, found.mT @ flat[0] @ true @ flat[1]])  # (2, n, 3, 3)
+    turns = point_group("D2")
     best: tuple[float, torch.Tensor] | None = None
-    for hand in (torch.eye(3, dtype=torch.float64), across):
-        frames = (hand @ found @ hand).mT @ true
-        for reference in frames[:20]:
-            apart = angular_distance((reference.mT @ frames)[:, None], turns)
-            if best is None or float(apart.amin(1).median()) < best[0]:
-                best = float(apart.amin(1).median()), apart.argmin(1)
+    for reference in frames[:, :20].flatten(0, 1):
+        apart = angular_distance((reference.mT @ frames)[:, :, None], turns)  # (2, n, 4)
+        nearest = apart.amin(0)
+        if best is None or float(nearest.amin(1).median()) < best[0]:
+            best = float(nearest.amin(1).median()), nearest.argmin(1)
     assert best is not None
     swaps = torch.tensor([turn[0, 0] < 0 for turn in turns])  # x → −x
     return swaps[best[1]].numpy()

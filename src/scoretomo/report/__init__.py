@@ -56,8 +56,7 @@ class Sheet(NamedTuple):
 class Common(NamedTuple):
     """What the page says of the consensus."""
 
-    thumbnail: str
-    pictures: list[Picture]
+    maps: list[tuple[str, str, list[Picture]]]  # name, thumbnail, pictures
     sentences: list[str]
 
 
@@ -171,8 +170,12 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
 def _consensus(shared: Shared | None, reach: float) -> Common | None:
     if shared is None:
         return None
-    density = read_map(shared.path).density
-    return Common(_thumbnail(density, reach), _triple(density, "Consensus", 192), words.consensus(shared))
+    maps = []
+    for name, path in (("Consensus", shared.path), ("Second consensus", shared.second_path)):
+        if path:
+            density = read_map(path).density
+            maps.append((name, _thumbnail(density, reach), _triple(density, name, 192)))
+    return Common(maps, words.consensus(shared))
 
 
 def _picture_side(count: int, size: int) -> int:

@@ -87,6 +87,8 @@ class Shared(NamedTuple):
     coverage: float  # mean correlation of the images with their views
     left_out_coverage: float  # the same with views of the map of other images
     outliers: list[int]  # images that no view explains
+    second: list[int]  # images of something else
+    second_path: Path | None  # what they show, consensus-2.mrc
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
     still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
     moving: float | None  # the same of a shape that moves
@@ -153,7 +155,7 @@ def _shared(run: Path) -> Shared | None:
         return None
     others = sorted((float(row["agreement"]), int(row["agrees"])) for row in starts)[:-1]
     asked, (summary,) = _table(run / "consensus" / "left_out.csv"), _table(run / "consensus" / "summary.csv")
-    motion = next(iter(_table(run / "consensus" / "moves.csv")), None)
+    second, motion = run / "consensus-2.mrc", next(iter(_table(run / "consensus" / "moves.csv")), None)
     return Shared(
         path=run / "consensus.mrc",
         symmetry=summary["symmetry"],
@@ -163,6 +165,8 @@ def _shared(run: Path) -> Shared | None:
         coverage=float(summary["coverage"]),
         left_out_coverage=float(summary["left_out_coverage"]),
         outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
+        second=[int(row["image"]) for row in poses if row["second"] == "1"],
+        second_path=second if second.exists() else None,
         takes_views=asked[0]["takes_views"] == "1" if asked else None,
         still=float(motion["still"]) if motion else None,
         moving=float(motion["moving"]) if motion else None,

@@ -195,6 +195,11 @@ def consensus(shared: Shared) -> list[str]:
             if shared.takes_views
             else "Its views are not known to the score: images left out were denoised no better with them."
         )
+    if shared.second:
+        sentences.append(
+            f"The images are a mixture: {_images(shared.second)} show something else. A map of some of them explains the others "
+            "(consensus-2.mrc, below). Their volumes begin there."
+        )
     if shared.outliers:
         whose = "its volume" if len(shared.outliers) == 1 else "their volumes"
         sentences.append(f"No view explains {_images(shared.outliers)}; believe {whose} least.")

@@ -21,6 +21,8 @@ from .importing import PreparedStack, read_prepared
 from .progress import console, progress_bar, say, warn
 
 _STARTS = 4  # random blobs: one proves nothing, several that agree do
+_FEWEST_SECOND = 12  # outliers that may be images of something else
+_EXPLAINS = 0.6  # a second consensus is believed if left-out outliers keep less than this share of their doubt
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
 
 
@@ -31,15 +33,27 @@ class Start(NamedTuple):
     seed: int
     number: int
     symmetry: str
+    places: tuple[int, ...] = ()  # of the images in the stack; all if there is none
+
+    @property
+    def path(self) -> Path:
+        """Where its result is."""
+        return RunDirectory(self.directory).start(self.number, second=bool(self.places))
 
 
 class Posed(NamedTuple):
-    """The consensus of a run, and some images in it."""
+    """The consensus of a run, and some images in it; where the stack is a mixture, two of them."""
 
-    volume: Tensor  # normalised, (d, d, d)
-    group: Tensor | None  # rotations under which it stays the same, (g, 3, 3); None for C1
+    volumes: Tensor  # normalised, (1 or 2, d, d, d)
+    second: Tensor  # (n,), bool: the image shows the second one
+    group: Tensor | None  # rotations under which the first stays the same, (g, 3, 3); None for C1
     poses: Poses
     outliers: Tensor  # (n,), bool: no view explains the image
+
+    @property
+    def teaching(self) -> Tensor:
+        """Images that are explained by the first consensus, (n,), bool."""
+        return ~(self.outliers | self.second)
 
 
 def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, workers: int | None) -> None:
@@ -57,44 +71,96 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     images = prepared.images.to(device) / prepared.s
     imposed = "C1" if symmetry == "auto" else symmetry
-    tasks = [Start(run.path, seed, number, imposed) for number in range(_STARTS) if not run.start(number).exists()]
-    if tasks:
-        files.make_folder(run.starts.parent)
-        with progress_bar() as bar:
-            shown = bar.add_task(f"consensus: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
-            for _, done in run_tasks(try_start, tasks, processes_for(workers)):
-                bar.advance(shown, done)
-    starts = [_read_start(run.start(number), device) for number in range(_STARTS)]
-    best = max(range(_STARTS), key=lambda number: coverage(starts[number][1].poses))
+    starts, best = _try_starts([Start(run.path, seed, number, imposed) for number in range(_STARTS)], workers, device)
     with console.status("comparing the starts"):
         _compare(run, [settled for _, settled in starts], best)
-    torch.set_num_threads(1)
     group = _group(imposed, device)
-    with progress_bar() as bar:
-        levels = fine_level(images, starts[best][0], random_stream(seed, "consensus", "fine"), group=group)
-        shown = bar.add_task(f"consensus at {prepared.images.shape[-1]} pixels", total=FINE.iterations)
-        for iteration in levels:
-            bar.update(shown, completed=iteration.number)
+    iteration = _at_full_size(images, starts[best][0], random_stream(seed, "consensus", "fine"), group)
     with console.status("settling the poses of the images"):
         found = settle(images, iteration, group=group)
         doubt = left_out_doubt(images, found.poses, group=group)
         if symmetry == "auto":
             imposed, found, doubt = _best_symmetry(run, images, iteration, found, doubt)
-        odd = outliers(found.poses)
-        summary = {
-            "symmetry": imposed,
-            "coverage": round(coverage(found.poses), 5),
-            "left_out_coverage": round(1 - doubt, 5),
-        }
-    files.write_table(run.consensus_summary, [summary])
+    odd = outliers(found.poses)
+    other = _second_consensus(run, images, found, odd, seed, workers)
+    summary = {
+        "symmetry": imposed,
+        "coverage": round(coverage(found.poses), 5),
+        "left_out_coverage": round(1 - doubt, 5),
+    }
     if flip:
-        found = other_hand(found)
+        found, other = other_hand(found), other and other._replace(consensus=other_hand(other.consensus))
+    second = torch.zeros_like(odd)
+    if other:
+        second[other.places] = True
+        odd = odd & ~second
+        poses = (mine.index_copy(0, other.places, its) for mine, its in zip(found.poses, other.consensus.poses, strict=True))
+        found = found._replace(poses=Poses(*poses))
+        files.write_map(run.second_consensus, (other.consensus.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+    files.write_table(run.consensus_summary, [summary])
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    files.write_table(run.consensus_poses, _pose_rows(prepared.numbers, found.poses, odd))
+    files.write_table(run.consensus_poses, _pose_rows(prepared.numbers, found.poses, odd, second))
     if odd.any():
         which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
         warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
     run.record("consensus", **summary, seconds=clock.seconds())
+
+
+def _try_starts(
+    starts: Sequence[Start], workers: int | None, device: torch.device
+) -> tuple[list[tuple[Iteration, Consensus]], int]:
+    """What random starts lead to, and which of them covers its images best; those that are there are not made again."""
+    tasks = [start for start in starts if not start.path.exists()]
+    if tasks:
+        files.make_folder(tasks[0].path.parent)
+        with progress_bar() as bar:
+            what = "second consensus" if tasks[0].places else "consensus"
+            shown = bar.add_task(f"{what}: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
+            for _, done in run_tasks(try_start, tasks, processes_for(workers)):
+                bar.advance(shown, done)
+    found = [_read_start(start.path, device) for start in starts]
+    return found, max(range(len(found)), key=lambda number: coverage(found[number][1].poses))
+
+
+def _at_full_size(images: Tensor, coarse: Iteration, grids: torch.Generator, group: Tensor | None) -> Iteration:
+    """The last iteration of the fine level."""
+    torch.set_num_threads(1)
+    with progress_bar() as bar:
+        shown = bar.add_task(f"consensus at {images.shape[-1]} pixels", total=FINE.iterations)
+        for iteration in fine_level(images, coarse, grids, group=group):
+            bar.update(shown, completed=iteration.number)
+    return iteration
+
+
+class Second(NamedTuple):
+    """A consensus of images that the first one does not explain."""
+
+    places: Tensor  # of its images in the stack, (m,)
+    consensus: Consensus
+
+
+def _second_consensus(
+    run: RunDirectory, images: Tensor, found: Consensus, odd: Tensor, seed: int, workers: int | None
+) -> Second | None:
+    """What the outliers show, if it is one other thing: if the map of some of them explains the others."""
+    places = odd.nonzero()[:, 0]
+    if len(places) < _FEWEST_SECOND:
+        return None
+    starts, best = _try_starts(
+        [Start(run.path, seed, number, "C1", tuple(places.tolist())) for number in range(_STARTS)], workers, images.device
+    )
+    last = _at_full_size(images[places], starts[best][0], random_stream(seed, "second consensus", "fine"), None)
+    with console.status("asking the outliers whether they show one other thing"):
+        settled = settle(images[places], last)
+        doubt = left_out_doubt(images[places], settled.poses)
+    before = 1 - float(found.poses.correlations[places].mean())
+    told = f"{len(places)} images are outliers; a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
+    if doubt >= _EXPLAINS * before:
+        warn(f"{told}, the consensus {100 * before:.1f} %: they do not show one other thing")
+        return None
+    good = ~outliers(settled.poses)
+    warn(f"{told}, the consensus {100 * before:.1f} %: a mixture; what these images show is in {run.second_consensus.name}")
+    return Second(places[good], Consensus(settled.volume, Poses(*(values[good] for values in settled.poses))))
 
 
 def try_start(start: Start) -> Iterator[int]:
@@ -102,13 +168,15 @@ def try_start(start: Start) -> Iterator[int]:
     run, device = RunDirectory(start.directory), best_device()
     prepared = read_prepared(run.images)
     images, group = prepared.images.to(device) / prepared.s, _group(start.symmetry, device)
-    for iteration in coarse_level(images, random_stream(start.seed, "consensus", start.number), group=group):
+    name = "second consensus" if start.places else "consensus"
+    images = images[list(start.places)] if start.places else images
+    for iteration in coarse_level(images, random_stream(start.seed, name, start.number), group=group):
         last = iteration
         yield 1
     settled = settle(images, last, group=group)
     arrays = {"volume": last.volume, "centring": last.shifts, "settled": settled.volume, **settled.poses._asdict()}
     plain = {name: array.cpu().numpy() for name, array in arrays.items()}
-    files.write_weights(run.start(start.number), plain, {})
+    files.write_weights(start.path, plain, {})
 
 
 def read_consensus(
@@ -122,10 +190,11 @@ def read_consensus(
 
     rotations = rotations_from_euler(column("rot", "tilt", "psi")).float()
     poses = Poses(rotations, column("shift_x", "shift_y").float(), column("correlation")[:, 0].float())
-    volume = torch.from_numpy(files.read_map(run.consensus).density).to(device) / prepared.s
+    paths = [path for path in (run.consensus, run.second_consensus) if path.exists()]
+    volumes = torch.stack([torch.from_numpy(files.read_map(path).density) for path in paths]).to(device) / prepared.s
     (row,) = files.read_table(run.consensus_summary)
-    odd = column("outlier")[:, 0] > 0
-    return Posed(volume, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd.to(device))
+    odd, second = (column(name)[:, 0].to(device) > 0 for name in ("outlier", "second"))
+    return Posed(volumes, second, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd)
 
 
 def centred_images(prepared: PreparedStack, numbers: Sequence[int], consensus: Posed, device: torch.device) -> Tensor:
@@ -189,7 +258,7 @@ def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> None:
         )
 
 
-def _pose_rows(numbers: list[int], poses: Poses, odd: Tensor) -> list[dict[str, Any]]:
+def _pose_rows(numbers: list[int], poses: Poses, odd: Tensor, second: Tensor) -> list[dict[str, Any]]:
     angles = euler_from_rotations(poses.rotations.double()).tolist()
     return [
         {
@@ -198,8 +267,9 @@ def _pose_rows(numbers: list[int], poses: Poses, odd: Tensor) -> list[dict[str, 
             **{name: round(value, 4) for name, value in zip(("shift_x", "shift_y"), shift, strict=True)},
             "correlation": round(correlation, 5),
             "outlier": int(is_odd),
+            "second": int(is_second),
         }
-        for number, angle, shift, correlation, is_odd in zip(
-            numbers, angles, poses.shifts.tolist(), poses.correlations.tolist(), odd.tolist(), strict=True
+        for number, angle, shift, correlation, is_odd, is_second in zip(
+            numbers, angles, poses.shifts.tolist(), poses.correlations.tolist(), odd.tolist(), second.tolist(), strict=True
         )
     ]

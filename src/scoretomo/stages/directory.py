@@ -14,7 +14,8 @@ from ..compute import available_cores
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "convergence", "evaluation")
-_RESULTS = ("log.jsonl", "consensus.mrc", "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
+_MAPS = ("consensus.mrc", "consensus-2.mrc")
+_RESULTS = ("log.jsonl", *_MAPS, "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
@@ -27,6 +28,7 @@ class RunDirectory:
         self.log = path / "log.jsonl"
         self.images = path / "images.mrcs"
         self.consensus = path / "consensus.mrc"
+        self.second_consensus = path / "consensus-2.mrc"
         self.starts = path / "consensus" / "starts.csv"
         self.left_out = path / "consensus" / "left_out.csv"
         self.consensus_summary = path / "consensus" / "summary.csv"
@@ -47,9 +49,9 @@ class RunDirectory:
         self.denoising = self.score / "denoising.csv"
         self.samples = path / "samples"
 
-    def start(self, number: int) -> Path:
-        """Where the consensus of a random start is, at low resolution."""
-        return self.path / "consensus" / f"start-{number}.safetensors"
+    def start(self, number: int, *, second: bool = False) -> Path:
+        """Where the consensus of a random start is, or what outliers show in place of it, at low resolution."""
+        return self.path / "consensus" / f"{'second' if second else 'start'}-{number}.safetensors"
 
     def trial(self, moves: bool) -> Path:
         """Where a model is that was tried on left-out images."""

@@ -101,13 +101,13 @@ def _learn(run: RunDirectory, seed: int, threads: int) -> None:
 
 
 def _begin(run: RunDirectory, seed: int, device: torch.device, *, moves: bool) -> tuple[Tensor, Tensor, Motion]:
-    """Centred images with empty space 0, which of them are no outliers, and a model that has learned nothing."""
+    """Centred images with empty space 0, which of them the consensus explains, and a model that has learned nothing."""
     prepared = read_prepared(run.images)
     consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
     stream = random_stream(seed, "motion", "start")
-    motion = cloud(consensus.volume, consensus.poses.rotations, _FITTING, stream, group=consensus.group, moves=moves)
-    return images, ~consensus.outliers, motion
+    motion = cloud(consensus.volumes[0], consensus.poses.rotations, _FITTING, stream, group=consensus.group, moves=moves)
+    return images, consensus.teaching, motion
 
 
 @torch.no_grad()
@@ -125,6 +125,8 @@ def _write_poses(run: RunDirectory, moves: bool) -> None:
     angles = euler_from_rotations(motion.poses().double()).tolist()
     shifts = (consensus.poses.shifts + motion.shifts * (size / 2)).tolist()
     for row, angle, shift, fitted in zip(rows, angles, shifts, fits, strict=True):
+        if row["second"] == "1":
+            continue
         names = ("rot", "tilt", "psi", "shift_x", "shift_y")
         row |= {name: str(round(value, 4)) for name, value in zip(names, (*angle, *shift), strict=True)}
         row["correlation"] = str(round(fitted, 5))
@@ -133,6 +135,7 @@ def _write_poses(run: RunDirectory, moves: bool) -> None:
         [
             {"image": row["image"], **{f"coordinate_{k + 1}": round(value, 5) for k, value in enumerate(place)}}
             for row, place in zip(rows, motion.coordinates.tolist(), strict=True)
+            if row["second"] == "0"
         ],
     )
     files.write_table(run.poses, rows)

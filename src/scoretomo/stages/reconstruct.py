@@ -225,13 +225,15 @@ def _descend(
     if consensus is None:
         raise ValueError("a refinement begins with a consensus")
     rotations, group = consensus.poses.rotations, consensus.group
-    run = RunDirectory(batch.directory)
+    run, second = RunDirectory(batch.directory), consensus.second
+    starts = torch.stack([rotate(consensus.volumes[int(which)], turn) for which, turn in zip(second, rotations, strict=True)])
     if run.motion.exists():
         places = [prepared.numbers.index(number) for number in batch.numbers]
-        starts = volumes_of(read_motion(run, images.device), places, images - background)
-    else:
-        starts = torch.stack([rotate(consensus.volume, rotation) for rotation in rotations])
-    groups = None if group is None else torch.stack([rotation @ group @ rotation.mT for rotation in rotations])
+        moved = volumes_of(read_motion(run, images.device), places, images - background)
+        starts = torch.where(second[:, None, None, None], starts, moved)
+    groups = None if group is None else torch.stack([turn @ group @ turn.mT for turn in rotations])
+    if groups is not None:
+        groups[second] = torch.eye(3).to(groups)
     yield from refine_volumes(images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups)
 
 

@@ -49,7 +49,7 @@ def _open_score(directory: Path, denoiser: str, posed: bool, written: int, devic
         known = centred_images(prepared, prepared.numbers, consensus, device)[~consensus.outliers]
         (row,) = files.read_table(run.left_out)
         if row["takes_views"] == "1":
-            known = torch.cat([known, consensus_views(consensus.volume, prepared.background, mask)])
+            known = torch.cat([known, *(consensus_views(volume, prepared.background, mask) for volume in consensus.volumes)])
     return _CLOSED[denoiser](known, prepared.background, mask)
 
 
@@ -60,7 +60,7 @@ def settle_score(run: RunDirectory, denoiser: str, seed: int) -> None:
     torch.set_num_threads(1)
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device)
-    mask, good = disc(prepared.images.shape[-1]).to(device), ~consensus.outliers
+    mask, good = disc(prepared.images.shape[-1]).to(device), consensus.teaching
     with console.status("asking left-out images what the score should know"):
         verdict = ask_left_out_images(
             centred_images(prepared, prepared.numbers, consensus, device)[good],
