@@ -76,7 +76,7 @@ def lids(run: Path, truth: Path) -> tuple[float, float, int]:
 def other_side(found: torch.Tensor, true: torch.Tensor) -> np.ndarray:
     """Which boxes stand turned by half a turn about z or y, so that their lids change places.
 
-    The box is its own mirror image, y → −y, and a view does not change with z → −z: each image has two poses that are equally right.
+    The box is its own mirror image, y → −y, and a view does not change with z → −z: each image has two poses, equally right.
     """
     flat = [torch.diag(torch.tensor(signs, dtype=torch.float64)) for signs in ((1.0, 1.0, -1.0), (1.0, -1.0, 1.0))]
     frames = torch.stack([found.mT @ true, found.mT @ flat[0] @ true @ flat[1]])  # (2, n, 3, 3)

@@ -1,0 +1,70 @@
+"""A moving molecule, and a mixture, as a user runs them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scoretomo import files
+from scoretomo.images import correlation, disc, shift
+from scoretomo.projection import project
+from scoretomo.rotations import rotations_from_euler
+
+OPTIONS = ("--images", "0,33", "--steps", 6)
+ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
+
+
+def simulate(folder: Path, what: str, images: int) -> Path:
+    from scoretomo.simulation import RealismSettings
+    from scoretomo.stages.objects import ObjectSettings
+    from scoretomo.stages.simulate import Plan, SimulateSettings, simulate_object
+
+    settings = SimulateSettings(images=images, size=16)
+    simulate_object(Plan(what, settings, ObjectSettings(), RealismSettings()), folder, workers=1, force=False)
+    return folder / "images.mrcs"
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory) -> Path:
+    return simulate(tmp_path_factory.mktemp("box"), "box", 48)
+
+
+@pytest.fixture(scope="module")
+def finished(box, tmp_path_factory) -> Path:
+    from scoretomo.images import ImportSettings
+    from scoretomo.stages.reconstruct import ReconstructSettings
+    from scoretomo.stages.run import run_all
+    from scoretomo.stages.train import TrainSettings
+
+    run = tmp_path_factory.mktemp("run") / "run"
+    settings = ReconstructSettings(images="0,33", steps=6)
+    run_all(box, run, None, ImportSettings(), TrainSettings(), settings, workers=2, force=False)
+    return run
+
+
+def test_a_moving_box_is_found_to_move(finished):
+    (verdict,) = files.read_table(finished / "consensus" / "moves.csv")
+    assert verdict["moves"] == "1"
+    assert float(verdict["moving"]) < float(verdict["still"])
+    coordinates = files.read_table(finished / "motion.csv")
+    assert [row["image"] for row in coordinates] == [str(number) for number in range(48)]
+    assert "the molecule moves" in (finished / "report.html").read_text()
+
+
+def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):
+    prepared = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
+    rows = {int(row["image"]): row for row in files.read_table(finished / "poses.csv")}
+    for number in (0, 33):
+        volume = torch.from_numpy(files.read_map(finished / "volumes" / f"{number:03d}.mrc").density)
+        angles, moved = (torch.tensor([float(rows[number][name]) for name in names]) for names in (ANGLES, SHIFTS))
+        view = shift(project(volume, rotations_from_euler(angles)[None]), moved[None])[0]
+        assert float(correlation(view, prepared[number], disc(16))) > 0.98
+
+
+def test_one_worker_learns_the_same_motion(finished, box, tmp_path, command):
+    assert command("run", box, "--output", tmp_path / "run", *OPTIONS, "--workers", 1)[0] == 0
+    for name in ("motion.csv", "poses.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+    for path in sorted((finished / "volumes").glob("*.mrc")):
+        assert (tmp_path / "run" / "volumes" / path.name).read_bytes()[1024:] == path.read_bytes()[1024:]
