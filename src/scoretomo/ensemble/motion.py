@@ -59,17 +59,17 @@ class Fitting:
     coordinates: int = 3
     fields: int = 12
     width: int = 96
-    epochs: int = 180
+    epochs: int = 360
     batch: int = 30
     rate: float = 3.0
     blur: float = 2.0
     sharp: float = 0.7
-    trial: float = 1 / 3
+    trial: float = 0.25
     stiffness: float = 1e-4
 
     def epochs_for(self, images: int) -> int:
         """Passes over so many images."""
-        return max(40, round(self.epochs * min(1.0, math.sqrt(300 / images))))
+        return max(60, round(self.epochs * min(1.0, math.sqrt(300 / images))))
 
     def trial_epochs(self, images: int) -> int:
         """How many of them make a trial."""
