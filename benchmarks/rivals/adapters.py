@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+import scoretomo
 from scoretomo import files
 
 HERE = Path(__file__).resolve().parent
@@ -191,9 +192,14 @@ def ours(task: Task, method: str, denoiser: str) -> dict[str, Any]:
         path = task.work / "run" / "volumes" / f"{number:03d}.mrc"
         if path.exists():
             _keep(files.read_map(path).density, task, number)
-    from scoretomo import __version__
+    return {"version": scoretomo.__version__, "settings": settings, "one_map": False}
 
-    return {"version": __version__, "settings": settings, "one_map": False}
+
+def consensus(task: Task) -> dict[str, Any]:
+    """The one map in which this package finds the poses of all images."""
+    done = ours(task, "ensemble", "tangent")
+    _keep(files.read_map(task.work / "run" / "consensus.mrc").density, task, 0)
+    return {**done, "one_map": True}
 
 
 def _find(program: str) -> str:

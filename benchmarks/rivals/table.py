@@ -6,7 +6,8 @@
 
 What is finished in benchmarks/results/rivals/ is not computed again; a program that is not here is a row that says so. All programs
 run with one thread. The 60S has no truth: its maps are compared with that of the same program's seed 0. "rigid" is an easy case
-that shows whether a program is called as it should be: 300 noise-free projections of the β-gal map. Real images: --data, as for
+that shows whether a program is called as it should be: 300 noise-free projections of the β-gal map; "particle" a rigid asymmetric one,
+100 projections of a made-up ribosome with noise of 0.3 σ. Real images: --data, as for
 benchmarks/cold.py.
 """
 
@@ -42,6 +43,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "rivals"
 PROGRAMS: dict[str, Callable[[Task], dict[str, Any]]] = {
     "ensemble": partial(adapters.ours, method="ensemble", denoiser="tangent"),
+    "consensus": adapters.consensus,
     "annealed-tangent": partial(adapters.ours, method="annealed", denoiser="tangent"),
     "annealed": partial(adapters.ours, method="annealed", denoiser="exact"),
     "paper": partial(adapters.ours, method="paper", denoiser="exact"),
@@ -92,6 +94,11 @@ def data_set(name: str, folder: Path) -> Data:
         scoretomo("simulate", name, "--images", count, "--size", 32, "--seed", 0, "--output", home / name, "--workers", 1)
         numbers = EIGHT if name == "box" else tuple(number * 2 // 3 for number in EIGHT)
         return Data(home / name / "images.mrcs", home / name / "truth", numbers, 4.0)
+    if name == "particle":
+        options = ("--images", 100, "--size", 32, "--noise", 0.3, "--workers", 1)
+        scoretomo("simulate", "ribosome", *options, "--output", home / name)
+        stack = home / name / "images.mrcs"
+        return Data(stack, home / name / "truth" / "000.mrc", (0,), files.read_images(stack).pixel_size or 4.0)
     betagal = folder / "betagal_relion16"
     if name == "60S":
         source, truth, numbers = folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", None, (0,)
@@ -235,7 +242,7 @@ def draw(rows: list[Row]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", default=["rigid", "box", "betagal", "capsid", "60S"])
+    parser.add_argument("--only", nargs="+", default=["rigid", "box", "betagal", "capsid", "particle", "60S"])
     parser.add_argument("--programs", nargs="+", default=list(PROGRAMS), choices=list(PROGRAMS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
