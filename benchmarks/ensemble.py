@@ -15,14 +15,15 @@ Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/resul
 
 import argparse
 import itertools
-import resource
+import os
 import statistics
+import subprocess
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-from cold import EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
+from cold import COMMAND, EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
 
 from scoretomo import files
 from scoretomo.alignment import align, place
@@ -206,21 +207,25 @@ def still(folder: Path) -> None:
 
 
 def cost() -> None:
-    """Where the time goes, for boxes of several sides and numbers; eight volumes are made, the rest is as for all."""
+    """Where the time goes, for boxes of several sides and numbers; eight volumes are made, the rest is as for all.
+
+    The memory is of the largest process, and only right where the run is not there yet.
+    """
     print("images  side  consensus  motion  left out  core-seconds a volume  all, two cores (est.)  largest process")
     for count, size in ((100, 32), (300, 32), (1000, 32), (300, 64), (300, 88)):
         data, run = RESULTS / f"cost-{count}-{size}", RESULTS / f"cost-{count}-{size}-run"
         scoretomo("simulate", "box", "--images", count, "--size", size, "--seed", 0, "--output", data)
         numbers = ",".join(str(count * eighth // 8) for eighth in range(8))
-        scoretomo("run", data / "images.mrcs", "--output", run, "--images", numbers)
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        process = subprocess.Popen([*COMMAND, "run", data / "images.mrcs", "--output", run, "--images", numbers])
+        _, status, usage = os.wait4(process.pid, 0)
+        assert status == 0
         records = [record for record in files.read_records(run / "log.jsonl") if "seconds" in record]
         spent = {name: sum(r["seconds"] for r in records if r["event"] == name) for name in ("consensus", "motion", "left out")}
         volume = statistics.mean(float(row["seconds"]) for row in files.read_table(run / "volumes.csv"))
         minutes = (sum(spent.values()) + count * volume / 2) / 60
         print(
             f"{count:>6}  {size:>4}  {spent['consensus']:>7.0f} s  {spent['motion']:>4.0f} s  {spent['left out']:>6.0f} s  "
-            f"{volume:>20.2f}  {minutes:>17.1f} min  {memory:>10.2f} GiB",
+            f"{volume:>20.2f}  {minutes:>17.1f} min  {usage.ru_maxrss / 2**20:>10.2f} GiB",
             flush=True,
         )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scoretomo.compute import random_stream
-from scoretomo.ensemble.motion import Fitting, Motion, _Splat, cloud, fit, unexplained, views_of, volumes_of
+from scoretomo.ensemble.motion import Cloud, Fitting, _Splat, condense, fit, unexplained, views_of, volumes_of
 from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc
 from scoretomo.images import shift
 from scoretomo.projection import project, rotate
@@ -40,9 +40,9 @@ def consensus() -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def learned(moving, consensus) -> Motion:
+def learned(moving, consensus) -> Cloud:
     images, rotations, _ = moving
-    motion = cloud(consensus, rotations, FITTING, random_stream(0, "start"))
+    motion = condense(consensus, rotations, FITTING, random_stream(0, "start"))
     for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(120), of=120):
         pass
     return motion
@@ -97,7 +97,7 @@ def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consens
     for stack, mean in ((images, consensus), (still, conformation(0.0))):
         left = []
         for moves in (True, False):
-            motion = cloud(mean, rotations, FITTING, random_stream(0, "start"), moves=moves)
+            motion = condense(mean, rotations, FITTING, random_stream(0, "start"), moves=moves)
             for _ in fit(motion, stack, FITTING, random_stream(0, "order"), epochs=range(40), of=120, taught=taught):
                 pass
             left.append(float(unexplained(motion, stack, FITTING, 39 / 119)[~taught].mean()))
@@ -108,7 +108,7 @@ def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consens
 
 def test_images_that_do_not_teach_change_nothing_that_is_shared(moving, consensus):
     images, rotations, _ = moving
-    motion = cloud(consensus, rotations, FITTING, random_stream(0, "start"))
+    motion = condense(consensus, rotations, FITTING, random_stream(0, "start"))
     before = {name: value.clone() for name, value in motion.state_dict().items()}
     nobody = torch.zeros(len(images), dtype=torch.bool)
     for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(2), of=120, taught=nobody):
@@ -121,7 +121,7 @@ def test_threads_do_not_change_what_is_learned(moving, consensus):
     images, rotations, _ = moving
     states = []
     for threads in (1, 2):
-        motion = cloud(consensus, rotations, FITTING, random_stream(0, "start"))
+        motion = condense(consensus, rotations, FITTING, random_stream(0, "start"))
         for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(3), of=120, threads=threads):
             pass
         states.append(motion.state_dict())
@@ -131,7 +131,7 @@ def test_threads_do_not_change_what_is_learned(moving, consensus):
 def test_conformations_keep_the_symmetry():
     group = point_group("D2").float()
     volume = torch.stack([rotate(blobs((3.5, 2, 1.5)), turn) for turn in group]).sum(0)
-    motion = cloud(volume, random_rotations(30, random_stream(0, "poses")), FITTING, random_stream(0, "start"), group=group)
+    motion = condense(volume, random_rotations(30, random_stream(0, "poses")), FITTING, random_stream(0, "start"), group=group)
     assert len(motion.points) < 0.4 * int((volume > 0.12 * volume.max()).sum())
     with torch.no_grad():
         places, masses = motion.conformations(torch.tensor([3]))

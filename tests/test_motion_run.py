@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from scoretomo import files
+from scoretomo.compute import random_stream
+from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
-from scoretomo.rotations import rotations_from_euler
+from scoretomo.rotations import random_rotations, rotations_from_euler
 
 OPTIONS = ("--images", "0,33", "--steps", 6)
 ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
@@ -68,3 +69,36 @@ def test_one_worker_learns_the_same_motion(finished, box, tmp_path, command):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
     for path in sorted((finished / "volumes").glob("*.mrc")):
         assert (tmp_path / "run" / "volumes" / path.name).read_bytes()[1024:] == path.read_bytes()[1024:]
+
+
+@pytest.fixture(scope="module")
+def mixture(tmp_path_factory) -> Path:
+    """Forty images of four blobs and sixteen of a bar."""
+    points = coordinates(16, 3).movedim(0, -1)
+
+    def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
+        return sum(torch.exp(-(points - torch.tensor(centre)).square().sum(-1) / 4) for centre in centres)
+
+    main = blobs((2.5, -2, 0), (0, 0, 3), (-1.5, 3, 0), (-2, -1, -1))
+    bar = blobs(*((x, 0, 0) for x in (-5.5, -4.0, 4.0, 5.5)))
+    images = [project(volume, random_rotations(count, random_stream(0, count))) for volume, count in ((main, 40), (bar, 16))]
+    path = tmp_path_factory.mktemp("mixture") / "images.mrcs"
+    files.write_images(path, torch.cat(images).numpy(), None)
+    return path
+
+
+@pytest.mark.parametrize("options", [(), ("--symmetry", "C2", "--hand", "flip")])
+def test_outliers_that_show_one_other_thing_get_a_consensus_of_their_own(mixture, tmp_path, command, options):
+    run = tmp_path / "run"
+    code, said = command("run", mixture, "--output", run, "--images", "0,45", "--steps", 6, "--workers", 1, *options)
+    assert code == 0, said
+    assert "a mixture" in said
+    rows = files.read_table(run / "poses.csv")
+    assert sum(row["second"] == "1" for row in rows[:40]) <= 1
+    assert sum(row["second"] == "1" for row in rows[40:]) >= 12
+    assert "Second consensus" in (run / "report.html").read_text()
+    prepared = torch.from_numpy(files.read_images(run / "images.mrcs").images)
+    volume = torch.from_numpy(files.read_map(run / "volumes" / "045.mrc").density)
+    angles, moved = (torch.tensor([float(rows[45][name]) for name in names]) for names in (ANGLES, SHIFTS))
+    view = shift(project(volume, rotations_from_euler(angles)[None]), moved[None])[0]
+    assert float(correlation(view, prepared[45], disc(16))) > 0.98

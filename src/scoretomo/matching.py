@@ -1,8 +1,8 @@
 """The best pose of every image in a volume, and how much of the stack the volume covers.
 
-The views of a volume from a grid of directions are compared with all turns and flips of every image. A view from behind is the
-flipped view from the front, so half a sphere of directions does. What is left is found by Levenberg–Marquardt steps on the turn
-and the shift of each image.
+The views of a volume from a grid of directions are compared with all turns and flips of every image, first by their lowest
+harmonics, then, where that promises most, in full. A view from behind is the flipped view from the front, so half a sphere of
+directions does. What is left is found by Levenberg–Marquardt steps on the turn and the shift of each image.
 """
 
 import math
@@ -97,7 +97,8 @@ class Matcher:
         behind = torch.diag(grid.new_tensor(_BEHIND))
         components = self.turned.components(unit(project(volume, grid), self.mask))
         lowest = self.turned.coarse(max(_FEWEST_HARMONICS, len(components) // 3))
-        memory = len(grid) * 2 * lowest.turns * components.real.element_size() * 4
+        each = max(len(grid) * 2 * lowest.turns, _CANDIDATES * len(components) * components.shape[2] * 4)
+        memory = each * components.real.element_size() * 4
         rotations, correlations = [], []
         for some in torch.arange(len(self.images), device=grid.device).split(max(1, int(self.working_memory / memory))):
             low = lowest.take(slice(int(some[0]), int(some[-1]) + 1))

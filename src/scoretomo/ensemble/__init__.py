@@ -1,1 +1,1 @@
-"""All volumes in one frame: consensus, poses, refinement."""
+"""All volumes in one frame: consensus, poses, motion, refinement."""

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ _FAINT = 0.12  # of the brightest voxel: what is below is empty
 _SHARDS = 2  # parts of a batch, each worked on by one thread
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
+_POINTS = 1000  # of a volume at a time
 _START = 0.3  # standard deviation of the coordinates before the first step
 
 
@@ -48,7 +49,8 @@ class Fitting:
         epochs: passes over all images; fewer where they are more than 300.
         batch: images of a step, at most a tenth of all.
         rate: of Adam, in units of what each kind of parameter is like.
-        blur: of the images before the first epoch, standard deviation in pixels; it falls to 0 in ``sharp`` of the epochs.
+        blur: of the images before the first epoch, standard deviation in pixels of the model's side; it falls to 0 in ``sharp`` of
+            the epochs.
         sharp: see blur.
         trial: share of the epochs after which it is asked whether the molecule moves at all.
         stiffness: weight of the squared coordinates.
@@ -80,14 +82,7 @@ class Fitting:
         return self.blur * max(0.0, 1 - done / self.sharp)
 
 
-class Epoch(NamedTuple):
-    """After one pass over all images."""
-
-    number: int  # from 1
-    unexplained: float  # mean over the images of ‖view − image‖² / ‖image‖², before its steps
-
-
-class Motion(nn.Module):
+class Cloud(nn.Module):
     """The cloud, its ways to move, and where each image stands in them.
 
     Args:
@@ -204,7 +199,7 @@ def _bells(places: Tensor, side: int, width: float) -> Tensor:
     return squares.mul_(-0.5 / width**2).exp_().mul_(1 / (width * math.sqrt(2 * math.pi)))
 
 
-def cloud(
+def condense(
     consensus: Tensor,
     rotations: Tensor,
     fitting: Fitting,
@@ -212,8 +207,8 @@ def cloud(
     *,
     group: Tensor | None = None,
     moves: bool = True,
-) -> Motion:
-    """The consensus as a cloud of Gaussians, which has not learned to move yet.
+) -> Cloud:
+    """Make the consensus a cloud of Gaussians, which has not learned to move yet.
 
     Args:
         consensus: empty space 0, shape (d, d, d).
@@ -232,12 +227,14 @@ def cloud(
         generic = places.new_tensor([0.53, 0.31, 0.79])
         unit = (places @ generic)[:, None] >= torch.einsum("pi,gij,j->pg", places, group, generic) - 1e-4
         places, masses = places[unit.all(1)], masses[unit.all(1)]
+        copies = torch.einsum("gij,pj->pgi", group, places)
+        masses = masses / ((copies - places[:, None]).norm(dim=2) < 0.5).sum(1)  # a place on an axis is met several times
     most = fitting.points if group is None else max(1, fitting.points // len(group))
     share = min(1.0, most / len(places))
     if share < 1:
         some = torch.randperm(len(places), generator=generator)[:most].to(places.device)
         places, masses = places[some], masses[some]
-    return Motion(
+    return Cloud(
         places / (side / 2),
         masses / masses.mean(),
         rotations,
@@ -250,7 +247,7 @@ def cloud(
 
 
 def fit(
-    motion: Motion,
+    cloud: Cloud,
     images: Tensor,
     fitting: Fitting,
     generator: torch.Generator,
@@ -259,11 +256,11 @@ def fit(
     of: int,
     taught: Tensor | None = None,
     threads: int = 1,
-) -> Iterator[Epoch]:
-    """Fit the model to images, one epoch for each `next`; it is changed in place.
+) -> Iterator[int]:
+    """Fit the model to images; it is changed in place. Yields the number of each epoch, from 1.
 
     Args:
-        motion: the model.
+        cloud: the model.
         images: centred, empty space 0, shape (n, d, d).
         fitting: schedule.
         generator: random stream of the order of the images.
@@ -274,50 +271,53 @@ def fit(
     """
     count, device = len(images), images.device
     everyone = torch.ones(count, dtype=torch.bool, device=device) if taught is None else taught
-    kinds = _parameters(motion, fitting)
+    kinds = _parameters(cloud, fitting)
     weights = [weight for kind in kinds for weight in kind["params"]]
     optimiser = torch.optim.Adam(kinds)
     batch = max(_SHARDS, min(fitting.batch, count // 10))
+    small = _at_side(images, fitting)
 
     def gradient(some: Tensor) -> list[Tensor]:
-        """Gradient of every parameter, then the sum of what is unexplained."""
-        parts = [*(torch.zeros_like(weight) for weight in weights), torch.zeros((), device=device)]
+        """Gradient of every parameter."""
+        parts = [torch.zeros_like(weight) for weight in weights]
         teach = everyone[some]
         for which, moved in ((some[teach], len(weights)), (some[~teach], _OWN)):
             if len(which):
-                loss = _unexplained(motion, which, aims[which], width)
-                calm = fitting.stiffness * motion.coordinates[which].square().mean(1)
-                slopes = torch.autograd.grad((loss + calm).sum() / batch, weights[:moved], materialize_grads=True)
+                left = _unexplained(cloud, which, aims[which], width)
+                calm = fitting.stiffness * cloud.coordinates[which].square().mean(1)
+                slopes = torch.autograd.grad((left + calm).sum() / batch, weights[:moved], materialize_grads=True)
                 for part, slope in zip(parts, slopes, strict=False):
                     part += slope
-                parts[-1] += loss.detach().sum()
         return parts
 
     with ThreadPoolExecutor(threads) as pool:
         for epoch in epochs:
             done = epoch / max(1, of - 1)
-            aims, width = _aims(images, fitting, done, motion.voxel)
+            aims, width = _aims(small, fitting, done, cloud.voxel)
             for kind in optimiser.param_groups:
                 kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
-            total = 0.0
             for some in torch.randperm(count, generator=generator).to(device).split(batch):
                 found = [sum(parts) for parts in zip(*pool.map(gradient, some.tensor_split(_SHARDS)), strict=True)]
-                for weight, part in zip(weights, found[:-1], strict=True):
+                for weight, part in zip(weights, found, strict=True):
                     weight.grad = part
                 optimiser.step()
-                total += float(found[-1])
-            yield Epoch(epoch + 1, total / count)
+            yield epoch + 1
 
 
-def _parameters(motion: Motion, fitting: Fitting) -> list[dict[str, Any]]:
+def _parameters(cloud: Cloud, fitting: Fitting) -> list[dict[str, Any]]:
     """What is fitted, with its highest rates: first what each image has of its own."""
     voxel = 2 / fitting.side
-    still = [([motion.turns], 2e-3), ([motion.shifts], 5e-3 * voxel)]
-    shared = [([motion.points], 5e-3 * voxel), ([motion.masses], 1e-2)]
-    networks = [*motion.fields.parameters(), *motion.straight.parameters(), *motion.bent.parameters()]
-    coordinates = 2e-2 if motion.moves else 0.0  # which are 0 and stay there
-    kinds = [*still, ([motion.coordinates], coordinates), *shared, (networks, 2e-3 if motion.moves else 0.0)]
+    still = [([cloud.turns], 2e-3), ([cloud.shifts], 5e-3 * voxel)]
+    shared = [([cloud.points], 5e-3 * voxel), ([cloud.masses], 1e-2)]
+    networks = [*cloud.fields.parameters(), *cloud.straight.parameters(), *cloud.bent.parameters()]
+    coordinates = 2e-2 if cloud.moves else 0.0  # which are 0 and stay there
+    kinds = [*still, ([cloud.coordinates], coordinates), *shared, (networks, 2e-3 if cloud.moves else 0.0)]
     return [{"params": weights, "top": fitting.rate * rate, "lr": fitting.rate * rate} for weights, rate in kinds]
+
+
+def _at_side(images: Tensor, fitting: Fitting) -> Tensor:
+    """Images at the side of the model, or smaller."""
+    return resample(images, min(images.shape[-1], fitting.side), 2)
 
 
 def _aims(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tuple[Tensor, float]:
@@ -331,35 +331,35 @@ def _aims(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tuple[
     return blurred * inscribed(side, 2, dtype=images.dtype, device=images.device), width / pixel
 
 
-def _unexplained(motion: Motion, some: Tensor, aims: Tensor, width: float) -> Tensor:
+def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float) -> Tensor:
     """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best; (b,)."""
     side = aims.shape[-1]
-    views = motion.views(some, side, width) * inscribed(side, 2, dtype=aims.dtype, device=aims.device)
+    views = cloud.views(some, side, width) * inscribed(side, 2, dtype=aims.dtype, device=aims.device)
     across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
     return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
 
 
 @torch.no_grad()
-def unexplained(motion: Motion, images: Tensor, fitting: Fitting, done: float) -> Tensor:
+def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float) -> Tensor:
     """Share of each image's square that its view leaves, at the blur after a share of the epochs; (n,)."""
-    aims, width = _aims(images, fitting, done, motion.voxel)
+    aims, width = _aims(_at_side(images, fitting), fitting, done, cloud.voxel)
     order = torch.arange(len(images), device=images.device).split(_TILE)
-    return torch.cat([_unexplained(motion, some, aims[some], width) for some in order])
+    return torch.cat([_unexplained(cloud, some, aims[some], width) for some in order])
 
 
 @torch.no_grad()
-def views_of(motion: Motion, size: int) -> Tensor:
+def views_of(cloud: Cloud, size: int) -> Tensor:
     """Views of all conformations in the poses of their images, shape (n, size, size)."""
-    order = torch.arange(len(motion.rotations), device=motion.rotations.device).split(_TILE)
-    return torch.cat([motion.views(some, size, motion.voxel * size / motion.size) for some in order])
+    order = torch.arange(len(cloud.rotations), device=cloud.rotations.device).split(_TILE)
+    return torch.cat([cloud.views(some, size, cloud.voxel * size / cloud.size) for some in order])
 
 
 @torch.no_grad()
-def volumes_of(motion: Motion, numbers: Sequence[int], images: Tensor) -> Tensor:
+def volumes_of(cloud: Cloud, numbers: Sequence[int], images: Tensor) -> Tensor:
     """The volumes of some images in the frames of these, on the grid of the images, as dense as the images ask.
 
     Args:
-        motion: the model.
+        cloud: the model.
         numbers: places of the images in the stack.
         images: these images, centred, empty space 0, shape (b, d, d).
 
@@ -368,13 +368,16 @@ def volumes_of(motion: Motion, numbers: Sequence[int], images: Tensor) -> Tensor
     """
     size = images.shape[-1]
     mask, ball = (inscribed(size, dims, dtype=images.dtype, device=images.device) for dims in (2, 3))
-    places, masses = motion.conformations(torch.tensor(numbers, device=images.device))
-    turned = places @ motion.poses()[list(numbers)].mT
+    places, masses = cloud.conformations(torch.tensor(numbers, device=images.device))
+    turned = places @ cloud.poses()[list(numbers)].mT
     volumes = []
     for points, mass, image in zip(turned, masses, images, strict=True):
-        x, y, z = _bells(points.mT * (size / 2), size, motion.voxel * size / motion.size)
-        plane = (y * mass[:, None])[:, :, None] * x[:, None]
-        volume = (z.T @ plane.flatten(1)).reshape(size, size, size) * ball
+        x, y, z = _bells(points.mT * (size / 2), size, cloud.voxel * size / cloud.size)
+        volume = torch.zeros_like(ball)
+        for some in torch.arange(len(mass), device=mass.device).split(_POINTS):
+            plane = (y[some] * mass[some, None])[:, :, None] * x[some, None]
+            volume += (z[some].T @ plane.flatten(1)).reshape(size, size, size)
+        volume *= ball
         view = volume.sum(0) * mask
         volumes.append(volume * ((view * image).sum() / view.square().sum().clamp_min(1e-12)))
     return torch.stack(volumes)

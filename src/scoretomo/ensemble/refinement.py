@@ -1,4 +1,4 @@
-"""Each image's own volume from the consensus: replicas of Algorithm 1, and their mean refined further.
+"""Each image's own volume from a posed start: replicas of Algorithm 1, their mean, and for rigid molecules that refined further.
 
 Replicas differ in their random views and noise only. What they do not share is noise of the descent, which their mean has less of:
 it is a better place to go on from than any of them, and how far they agree says how well the images determine the volume.
@@ -18,7 +18,7 @@ from ..reconstruction import Denoiser, Descent, Step, reconstruct
 
 @dataclass(frozen=True)
 class Refinement:
-    """How a volume is refined from the consensus.
+    """How a volume is refined from a posed start.
 
     Attributes:
         replicas: how many descents, at least two.
@@ -74,7 +74,7 @@ def refine_volumes(
         images: normalised, centred, shape (b, d, d).
         denoise: D(y, t).
         refinement: schedule.
-        starts: the consensus in the pose of each image, shape (b, d, d, d).
+        starts: what is known of each volume, in the pose of its image, shape (b, d, d, d).
         background: value of empty space in the images.
         streams: random streams of descent 0, 1, …
         groups: symmetry of each volume, shape (b, g, 3, 3).
@@ -86,7 +86,8 @@ def refine_volumes(
             images, denoise, refinement.each, background=background, views=views, noise=noise, volumes=starts, groups=groups
         )
         for step in descent:
-            yield Refined(step._replace(number=done + step.number), None)
+            if refinement.last or replica + 1 < refinement.replicas or step.number < refinement.each.steps:
+                yield Refined(step._replace(number=done + step.number), None)
         done += step.number
         ends.append(step)
     curves = [fourier_shell_correlation(first.volumes, second.volumes) for first, second in combinations(ends, 2)]
@@ -94,7 +95,8 @@ def refine_volumes(
     diverged = torch.stack([end.diverged for end in ends]).any(0)
     mean = torch.stack([end.volumes for end in ends]).mean(0)
     if refinement.last is None:
-        yield Refined(step._replace(number=done, volumes=mean, diverged=diverged), agreement)
+        residual = torch.stack([end.anchor_residual for end in ends]).mean(0)
+        yield Refined(step._replace(number=done, volumes=mean, anchor_residual=residual, diverged=diverged), agreement)
         return
     views, noise = streams(refinement.replicas)
     for step in reconstruct(

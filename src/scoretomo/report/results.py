@@ -165,7 +165,7 @@ def _shared(run: Path) -> Shared | None:
         coverage=float(summary["coverage"]),
         left_out_coverage=float(summary["left_out_coverage"]),
         outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
-        second=[int(row["image"]) for row in poses if row["second"] == "1"],
+        second=[int(row["image"]) for row in poses if row.get("second") == "1"],
         second_path=second if second.exists() else None,
         takes_views=asked[0]["takes_views"] == "1" if asked else None,
         still=float(motion["still"]) if motion else None,

@@ -198,7 +198,7 @@ def consensus(shared: Shared) -> list[str]:
     if shared.second:
         sentences.append(
             f"The images are a mixture: {_images(shared.second)} show something else. A map of some of them explains the others "
-            "(consensus-2.mrc, below). Their volumes begin there."
+            "(consensus-2.mrc, below). Their volumes begin there, in a frame and hand of their own."
         )
     if shared.outliers:
         whose = "its volume" if len(shared.outliers) == 1 else "their volumes"

@@ -38,7 +38,8 @@ class Start(NamedTuple):
     @property
     def path(self) -> Path:
         """Where its result is."""
-        return RunDirectory(self.directory).start(self.number, second=bool(self.places))
+        run = RunDirectory(self.directory)
+        return run.second_start(self.number) if self.places else run.start(self.number)
 
 
 class Posed(NamedTuple):
@@ -66,7 +67,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
         flip: write the other hand.
         workers: processes to use.
     """
-    if run.consensus_poses.exists():
+    if run.consensus_poses.exists() or run.poses.exists():
         return
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     images = prepared.images.to(device) / prepared.s
@@ -83,11 +84,6 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
             imposed, found, doubt = _best_symmetry(run, images, iteration, found, doubt)
     odd = outliers(found.poses)
     other = _second_consensus(run, images, found, odd, seed, workers)
-    summary = {
-        "symmetry": imposed,
-        "coverage": round(coverage(found.poses), 5),
-        "left_out_coverage": round(1 - doubt, 5),
-    }
     if flip:
         found, other = other_hand(found), other and other._replace(consensus=other_hand(other.consensus))
     second = torch.zeros_like(odd)
@@ -97,9 +93,14 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
         poses = (mine.index_copy(0, other.places, its) for mine, its in zip(found.poses, other.consensus.poses, strict=True))
         found = found._replace(poses=Poses(*poses))
         files.write_map(run.second_consensus, (other.consensus.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+    summary = {
+        "symmetry": imposed,
+        "coverage": round(float(found.poses.correlations[~second].mean()), 5),
+        "left_out_coverage": round(1 - doubt, 5),
+    }
     files.write_table(run.consensus_summary, [summary])
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    files.write_table(run.consensus_poses, _pose_rows(prepared.numbers, found.poses, odd, second))
+    files.write_table(run.consensus_poses, pose_rows(prepared.numbers, found.poses, odd, second))
     if odd.any():
         which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
         warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
@@ -153,12 +154,12 @@ def _second_consensus(
     with console.status("asking the outliers whether they show one other thing"):
         settled = settle(images[places], last)
         doubt = left_out_doubt(images[places], settled.poses)
-    before = 1 - float(found.poses.correlations[places].mean())
+    good = ~outliers(settled.poses)
+    before = 1 - float(found.poses.correlations[places[good]].mean())
     told = f"{len(places)} images are outliers; a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
-    if doubt >= _EXPLAINS * before:
+    if doubt >= _EXPLAINS * before or int(good.sum()) < _FEWEST_SECOND:
         warn(f"{told}, the consensus {100 * before:.1f} %: they do not show one other thing")
         return None
-    good = ~outliers(settled.poses)
     warn(f"{told}, the consensus {100 * before:.1f} %: a mixture; what these images show is in {run.second_consensus.name}")
     return Second(places[good], Consensus(settled.volume, Poses(*(values[good] for values in settled.poses))))
 
@@ -193,7 +194,8 @@ def read_consensus(
     paths = [path for path in (run.consensus, run.second_consensus) if path.exists()]
     volumes = torch.stack([torch.from_numpy(files.read_map(path).density) for path in paths]).to(device) / prepared.s
     (row,) = files.read_table(run.consensus_summary)
-    odd, second = (column(name)[:, 0].to(device) > 0 for name in ("outlier", "second"))
+    odd = column("outlier")[:, 0].to(device) > 0
+    second = torch.tensor([rows[number].get("second", "0") == "1" for number in numbers], device=device)
     return Posed(volumes, second, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd)
 
 
@@ -258,7 +260,8 @@ def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> None:
         )
 
 
-def _pose_rows(numbers: list[int], poses: Poses, odd: Tensor, second: Tensor) -> list[dict[str, Any]]:
+def pose_rows(numbers: list[int], poses: Poses, odd: Tensor, second: Tensor) -> list[dict[str, Any]]:
+    """Rows of poses.csv."""
     angles = euler_from_rotations(poses.rotations.double()).tolist()
     return [
         {

@@ -15,7 +15,7 @@ from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "convergence", "evaluation")
 _MAPS = ("consensus.mrc", "consensus-2.mrc")
-_RESULTS = ("log.jsonl", *_MAPS, "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
+_RESULTS = ("consensus/poses.csv", "log.jsonl", *_MAPS, "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
@@ -35,6 +35,8 @@ class RunDirectory:
         self.proposals = path / "consensus" / "proposals.csv"
         self.consensus_poses = path / "consensus" / "poses.csv"
         self.moves = path / "consensus" / "moves.csv"
+        self.moving_trial = path / "consensus" / "trial-moving.safetensors"
+        self.still_trial = path / "consensus" / "trial-still.safetensors"
         self.motion = path / "consensus" / "motion.safetensors"
         self.coordinates = path / "motion.csv"
         self.poses = path / "poses.csv"
@@ -49,13 +51,13 @@ class RunDirectory:
         self.denoising = self.score / "denoising.csv"
         self.samples = path / "samples"
 
-    def start(self, number: int, *, second: bool = False) -> Path:
-        """Where the consensus of a random start is, or what outliers show in place of it, at low resolution."""
-        return self.path / "consensus" / f"{'second' if second else 'start'}-{number}.safetensors"
+    def start(self, number: int) -> Path:
+        """Where the consensus of a random start is, at low resolution."""
+        return self.path / "consensus" / f"start-{number}.safetensors"
 
-    def trial(self, moves: bool) -> Path:
-        """Where a model is that was tried on left-out images."""
-        return self.path / "consensus" / f"trial-{'moving' if moves else 'still'}.safetensors"
+    def second_start(self, number: int) -> Path:
+        """Where it is of outliers alone."""
+        return self.path / "consensus" / f"second-{number}.safetensors"
 
     def volume(self, number: int) -> Path:
         """Where the volume of an image is, by its number in the user's stack."""

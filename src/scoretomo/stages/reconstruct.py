@@ -36,9 +36,9 @@ class ReconstructSettings:
     """How volumes are made from images."""
 
     method: Literal["ensemble", "annealed", "paper"] = "ensemble"
-    """How volumes are found. "ensemble": first one volume that explains all images, then from it a volume for each, all in
-    one frame. The others start each volume from nothing: "paper" is Algorithm 1 as published, with one fixed noise level;
-    "annealed" lets the noise level fall, which is better."""
+    """How volumes are found. "ensemble": first one volume that explains all images, then how it moves, then from there a volume
+    for each, all in one frame. The others start each volume from nothing: "paper" is Algorithm 1 as published, with one fixed
+    noise level; "annealed" lets the noise level fall, which is better."""
 
     denoiser: Literal["tangent", "exact", "network"] = "tangent"
     """What knows how images look: "exact" is the score of the images themselves, in closed form; "tangent" also knows the
@@ -75,7 +75,7 @@ class Batch(NamedTuple):
 
     directory: Path
     numbers: tuple[int, ...]
-    schedule: Descent | Refinement  # from nothing, or from the consensus
+    schedule: Descent | Refinement  # from nothing, or from what the ensemble knows
     seed: int
     denoiser: str
 
@@ -210,7 +210,7 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
 def _descend(
     batch: Batch, prepared: PreparedStack, images: Tensor, denoise: Denoiser, consensus: Posed | None
 ) -> Iterator[Refined]:
-    """The descents of a batch: cold ones, or refinements of the consensus."""
+    """The descents of a batch: cold ones, or refinements of the consensus or of the conformations of the images."""
 
     def streams(*descent: int) -> Streams:
         noise = [random_stream(batch.seed, "noise", number, *descent) for number in batch.numbers]
