@@ -30,6 +30,13 @@ class Poses(NamedTuple):
     correlations: Tensor  # (n,): normalised, of the image and its view
 
 
+def choose(first: Tensor, poses: Poses, others: Poses) -> Poses:
+    """The poses where ``first`` is true, else the others; first is (n,), bool."""
+    rotations = torch.where(first[:, None, None], poses.rotations, others.rotations)
+    shifts = torch.where(first[:, None], poses.shifts, others.shifts)
+    return Poses(rotations, shifts, torch.where(first, poses.correlations, others.correlations))
+
+
 def directions(count: int, *, turn: Tensor | None = None) -> Tensor:
     """Spread view directions evenly over half a sphere (a Fibonacci spiral).
 

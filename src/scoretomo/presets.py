@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .ensemble.motion import Fitting
 from .ensemble.refinement import Refinement
 from .reconstruction import Descent
 from .training import Training
@@ -36,6 +37,8 @@ PRESETS: dict[str, Descent] = {
     "paper":    Descent(2000,    (1.0, 1.0),      (2, 6),              anchor=1.0, rate=1.7),
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
 }
+
+MOTION = Fitting()
 
 REFINEMENTS: dict[str, Refinement] = {
     "still": Refinement(  # from the consensus

@@ -133,6 +133,16 @@ class _Centred:
         self.levels = self.images.sum((1, 2)) / mask.sum()
         self.strengths = ((self.images - self.levels[:, None, None]) * mask).flatten(1).norm(dim=1)
 
+    def poses_in(self, volume: Tensor) -> Poses:
+        """The best pose of each in a volume."""
+        grid = directions(_fine_directions(volume.shape[-1])).to(volume)
+        return refine(volume, self.images, self.matcher.match(volume, grid))
+
+
+def best_poses(volume: Tensor, images: Tensor) -> Poses:
+    """The best pose of each image in a volume; empty space 0, shapes (d, d, d) and (n, d, d)."""
+    return _Centred(_at(images, volume.shape[-1]), images.new_zeros(len(images), 2)).poses_in(volume)
+
 
 def _damping(size: int, share: float, noise: float) -> Tensor:
     """λ of every shell: constant up to a share of d / 2, growing steeply beyond."""
@@ -190,8 +200,7 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, roun
     """
     size = last.volume.shape[-1]
     moved = _Centred(_at(images, size), last.shifts)
-    grid = directions(_fine_directions(size)).to(images)
-    volume, poses = last.volume, refine(last.volume, moved.images, moved.matcher.match(last.volume, grid))
+    volume, poses = last.volume, moved.poses_in(last.volume)
     for _ in range(rounds):
         good = ~outliers(poses)
         volume = posed_map(shift(moved.images, -poses.shifts)[good], poses.rotations[good], group=group, start=volume)

@@ -17,7 +17,7 @@ each image's own volume is refined from there.
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -71,7 +71,11 @@ class Fitting:
 
     def epochs_for(self, images: int) -> int:
         """Passes over so many images."""
-        return max(60, round(self.epochs * min(1.0, math.sqrt(300 / images))))
+        return max(min(60, self.epochs), round(self.epochs * min(1.0, math.sqrt(300 / images))))
+
+    def share(self, share: float) -> "Fitting":
+        """The same in a share of the epochs, for a quick and rough look."""
+        return replace(self, epochs=max(60, round(share * self.epochs)))
 
     def trial_epochs(self, images: int) -> int:
         """How many of them make a trial."""

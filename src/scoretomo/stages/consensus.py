@@ -10,19 +10,31 @@ from torch import Tensor
 from .. import files
 from ..alignment import align, place
 from ..compute import best_device, processes_for, random_stream, run_tasks
-from ..ensemble.consensus import COARSE, FINE, Consensus, Iteration, coarse_level, fine_level, other_hand, outliers, settle
+from ..ensemble.consensus import (
+    COARSE,
+    FINE,
+    Consensus,
+    Iteration,
+    best_poses,
+    coarse_level,
+    fine_level,
+    other_hand,
+    outliers,
+    settle,
+)
 from ..ensemble.symmetry import left_out_doubt, propose, symmetric_start
 from ..fourier import fourier_shell_correlation, mean_fsc
 from ..images import shift
-from ..matching import Poses, coverage
+from ..matching import Poses, choose, coverage
 from ..rotations import euler_from_rotations, point_group, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import console, progress_bar, say, warn
 
 _STARTS = 4  # random blobs: one proves nothing, several that agree do
-_FEWEST_SECOND = 12  # outliers that may be images of something else
-_EXPLAINS = 0.6  # a second consensus is believed if left-out outliers keep less than this share of their doubt
+_FEWEST_SECOND = 12  # images that are asked whether they show one other thing
+_SUSPECT = 2.5  # times the median of what is unexplained, from which an image may show something else
+_EXPLAINS = 0.6  # a second consensus is believed if left-out images of it keep less than this share of their doubt
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
 
 
@@ -83,15 +95,14 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
         if symmetry == "auto":
             imposed, found, doubt = _best_symmetry(run, images, iteration, found, doubt)
     odd = outliers(found.poses)
-    other = _second_consensus(run, images, found, odd, seed, workers)
+    other = _second_consensus(run, images, found, seed, workers)
     if flip:
         found, other = other_hand(found), other and other._replace(consensus=other_hand(other.consensus))
     second = torch.zeros_like(odd)
     if other:
-        second[other.places] = True
+        second = other.shown
         odd = odd & ~second
-        poses = (mine.index_copy(0, other.places, its) for mine, its in zip(found.poses, other.consensus.poses, strict=True))
-        found = found._replace(poses=Poses(*poses))
+        found = found._replace(poses=choose(second, other.consensus.poses, found.poses))
         files.write_map(run.second_consensus, (other.consensus.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
     summary = {
         "symmetry": imposed,
@@ -136,32 +147,35 @@ def _at_full_size(images: Tensor, coarse: Iteration, grids: torch.Generator, gro
 class Second(NamedTuple):
     """A consensus of images that the first one does not explain."""
 
-    places: Tensor  # of its images in the stack, (m,)
-    consensus: Consensus
+    shown: Tensor  # (n,), bool: by which images
+    consensus: Consensus  # with the poses of all images in it
 
 
-def _second_consensus(
-    run: RunDirectory, images: Tensor, found: Consensus, odd: Tensor, seed: int, workers: int | None
-) -> Second | None:
-    """What the outliers show, if it is one other thing: if the map of some of them explains the others."""
-    places = odd.nonzero()[:, 0]
+def _second_consensus(run: RunDirectory, images: Tensor, found: Consensus, seed: int, workers: int | None) -> Second | None:
+    """What the images show that are explained least, if it is one other thing: if the map of some of them explains the others."""
+    doubts = 1 - found.poses.correlations
+    places = (doubts > _SUSPECT * doubts.median()).nonzero()[:, 0]
     if len(places) < _FEWEST_SECOND:
         return None
     starts, best = _try_starts(
         [Start(run.path, seed, number, "C1", tuple(places.tolist())) for number in range(_STARTS)], workers, images.device
     )
     last = _at_full_size(images[places], starts[best][0], random_stream(seed, "second consensus", "fine"), None)
-    with console.status("asking the outliers whether they show one other thing"):
+    with console.status("asking the images that are explained least whether they show one other thing"):
         settled = settle(images[places], last)
         doubt = left_out_doubt(images[places], settled.poses)
     good = ~outliers(settled.poses)
     before = 1 - float(found.poses.correlations[places[good]].mean())
-    told = f"{len(places)} images are outliers; a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
+    told = f"of the {len(places)} images explained least a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
     if doubt >= _EXPLAINS * before or int(good.sum()) < _FEWEST_SECOND:
-        warn(f"{told}, the consensus {100 * before:.1f} %: they do not show one other thing")
+        say(f"{told}, the consensus {100 * before:.1f} %: they do not show one other thing")
         return None
     warn(f"{told}, the consensus {100 * before:.1f} %: a mixture; what these images show is in {run.second_consensus.name}")
-    return Second(places[good], Consensus(settled.volume, Poses(*(values[good] for values in settled.poses))))
+    with console.status("asking every image which of the two it shows"):
+        poses = best_poses(settled.volume, images)
+    theirs = 1 - poses.correlations < _EXPLAINS * doubts
+    theirs[places[good]] = True
+    return Second(theirs, settled._replace(poses=poses))
 
 
 def try_start(start: Start) -> Iterator[int]:

@@ -14,7 +14,7 @@ from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import outliers
 from ..ensemble.motion import Cloud, Fitting, condense, fit, unexplained, views_of
 from ..images import correlation, disc
-from ..matching import Poses
+from ..matching import Poses, choose
 from .consensus import Posed, centred_images, pose_rows, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
@@ -23,7 +23,6 @@ from .progress import progress_bar, say
 _FEWEST = 24  # images of one consensus from which motion can be learned
 _LEFT_OUT = 0.2
 _CLEARLY = 0.6  # the molecule moves if motion leaves less than this share of what one shape leaves unexplained
-_FITTING = Fitting()
 
 
 class Trial(NamedTuple):
@@ -31,6 +30,7 @@ class Trial(NamedTuple):
 
     directory: Path
     seed: int
+    fitting: Fitting
     moves: bool
 
     @property
@@ -47,7 +47,7 @@ class Known(NamedTuple):
     consensus: Posed  # with the poses in it
 
 
-def settle_motion(run: RunDirectory, seed: int, *, workers: int | None) -> bool:
+def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, *, workers: int | None) -> bool:
     """Ask left-out images whether the molecule moves, learn how, and write the final poses.
 
     Returns:
@@ -59,10 +59,10 @@ def settle_motion(run: RunDirectory, seed: int, *, workers: int | None) -> bool:
     clock, known = Stopwatch(), _known(run)
     moves = False
     if int(known.consensus.teaching.sum()) >= _FEWEST:
-        moves = _try_both(run, seed, len(known.images), workers)
+        moves = _try_both(run, seed, fitting, len(known.images), workers)
     if moves:
         if not run.motion.exists():
-            _learn(run, known, seed, processes_for(workers))
+            _learn(run, known, seed, fitting, processes_for(workers))
         _write_moved(run, known)
     else:
         files.write_table(run.poses, files.read_table(run.consensus_poses))
@@ -76,13 +76,13 @@ def _known(run: RunDirectory) -> Known:
     return Known(centred_images(prepared, prepared.numbers, consensus, device) - prepared.background, consensus)
 
 
-def _try_both(run: RunDirectory, seed: int, count: int, workers: int | None) -> bool:
+def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, workers: int | None) -> bool:
     """Fit a shape that moves and one that does not to most images, and ask the others."""
-    trials = [Trial(run.path, seed, moves) for moves in (True, False)]
+    trials = [Trial(run.path, seed, fitting, moves) for moves in (True, False)]
     tasks = [trial for trial in trials if not trial.path.exists()]
     if tasks:
         with progress_bar() as bar:
-            shown = bar.add_task("asking left-out images whether it moves", total=len(tasks) * _FITTING.trial_epochs(count))
+            shown = bar.add_task("asking left-out images whether it moves", total=len(tasks) * fitting.trial_epochs(count))
             for _, done in run_tasks(try_motion, tasks, processes_for(workers)):
                 bar.advance(shown, done)
     moving, still = (files.read_weights(trial.path)[1]["left_out"] for trial in trials)
@@ -99,7 +99,7 @@ def try_motion(trial: Trial) -> Iterator[int]:
     cloud = condense(
         consensus.volumes[0],
         consensus.poses.rotations,
-        _FITTING,
+        trial.fitting,
         random_stream(trial.seed, "motion", "start"),
         group=consensus.group,
         moves=trial.moves,
@@ -109,25 +109,25 @@ def try_motion(trial: Trial) -> Iterator[int]:
     asked = places[order[: round(_LEFT_OUT * len(places))]]
     taught = consensus.teaching.clone()
     taught[asked] = False
-    last, of = _FITTING.trial_epochs(len(images)), _FITTING.epochs_for(len(images))
+    last, of = trial.fitting.trial_epochs(len(images)), trial.fitting.epochs_for(len(images))
     stream = random_stream(trial.seed, "motion", "trial")
-    for _ in fit(cloud, images, _FITTING, stream, epochs=range(last), of=of, taught=taught):
+    for _ in fit(cloud, images, trial.fitting, stream, epochs=range(last), of=of, taught=taught):
         yield 1
-    left = unexplained(cloud, images, _FITTING, (last - 1) / (of - 1))[asked]
-    _write(trial.path, cloud, left_out=float(left.mean()))
+    left = unexplained(cloud, images, trial.fitting, (last - 1) / (of - 1))[asked]
+    _write(trial.path, cloud, trial.fitting, left_out=float(left.mean()))
 
 
-def _learn(run: RunDirectory, known: Known, seed: int, threads: int) -> None:
+def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, threads: int) -> None:
     """Go on from the trial with all images."""
     cloud, count = _read(run.moving_trial, known.images.device), len(known.images)
-    of = _FITTING.epochs_for(count)
-    epochs, taught = range(_FITTING.trial_epochs(count), of), known.consensus.teaching
+    of = fitting.epochs_for(count)
+    epochs, taught = range(fitting.trial_epochs(count), of), known.consensus.teaching
     with progress_bar() as bar:
         shown = bar.add_task("learning how it moves", total=len(epochs))
         stream = random_stream(seed, "motion", "all")
-        for _ in fit(cloud, known.images, _FITTING, stream, epochs=epochs, of=of, taught=taught, threads=threads):
+        for _ in fit(cloud, known.images, fitting, stream, epochs=epochs, of=of, taught=taught, threads=threads):
             bar.advance(shown)
-    _write(run.motion, cloud)
+    _write(run.motion, cloud, fitting)
 
 
 @torch.no_grad()
@@ -136,11 +136,7 @@ def _write_moved(run: RunDirectory, known: Known) -> None:
     cloud, numbers = read_motion(run, known.images.device), read_prepared(run.images).numbers
     size, mine, before = known.images.shape[-1], ~known.consensus.second, known.consensus.poses
     fits = correlation(views_of(cloud, size), known.images, disc(size).to(known.images))
-    poses = Poses(
-        torch.where(mine[:, None, None], cloud.poses(), before.rotations),
-        torch.where(mine[:, None], before.shifts + cloud.shifts * (size / 2), before.shifts),
-        torch.where(mine, fits, before.correlations),
-    )
+    poses = choose(mine, Poses(cloud.poses(), before.shifts + cloud.shifts * (size / 2), fits), before)
     coordinates = [
         {"image": number, **{f"coordinate_{k + 1}": round(value, 5) for k, value in enumerate(place)}}
         for number, place, is_mine in zip(numbers, cloud.coordinates.tolist(), mine.tolist(), strict=True)
@@ -163,9 +159,9 @@ def _read_once(path: Path, written: int, device: torch.device) -> Cloud:
     return _read(path, device)
 
 
-def _write(path: Path, cloud: Cloud, **record: float) -> None:
+def _write(path: Path, cloud: Cloud, fitting: Fitting, **record: float) -> None:
     arrays = {name: tensor.cpu().numpy() for name, tensor in cloud.state_dict().items()}
-    files.write_weights(path, arrays, {"fitting": asdict(_FITTING), "moves": cloud.moves, "voxel": cloud.voxel, **record})
+    files.write_weights(path, arrays, {"fitting": asdict(fitting), "moves": cloud.moves, "voxel": cloud.voxel, **record})
 
 
 def _read(path: Path, device: torch.device) -> Cloud:

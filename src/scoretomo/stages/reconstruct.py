@@ -11,11 +11,11 @@ from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
-from ..ensemble.motion import volumes_of
+from ..ensemble.motion import Fitting, volumes_of
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from ..fourier import mean_fsc
 from ..images import correlation, parse_selection, require_several
-from ..presets import PRESETS, REFINEMENTS
+from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..rotations import point_group
@@ -69,6 +69,11 @@ class ReconstructSettings:
         preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
 
+    def fitting(self) -> Fitting:
+        """How the motion is learned: a rough look needs less of it, too."""
+        usual = REFINEMENTS["moving"].steps
+        return MOTION if self.steps is None else MOTION.share(min(1.0, self.steps / usual))
+
 
 class Batch(NamedTuple):
     """Images to reconstruct together."""
@@ -110,7 +115,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         moves = False
         if settings.method == "ensemble":
             find_consensus(run, settings.seed, settings.symmetry, flip=settings.hand == "flip", workers=workers)
-            moves = settle_motion(run, settings.seed, workers=workers)
+            moves = settle_motion(run, settings.seed, settings.fitting(), workers=workers)
             settle_score(run, settings.denoiser, settings.seed)
         schedule = settings.schedule(moves=moves)
         tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
