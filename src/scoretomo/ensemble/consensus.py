@@ -57,6 +57,7 @@ class Annealing:
 
 
 _COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
+_FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
 FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
 _SETTLED = 0.2  # λ of the last inversions, with single poses
@@ -182,11 +183,21 @@ def symmetrised(volume: Tensor, group: Tensor) -> Tensor:
 def fine_level(
     images: Tensor, coarse: Iteration, generator: torch.Generator, *, group: Tensor | None = None
 ) -> Iterator[Iteration]:
-    """From the shape of the particle to the full size of the images, with a grid of directions as fine as a pixel needs."""
-    size, ratio = images.shape[-1], images.shape[-1] / coarse.volume.shape[-1]
-    start = resample(coarse.volume, size, 3) / ratio  # a view sums over more voxels
+    """From the shape of the particle to 48 pixels, or the size of the images if they are smaller.
+
+    The grid of directions is as fine as a pixel needs. What is finer `settle` finds, from single poses.
+    """
+    start = enlarged(coarse, min(_FINE_SIDE, images.shape[-1]))
+    size = start.volume.shape[-1]
     annealing = replace(FINE, directions=_fine_directions(size))
-    return soft_match(_at(images, size), start, annealing, generator, shifts=coarse.shifts * ratio, group=group)
+    return soft_match(_at(images, size), start.volume, annealing, generator, shifts=start.shifts, group=group)
+
+
+def enlarged(iteration: Iteration, size: int) -> Iteration:
+    """The state at another size of the images."""
+    ratio = size / iteration.volume.shape[-1]
+    volume = resample(iteration.volume, size, 3) / ratio  # a view sums over more voxels
+    return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
 def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2) -> Consensus:

@@ -17,6 +17,7 @@ from ..ensemble.consensus import (
     Iteration,
     best_poses,
     coarse_level,
+    enlarged,
     fine_level,
     other_hand,
     outliers,
@@ -135,13 +136,13 @@ def _try_starts(
 
 
 def _at_full_size(images: Tensor, coarse: Iteration, grids: torch.Generator, group: Tensor | None) -> Iteration:
-    """The last iteration of the fine level."""
+    """The last iteration of the fine level, at the size of the images."""
     torch.set_num_threads(1)
     with progress_bar() as bar:
-        shown = bar.add_task(f"consensus at {images.shape[-1]} pixels", total=FINE.iterations)
+        shown = bar.add_task("consensus in detail", total=FINE.iterations)
         for iteration in fine_level(images, coarse, grids, group=group):
             bar.update(shown, completed=iteration.number)
-    return iteration
+    return enlarged(iteration, images.shape[-1])
 
 
 class Second(NamedTuple):
