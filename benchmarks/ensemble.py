@@ -7,6 +7,7 @@
     python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                                    about 15 min
     python benchmarks/ensemble.py particle      rigid and asymmetric: the consensus against the truth           about 5 min
     python benchmarks/ensemble.py still         300 images of a molecule that does not move                     about 15 min
+    python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
     python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
@@ -206,6 +207,22 @@ def still(folder: Path) -> None:
     line("still", 0, judge(run, data / "map.mrc"))
 
 
+def mixture() -> None:
+    """Two molecules in one stack: how many images of each are told to be of the second."""
+    parts = []
+    for what, count in (("box", 200), ("capsid", 60)):
+        data = RESULTS / f"mixture-{what}"
+        scoretomo("simulate", what, "--images", count, "--size", 32, "--seed", 0, "--output", data)
+        images = files.read_images(data / "images.mrcs").images
+        parts.append(images / images.std())
+    stack, run = RESULTS / "mixture.mrcs", RESULTS / "mixture-run"
+    if not stack.exists():
+        files.write_images(stack, np.concatenate(parts), None)
+    scoretomo("run", stack, "--output", run, "--images", "0,50,100,150,200,220,240,259")
+    second = [row["second"] == "1" for row in files.read_table(run / "poses.csv")]
+    print(f"of the second molecule: {sum(second[:200])} of 200 boxes, {sum(second[200:])} of 60 capsids")
+
+
 def cost() -> None:
     """Where the time goes, for boxes of several sides and numbers; eight volumes are made, the rest is as for all.
 
@@ -259,7 +276,9 @@ def match() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still", "cost", "match"])
+    parser.add_argument(
+        "what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still", "mixture", "cost", "match"]
+    )
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     asked = parser.parse_args()
@@ -272,6 +291,7 @@ def main() -> None:
         "capsid": capsid,
         "particle": lambda: particle(asked.seeds or 3),
         "still": lambda: still(asked.data),
+        "mixture": mixture,
         "cost": cost,
         "match": match,
     }

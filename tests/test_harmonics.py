@@ -65,7 +65,7 @@ def test_products_are_those_with_turned_and_flipped_images():
 def test_weighted_sums_are_adjoint_of_products():
     images, views = turned_images()
     weights = torch.randn(len(views), 3, 2, images.turns, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    left, right = (images.products(views) * weights).sum(), (images.weighted_sums(weights) * views).sum()
+    left, right = (images.products(views) * weights).sum(), (images.image(images.weighted_components(weights)) * views).sum()
     assert abs(left - right) < 1e-12 * weights.norm() * images.products(views).norm()
 
 
@@ -74,7 +74,7 @@ def test_sums_of_rows_are_weighted_sums():
     weights = torch.rand(len(views), 3, 2, images.turns, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     view, image, flip = torch.ones(len(views), 3, 2).nonzero(as_tuple=True)
     rows = images.sums(len(views), view, image, flip, weights[view, image, flip])
-    assert torch.allclose(rows, images.weighted_sums(weights), atol=1e-10)
+    assert torch.allclose(rows, images.image(images.weighted_components(weights)), atol=1e-10)
 
 
 def test_some_of_the_images_are_compared_as_all_are():

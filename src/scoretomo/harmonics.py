@@ -168,21 +168,20 @@ class TurnedImages:
             total.index_add_(1, view[rows], self._flipped(image[rows], flip[rows]) * per_harmonic.T[..., None])
         return self.image(total)
 
-    def weighted_sums(self, weights: Tensor) -> Tensor:
-        """Σ w T for every view where most weights count: the exact adjoint of `products`.
+    def weighted_components(self, weights: Tensor) -> Tensor:
+        """Σ w T for every view where most weights count; followed by `image` the exact adjoint of `products`.
 
         Args:
             weights: shape (v, n, 2, turns).
 
         Returns:
-            Images, shape (v, d, d).
+            Components, shape (m, v, components).
         """
         spectrum = torch.fft.rfft(weights)[..., : len(self.basis)].permute(3, 0, 2, 1).clone()  # (m, v, 2, n): Σ_θ w e^(−imθ)
         spectrum[1::2, :, 1] *= -1  # (−1)^m of a flip
         straight, flipped = spectrum.unbind(2)
         real, imaginary = self.templates.tensor_split(2, 1)
-        total = (straight + flipped) @ real.to(spectrum.dtype) + 1j * ((straight - flipped) @ imaginary.to(spectrum.dtype))
-        return self.image(total)
+        return (straight + flipped) @ real.to(spectrum.dtype) + 1j * ((straight - flipped) @ imaginary.to(spectrum.dtype))
 
     def turned(self, image: Tensor, flip: Tensor, angle: Tensor) -> Tensor:
         """Single turned images: which, flipped where 1, turned by radians, shape (rows,) each; returns (rows, d, d)."""

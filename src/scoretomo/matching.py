@@ -90,11 +90,11 @@ class Matcher:
         """Correlations of views with all turned and flipped images, tile by tile; views (directions, d, d)."""
         per_image = len(views) * 2 * self.turned.turns * views.element_size() * 4
         tile = max(1, int(self.working_memory / per_image))
-        seen = unit(views, self.mask)
+        components = self.turned.components(unit(views, self.mask))
         for first in range(0, len(self.images), tile):
             some = slice(first, min(first + tile, len(self.images)))
             turned = self.turned.take(some)
-            yield Likeness(some, turned, turned.products(seen))
+            yield Likeness(some, turned, turned.products_of_components(components))
 
     def match(self, volume: Tensor, grid: Tensor) -> Poses:
         """The best pose of every image among a grid of directions, flips and turns; shifts are 0.

@@ -105,15 +105,18 @@ def soft_match(
     for number in range(annealing.iterations):
         tau, share = annealing.at(number)
         grid = directions(annealing.directions, turn=random_rotations(1, grids, dtype=torch.float64)[0]).to(images)
-        masses, sums = images.new_zeros(len(grid)), images.new_zeros(len(grid), size, size)
+        masses, levels = images.new_zeros(len(grid)), images.new_zeros(len(grid))
+        spread = torch.zeros((), dtype=images.dtype.to_complex(), device=images.device)  # images over directions, as components
         for likeness in centred.matcher.likeness(project(volume, grid)):
             weights = likeness.values / tau
             weights = (weights - weights.amax((0, 2, 3), keepdim=True)).exp_()
             weights /= weights.sum((0, 2, 3), keepdim=True)
             each = weights.sum((2, 3))  # (directions, n)
             masses += each.sum(1)
-            sums += likeness.turned.weighted_sums(weights * centred.strengths[likeness.images][None, :, None, None])
-            sums += (each @ centred.levels[likeness.images])[:, None, None] * centred.matcher.mask
+            levels += each @ centred.levels[likeness.images]
+            weights *= centred.strengths[likeness.images][None, :, None, None]
+            spread = spread + likeness.turned.weighted_components(weights)
+        sums = centred.matcher.turned.image(spread) + levels[:, None, None] * centred.matcher.mask
         damping = _damping(size, share, noise).to(images)
         volume = invert(sums, masses, grid, damping, group=group, start=volume, steps=annealing.steps)
         if annealing.centres(number):
