@@ -18,6 +18,22 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
+def run_with() -> Callable[..., Path]:
+    """Do all of a run from a stack with some settings of the reconstruction, on two workers; the run directory."""
+
+    def call(stack: Path, run: Path, **settings: object) -> Path:
+        from scoretomo.images import ImportSettings
+        from scoretomo.stages.reconstruct import ReconstructSettings
+        from scoretomo.stages.run import run_all
+        from scoretomo.stages.train import TrainSettings
+
+        run_all(stack, run, None, ImportSettings(), TrainSettings(), ReconstructSettings(**settings), workers=2, force=False)
+        return run
+
+    return call
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """Path of a real data file, or skip, saying which is missing and where it was looked for."""
 

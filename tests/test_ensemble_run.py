@@ -36,16 +36,8 @@ def volumes(run: Path) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(box, tmp_path_factory) -> Path:
-    from scoretomo.images import ImportSettings
-    from scoretomo.stages.reconstruct import ReconstructSettings
-    from scoretomo.stages.run import run_all
-    from scoretomo.stages.train import TrainSettings
-
-    run = tmp_path_factory.mktemp("run") / "run"
-    settings = ReconstructSettings(images="0,3", steps=5)
-    run_all(box, run, None, ImportSettings(), TrainSettings(), settings, workers=2, force=False)
-    return run
+def finished(box, run_with, tmp_path_factory) -> Path:
+    return run_with(box, tmp_path_factory.mktemp("run") / "run", images="0,3", steps=5)
 
 
 def test_every_image_is_a_view_of_its_volume_in_its_pose(finished):

@@ -33,16 +33,8 @@ def moving(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def finished(moving, tmp_path_factory) -> Path:
-    from scoretomo.images import ImportSettings
-    from scoretomo.stages.reconstruct import ReconstructSettings
-    from scoretomo.stages.run import run_all
-    from scoretomo.stages.train import TrainSettings
-
-    run = tmp_path_factory.mktemp("run") / "run"
-    settings = ReconstructSettings(images="0,33", steps=66)
-    run_all(moving, run, None, ImportSettings(), TrainSettings(), settings, workers=2, force=False)
-    return run
+def finished(moving, run_with, tmp_path_factory) -> Path:
+    return run_with(moving, tmp_path_factory.mktemp("run") / "run", images="0,33", steps=66)
 
 
 def test_a_moving_molecule_is_found_to_move(finished):

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, radius, resample
+from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, low_pass, radius, resample
 from ..rotations import rotation_from_vector
 
 _WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
@@ -381,6 +381,8 @@ def volumes_of(cloud: Cloud, numbers: Sequence[int], images: Tensor) -> Tensor:
         for some in torch.arange(len(mass), device=mass.device).split(_POINTS):
             plane = (y[some] * mass[some, None])[:, :, None] * x[some, None]
             volume += (z[some].T @ plane.flatten(1)).reshape(size, size, size)
+        if size > cloud.size:  # the model has seen nothing finer
+            volume = low_pass(volume, cloud.size / 2, 3)
         volume *= ball
         view = volume.sum(0) * mask
         volumes.append(volume * ((view * image).sum() / view.square().sum().clamp_min(1e-12)))
