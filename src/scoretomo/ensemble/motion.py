@@ -233,7 +233,7 @@ def condense(
         places, masses = places[unit.all(1)], masses[unit.all(1)]
         copies = torch.einsum("gij,pj->pgi", group, places)
         masses = masses / ((copies - places[:, None]).norm(dim=2) < 0.5).sum(1)  # a place on an axis is met several times
-    most = fitting.points if group is None else max(1, fitting.points // len(group))
+    most = max(1, fitting.points // (1 if group is None else len(group)))
     share = min(1.0, most / len(places))
     if share < 1:
         some = torch.randperm(len(places), generator=generator)[:most].to(places.device)
@@ -285,11 +285,11 @@ def fit(
         """Gradient of every parameter."""
         parts = [torch.zeros_like(weight) for weight in weights]
         teach = everyone[some]
-        for which, moved in ((some[teach], len(weights)), (some[~teach], _OWN)):
+        for which, wanted in ((some[teach], len(weights)), (some[~teach], _OWN)):
             if len(which):
                 left = _unexplained(cloud, which, aims[which], width)
                 calm = fitting.stiffness * cloud.coordinates[which].square().mean(1)
-                slopes = torch.autograd.grad((left + calm).sum() / batch, weights[:moved], materialize_grads=True)
+                slopes = torch.autograd.grad((left + calm).sum() / batch, weights[:wanted], materialize_grads=True)
                 for part, slope in zip(parts, slopes, strict=False):
                     part += slope
         return parts

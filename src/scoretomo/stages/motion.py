@@ -43,6 +43,7 @@ class Trial(NamedTuple):
 class Known(NamedTuple):
     """What a model is fitted to."""
 
+    numbers: list[int]  # of the images in the user's stack
     images: Tensor  # centred, empty space 0, (n, d, d)
     consensus: Posed  # with the poses in it
 
@@ -73,7 +74,8 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, *, workers: in
 def _known(run: RunDirectory) -> Known:
     prepared, device = read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
-    return Known(centred_images(prepared, prepared.numbers, consensus, device) - prepared.background, consensus)
+    images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
+    return Known(prepared.numbers, images, consensus)
 
 
 def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, workers: int | None) -> bool:
@@ -95,7 +97,7 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, worker
 
 def try_motion(trial: Trial) -> Iterator[int]:
     """Fit a model to four fifths of the images as far as a trial goes and write it; yields each epoch."""
-    images, consensus = _known(RunDirectory(trial.directory))
+    _, images, consensus = _known(RunDirectory(trial.directory))
     cloud = condense(
         consensus.volumes[0],
         consensus.poses.rotations,
@@ -133,19 +135,19 @@ def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, threads
 @torch.no_grad()
 def _write_moved(run: RunDirectory, known: Known) -> None:
     """motion.csv with the coordinates of each image, and poses.csv: in its own conformation an image has a better pose."""
-    cloud, numbers = read_motion(run, known.images.device), read_prepared(run.images).numbers
+    cloud = read_motion(run, known.images.device)
     size, mine, before = known.images.shape[-1], ~known.consensus.second, known.consensus.poses
     fits = correlation(views_of(cloud, size), known.images, disc(size).to(known.images))
     poses = choose(mine, Poses(cloud.poses(), before.shifts + cloud.shifts * (size / 2), fits), before)
     coordinates = [
         {"image": number, **{f"coordinate_{k + 1}": round(value, 5) for k, value in enumerate(place)}}
-        for number, place, is_mine in zip(numbers, cloud.coordinates.tolist(), mine.tolist(), strict=True)
+        for number, place, is_mine in zip(known.numbers, cloud.coordinates.tolist(), mine.tolist(), strict=True)
         if is_mine
     ]
     files.write_table(run.coordinates, coordinates)
     odd = known.consensus.outliers.clone()
     odd[mine] = outliers(Poses(*(values[mine] for values in poses)))
-    files.write_table(run.poses, pose_rows(numbers, poses, odd, known.consensus.second))
+    files.write_table(run.poses, pose_rows(known.numbers, poses, odd, known.consensus.second))
 
 
 def read_motion(run: RunDirectory, device: torch.device) -> Cloud:
