@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scoretomo.compute import random_stream
-from scoretomo.ensemble.motion import Cloud, Fitting, _Splat, condense, fit, unexplained, views_of, volumes_of
+from scoretomo.ensemble.motion import Cloud, Fitting, _Splat, condense, fit, sharpened, unexplained, views_of, volumes_of
 from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc
 from scoretomo.images import shift
 from scoretomo.projection import project, rotate
@@ -87,6 +87,32 @@ def test_a_volume_seen_from_its_own_image_is_the_view_of_the_model(learned, movi
     modelled = views_of(learned, SIZE)[7]
     likeness = (view * modelled).sum() / (view.norm() * modelled.norm())
     assert float(likeness) > 0.99
+
+
+def test_sharpened_it_moves_as_before_and_learns_details(moving, consensus):
+    _, rotations, amounts = moving
+    places = coordinates(2 * SIZE, 3).movedim(0, -1)
+
+    def detailed(amount: float) -> torch.Tensor:
+        feet = torch.tensor([(7.0, -6.0, 0.0), (0.0, 0.0, 6.0), (2 * amount - 3, 8.0, 0.0)])
+        return torch.exp(-(places - feet[:, None, None, None]).square().sum(-1) / (2 * 1.2**2)).sum(0)
+
+    images = torch.stack([project(detailed(float(x)), turn[None])[0] for x, turn in zip(amounts, rotations, strict=True)])
+    rough = condense(consensus, rotations, FITTING, random_stream(0, "start"))
+    for _ in fit(rough, images, FITTING, random_stream(0, "order"), epochs=range(60), of=60):
+        pass
+    finer = FITTING.finer
+    sharp = sharpened(rough, 2 * SIZE, finer, random_stream(0, "sharper"))
+    before, after = (volumes_of(cloud, [0, 20], images[[0, 20]]) for cloud in (rough, sharp))
+    assert float(fourier_shell_correlation(before, after)[:, 1:6].min()) > 0.98
+    shown = float(unexplained(sharp, images, finer, 1.0).mean())
+    for _ in fit(sharp, images, finer, random_stream(0, "more"), epochs=range(20), of=20):
+        pass
+    assert float(unexplained(sharp, images, finer, 1.0).mean()) < 0.5 * shown
+    truth = rotate(detailed(float(amounts[0])), rotations[0])
+    finds = [volumes_of(cloud, [0], images[[0]])[0] for cloud in (rough, sharp)]
+    details = [float(fourier_shell_correlation(found, truth)[9:13].mean()) for found in finds]
+    assert details[1] > details[0] + 0.2
 
 
 def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consensus):

@@ -10,8 +10,8 @@ far they have moved in this image. Fields (a small network of c), amplitudes (a 
 shared by all images; coordinates and a correction of the pose belong to one image each. All are found together, by gradient descent
 on the squared differences between images and views, from blurred images to sharp ones: what one image can't show, others do.
 
-A cloud moves where matter moves and can't mix shapes as averages of volumes do; it is asked to be true at low resolution only, for
-each image's own volume is refined from there.
+A cloud moves where matter moves and can't mix shapes as averages of volumes do. Where images are larger than it is asked to see at
+first, it goes on with smaller and more Gaussians, which move in the same ways.
 """
 
 import math
@@ -27,12 +27,14 @@ from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, low_pas
 from ..rotations import rotation_from_vector
 
 _WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
+_NARROWEST = 0.5  # of a Gaussian that its samples still tell
 _WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies by which a point tells its place to the fields, per half side
 _FAINT = 0.12  # of the brightest voxel: what is below is empty
 _SHARDS = 2  # parts of a batch, each worked on by one thread
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
 _POINTS = 1000  # of a volume at a time
+_FEWEST_EPOCHS = 60
 _START = 0.3  # standard deviation of the coordinates before the first step
 
 
@@ -54,6 +56,7 @@ class Fitting:
         sharp: see blur.
         trial: share of the epochs after which it is asked whether the molecule moves at all.
         stiffness: weight of the squared coordinates.
+        finer_epochs: the same as epochs, once the Gaussians are smaller.
     """
 
     side: int = 32
@@ -68,14 +71,21 @@ class Fitting:
     sharp: float = 0.7
     trial: float = 0.25
     stiffness: float = 1e-4
+    finer_epochs: int = 120
 
     def epochs_for(self, images: int) -> int:
         """Passes over so many images."""
-        return max(min(60, self.epochs), round(self.epochs * min(1.0, math.sqrt(300 / images))))
+        return max(min(_FEWEST_EPOCHS, self.epochs), round(self.epochs * min(1.0, math.sqrt(300 / images))))
+
+    @property
+    def finer(self) -> "Fitting":
+        """What comes after, for larger images: Gaussians of half the width, in the ways to move that are known by then."""
+        return replace(self, side=2 * self.side, points=8 * self.points, epochs=self.finer_epochs, blur=self.blur / 2)
 
     def share(self, share: float) -> "Fitting":
         """The same in a share of the epochs, for a quick and rough look."""
-        return replace(self, epochs=max(60, round(share * self.epochs)))
+        few = max(_FEWEST_EPOCHS, round(share * self.epochs))
+        return replace(self, epochs=few, finer_epochs=round(self.finer_epochs * few / self.epochs))
 
     def trial_epochs(self, images: int) -> int:
         """How many of them make a trial."""
@@ -250,6 +260,28 @@ def condense(
     ).to(consensus.device)
 
 
+@torch.no_grad()
+def sharpened(cloud: Cloud, size: int, fitting: Fitting, generator: torch.Generator) -> Cloud:
+    """The same motion of smaller Gaussians, on a finer grid where those before were dense.
+
+    Args:
+        cloud: the model.
+        size: of the images that it is to see, in pixels.
+        fitting: sizes; those of the fields are as before.
+        generator: random stream.
+    """
+    side = min(fitting.side, size)
+    copies = (cloud.points @ cloud.group.mT).flatten(0, 1)
+    masses = cloud.masses.clamp_min(0).repeat(len(cloud.group))
+    width = math.sqrt(max(_NARROWEST**2, (cloud.voxel * side / cloud.size) ** 2 - _WIDTH**2))  # those to come add theirs
+    volume = _density(copies * (side / 2), masses, side, width)
+    group = cloud.group if len(cloud.group) > 1 else None
+    finer = condense(volume, cloud.rotations, fitting, generator, group=group, moves=cloud.moves)
+    own = {name: value for name, value in finer.state_dict().items() if name in ("points", "masses")}
+    finer.load_state_dict({**cloud.state_dict(), **own})
+    return finer
+
+
 def fit(
     cloud: Cloud,
     images: Tensor,
@@ -376,14 +408,20 @@ def volumes_of(cloud: Cloud, numbers: Sequence[int], images: Tensor) -> Tensor:
     turned = places @ cloud.poses()[list(numbers)].mT
     volumes = []
     for points, mass, image in zip(turned, masses, images, strict=True):
-        x, y, z = _bells(points.mT * (size / 2), size, cloud.voxel * size / cloud.size)
-        volume = torch.zeros_like(ball)
-        for some in torch.arange(len(mass), device=mass.device).split(_POINTS):
-            plane = (y[some] * mass[some, None])[:, :, None] * x[some, None]
-            volume += (z[some].T @ plane.flatten(1)).reshape(size, size, size)
+        volume = _density(points * (size / 2), mass, size, cloud.voxel * size / cloud.size)
         if size > cloud.size:  # the model has seen nothing finer
             volume = low_pass(volume, cloud.size / 2, 3)
         volume *= ball
         view = volume.sum(0) * mask
         volumes.append(volume * ((view * image).sum() / view.square().sum().clamp_min(1e-12)))
     return torch.stack(volumes)
+
+
+def _density(places: Tensor, masses: Tensor, side: int, width: float) -> Tensor:
+    """Sum Gaussians at places (p, 3) in voxels from the centre onto the voxels of a volume, shape (side, side, side)."""
+    volume = places.new_zeros(side, side, side)
+    for points, mass in zip(places.split(_POINTS), masses.split(_POINTS), strict=True):
+        x, y, z = _bells(points.mT, side, width)
+        plane = (y * mass[:, None])[:, :, None] * x[:, None]
+        volume += (z.mT @ plane.flatten(1)).reshape(side, side, side)
+    return volume

@@ -37,6 +37,7 @@ class RunDirectory:
         self.moves = path / "consensus" / "moves.csv"
         self.moving_trial = path / "consensus" / "trial-moving.safetensors"
         self.still_trial = path / "consensus" / "trial-still.safetensors"
+        self.rough_motion = path / "consensus" / "motion-rough.safetensors"
         self.motion = path / "consensus" / "motion.safetensors"
         self.coordinates = path / "motion.csv"
         self.poses = path / "poses.csv"

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import outliers
-from ..ensemble.motion import Cloud, Fitting, condense, fit, unexplained, views_of
+from ..ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of
 from ..images import correlation, disc
 from ..matching import Poses, choose
 from .consensus import Posed, centred_images, pose_rows, read_consensus
@@ -120,16 +120,30 @@ def try_motion(trial: Trial) -> Iterator[int]:
 
 
 def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, threads: int) -> None:
-    """Go on from the trial with all images."""
-    cloud, count = _read(run.moving_trial, known.images.device), len(known.images)
-    of = fitting.epochs_for(count)
-    epochs, taught = range(fitting.trial_epochs(count), of), known.consensus.teaching
+    """Go on from the trial with all images, and for larger ones in more detail."""
+    device, (count, size) = known.images.device, known.images.shape[:2]
+    detail = size > fitting.side
+    rough = run.rough_motion if detail else run.motion
+    if not rough.exists():
+        epochs = range(fitting.trial_epochs(count), fitting.epochs_for(count))
+        cloud = _read(run.moving_trial, device)
+        _teach(cloud, known, fitting, random_stream(seed, "motion", "all"), epochs, "learning how it moves", threads)
+        _write(rough, cloud, fitting)
+    if detail:
+        finer = fitting.finer
+        cloud = sharpened(_read(rough, device), size, finer, random_stream(seed, "motion", "detail"))
+        epochs = range(finer.epochs_for(count))
+        _teach(cloud, known, finer, random_stream(seed, "motion", "all in detail"), epochs, "how it moves, in detail", threads)
+        _write(run.motion, cloud, finer)
+
+
+def _teach(cloud: Cloud, known: Known, fitting: Fitting, stream: torch.Generator, epochs: range, what: str, threads: int) -> None:
+    """Fit a model to all images for some epochs, up to the last."""
+    taught = known.consensus.teaching
     with progress_bar() as bar:
-        shown = bar.add_task("learning how it moves", total=len(epochs))
-        stream = random_stream(seed, "motion", "all")
-        for _ in fit(cloud, known.images, fitting, stream, epochs=epochs, of=of, taught=taught, threads=threads):
+        shown = bar.add_task(what, total=len(epochs))
+        for _ in fit(cloud, known.images, fitting, stream, epochs=epochs, of=epochs.stop, taught=taught, threads=threads):
             bar.advance(shown)
-    _write(run.motion, cloud, fitting)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.motion import Fitting, volumes_of
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
-from ..fourier import mean_fsc
+from ..fourier import low_pass, mean_fsc
 from ..images import correlation, parse_selection, require_several
 from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
@@ -234,7 +234,10 @@ def _descend(
     starts = torch.stack([rotate(consensus.volumes[int(which)], turn) for which, turn in zip(second, rotations, strict=True)])
     if run.motion.exists():
         places = [prepared.numbers.index(number) for number in batch.numbers]
-        moved = volumes_of(read_motion(run, images.device), places, images - background)
+        cloud = read_motion(run, images.device)
+        moved = volumes_of(cloud, places, images - background)
+        if images.shape[-1] > cloud.size:  # what is finer than the model has seen is as in the consensus
+            moved += starts - low_pass(starts, cloud.size / 2, 3)
         starts = torch.where(second[:, None, None, None], starts, moved)
     groups = None if group is None else torch.stack([turn @ group @ turn.mT for turn in rotations])
     if groups is not None:
