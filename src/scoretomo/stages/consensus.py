@@ -30,7 +30,8 @@ from ..matching import Poses, choose, coverage
 from ..rotations import euler_from_rotations, point_group, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .progress import console, progress_bar, say, warn
+from .outlook import Outlook
+from .progress import console, say, warn
 
 _STARTS = 4  # random blobs: one proves nothing, several that agree do
 _FEWEST_SECOND = 12  # images that are asked whether they show one other thing
@@ -70,13 +71,14 @@ class Posed(NamedTuple):
         return ~(self.outliers | self.second)
 
 
-def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, workers: int | None) -> None:
+def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook, *, flip: bool, workers: int | None) -> None:
     """Find the consensus of a run, unless it is there: consensus.mrc, and consensus/ with the starts and the poses in it.
 
     Args:
         run: the run.
         seed: of random numbers.
         symmetry: point group, or auto.
+        outlook: of the run.
         flip: write the other hand.
         workers: processes to use.
     """
@@ -85,18 +87,19 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     images = prepared.images.to(device) / prepared.s
     imposed = "C1" if symmetry == "auto" else symmetry
-    starts, best = _try_starts([Start(run.path, seed, number, imposed) for number in range(_STARTS)], workers, device)
+    first = [Start(run.path, seed, number, imposed) for number in range(_STARTS)]
+    starts, best = _try_starts(first, outlook, workers, device)
     with console.status("comparing the starts"):
         _compare(run, [settled for _, settled in starts], best)
     group = _group(imposed, device)
-    iteration = _at_full_size(images, starts[best][0], random_stream(seed, "consensus", "fine"), group)
+    iteration = _at_full_size(images, starts[best][0], random_stream(seed, "consensus", "fine"), outlook, group)
     with console.status("settling the poses of the images"):
         found = settle(images, iteration, group=group)
         doubt = left_out_doubt(images, found.poses, group=group)
         if symmetry == "auto":
             imposed, found, doubt = _best_symmetry(run, images, iteration, found, doubt)
     odd = outliers(found.poses)
-    other = _second_consensus(run, images, found, seed, workers)
+    other = _second_consensus(run, images, found, seed, outlook, workers)
     if flip:
         found, other = other_hand(found), other and other._replace(consensus=other_hand(other.consensus))
     second = torch.zeros_like(odd)
@@ -120,13 +123,13 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, *, flip: bool, w
 
 
 def _try_starts(
-    starts: Sequence[Start], workers: int | None, device: torch.device
+    starts: Sequence[Start], outlook: Outlook, workers: int | None, device: torch.device
 ) -> tuple[list[tuple[Iteration, Consensus]], int]:
     """What random starts lead to, and which of them covers its images best; those that are there are not made again."""
     tasks = [start for start in starts if not start.path.exists()]
     if tasks:
         files.make_folder(tasks[0].path.parent)
-        with progress_bar() as bar:
+        with outlook.bar("second starts" if tasks[0].places else "starts") as bar:
             what = "second consensus" if tasks[0].places else "consensus"
             shown = bar.add_task(f"{what}: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
             for _, done in run_tasks(try_start, tasks, processes_for(workers)):
@@ -135,10 +138,12 @@ def _try_starts(
     return found, max(range(len(found)), key=lambda number: coverage(found[number][1].poses))
 
 
-def _at_full_size(images: Tensor, coarse: Iteration, grids: torch.Generator, group: Tensor | None) -> Iteration:
+def _at_full_size(
+    images: Tensor, coarse: Iteration, grids: torch.Generator, outlook: Outlook, group: Tensor | None, *, stage: str = "consensus"
+) -> Iteration:
     """The last iteration of the fine level, at the size of the images."""
     torch.set_num_threads(1)
-    with progress_bar() as bar:
+    with outlook.bar(stage) as bar:
         shown = bar.add_task("consensus in detail", total=FINE.iterations)
         for iteration in fine_level(images, coarse, grids, group=group):
             bar.update(shown, completed=iteration.number)
@@ -152,16 +157,18 @@ class Second(NamedTuple):
     consensus: Consensus  # with the poses of all images in it
 
 
-def _second_consensus(run: RunDirectory, images: Tensor, found: Consensus, seed: int, workers: int | None) -> Second | None:
+def _second_consensus(
+    run: RunDirectory, images: Tensor, found: Consensus, seed: int, outlook: Outlook, workers: int | None
+) -> Second | None:
     """What the images show that are explained least, if it is one other thing: if the map of some of them explains the others."""
     doubts = 1 - found.poses.correlations
     places = (doubts > _SUSPECT * doubts.median()).nonzero()[:, 0]
     if len(places) < _FEWEST_SECOND:
         return None
-    starts, best = _try_starts(
-        [Start(run.path, seed, number, "C1", tuple(places.tolist())) for number in range(_STARTS)], workers, images.device
-    )
-    last = _at_full_size(images[places], starts[best][0], random_stream(seed, "second consensus", "fine"), None)
+    tried = [Start(run.path, seed, number, "C1", tuple(places.tolist())) for number in range(_STARTS)]
+    starts, best = _try_starts(tried, outlook, workers, images.device)
+    grids = random_stream(seed, "second consensus", "fine")
+    last = _at_full_size(images[places], starts[best][0], grids, outlook, None, stage="second consensus")
     with console.status("asking the images that are explained least whether they show one other thing"):
         settled = settle(images[places], last)
         doubt = left_out_doubt(images[places], settled.poses)

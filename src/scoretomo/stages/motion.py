@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from rich.progress import Progress
 from torch import Tensor
 
 from .. import files
@@ -18,7 +19,8 @@ from ..matching import Poses, choose
 from .consensus import Posed, centred_images, pose_rows, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
-from .progress import progress_bar, say
+from .outlook import Outlook
+from .progress import say
 
 _FEWEST = 24  # images of one consensus from which motion can be learned
 _LEFT_OUT = 0.2
@@ -48,7 +50,7 @@ class Known(NamedTuple):
     consensus: Posed  # with the poses in it
 
 
-def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, *, workers: int | None) -> bool:
+def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlook, *, workers: int | None) -> bool:
     """Ask left-out images whether the molecule moves, learn how, and write the final poses.
 
     Returns:
@@ -60,10 +62,10 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, *, workers: in
     clock, known = Stopwatch(), _known(run)
     moves = False
     if int(known.consensus.teaching.sum()) >= _FEWEST:
-        moves = _try_both(run, seed, fitting, len(known.images), workers)
+        moves = _try_both(run, seed, fitting, len(known.images), outlook, workers)
     if moves:
         if not run.motion.exists():
-            _learn(run, known, seed, fitting, processes_for(workers))
+            _learn(run, known, seed, fitting, outlook, processes_for(workers))
         _write_moved(run, known)
     else:
         files.write_table(run.poses, files.read_table(run.consensus_poses))
@@ -78,12 +80,12 @@ def _known(run: RunDirectory) -> Known:
     return Known(prepared.numbers, images, consensus)
 
 
-def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, workers: int | None) -> bool:
+def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outlook: Outlook, workers: int | None) -> bool:
     """Fit a shape that moves and one that does not to most images, and ask the others."""
     trials = [Trial(run.path, seed, fitting, moves) for moves in (True, False)]
     tasks = [trial for trial in trials if not trial.path.exists()]
     if tasks:
-        with progress_bar() as bar:
+        with outlook.bar("trial") as bar:
             shown = bar.add_task("asking left-out images whether it moves", total=len(tasks) * fitting.trial_epochs(count))
             for _, done in run_tasks(try_motion, tasks, processes_for(workers)):
                 bar.advance(shown, done)
@@ -119,31 +121,32 @@ def try_motion(trial: Trial) -> Iterator[int]:
     _write(trial.path, cloud, trial.fitting, left_out=float(left.mean()))
 
 
-def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, threads: int) -> None:
+def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, outlook: Outlook, threads: int) -> None:
     """Go on from the trial with all images, and for larger ones in more detail."""
     device, (count, size) = known.images.device, known.images.shape[:2]
     detail = size > fitting.side
     rough = run.rough_motion if detail else run.motion
     if not rough.exists():
         epochs = range(fitting.trial_epochs(count), fitting.epochs_for(count))
-        cloud = _read(run.moving_trial, device)
-        _teach(cloud, known, fitting, random_stream(seed, "motion", "all"), epochs, "learning how it moves", threads)
+        cloud, stream = _read(run.moving_trial, device), random_stream(seed, "motion", "all")
+        with outlook.bar("motion") as bar:
+            _teach(cloud, known, fitting, stream, epochs, bar, "learning how it moves", threads)
         _write(rough, cloud, fitting)
     if detail:
-        finer = fitting.finer
+        finer, stream = fitting.finer, random_stream(seed, "motion", "all in detail")
         cloud = sharpened(_read(rough, device), size, finer, random_stream(seed, "motion", "detail"))
-        epochs = range(finer.epochs_for(count))
-        _teach(cloud, known, finer, random_stream(seed, "motion", "all in detail"), epochs, "how it moves, in detail", threads)
+        with outlook.bar("motion in detail") as bar:
+            _teach(cloud, known, finer, stream, range(finer.epochs_for(count)), bar, "learning how it moves in detail", threads)
         _write(run.motion, cloud, finer)
 
 
-def _teach(cloud: Cloud, known: Known, fitting: Fitting, stream: torch.Generator, epochs: range, what: str, threads: int) -> None:
+def _teach(
+    cloud: Cloud, known: Known, fitting: Fitting, stream: torch.Generator, epochs: range, bar: Progress, what: str, threads: int
+) -> None:
     """Fit a model to all images for some epochs, up to the last."""
-    taught = known.consensus.teaching
-    with progress_bar() as bar:
-        shown = bar.add_task(what, total=len(epochs))
-        for _ in fit(cloud, known.images, fitting, stream, epochs=epochs, of=epochs.stop, taught=taught, threads=threads):
-            bar.advance(shown)
+    shown, taught = bar.add_task(what, total=len(epochs)), known.consensus.teaching
+    for _ in fit(cloud, known.images, fitting, stream, epochs=epochs, of=epochs.stop, taught=taught, threads=threads):
+        bar.advance(shown)
 
 
 @torch.no_grad()

@@ -1,7 +1,15 @@
 """What is shown in the terminal while work goes on."""
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 console = Console(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
 
@@ -16,9 +24,9 @@ def warn(sentence: str) -> None:
     console.print(f"· {sentence}", style="yellow")
 
 
-def progress_bar(*, count: bool = False) -> Progress:
-    """A bar with elapsed time and an estimate of the time left; with numbers if what it counts means something."""
+def progress_bar(*further: ProgressColumn, count: bool = False) -> Progress:
+    """A bar with elapsed time, an estimate of the time left and further columns; with numbers if what it counts means something."""
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %")]
     if count:
         columns.append(MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console)
+    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), *further, console=console)

@@ -23,7 +23,8 @@ from .consensus import Posed, centred_images, find_consensus, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .motion import read_motion, settle_motion
-from .progress import progress_bar, warn
+from .outlook import Outlook, ensemble_outlook, volumes_work
+from .progress import warn
 from .scores import open_score, settle_score
 from .train import open_network
 
@@ -112,14 +113,19 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        moves = False
+        moves, (count, size) = False, prepared.images.shape[:2]
+        wanted = sum(map(len, todo))
+        outlook = Outlook({"volumes": 1.0})
         if settings.method == "ensemble":
-            find_consensus(run, settings.seed, settings.symmetry, flip=settings.hand == "flip", workers=workers)
-            moves = settle_motion(run, settings.seed, settings.fitting(), workers=workers)
+            fitting = settings.fitting()
+            outlook = ensemble_outlook(count, size, fitting, wanted, settings.schedule(moves=True).steps)
+            find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
+            moves = settle_motion(run, settings.seed, fitting, outlook, workers=workers)
             settle_score(run, settings.denoiser, settings.seed)
         schedule = settings.schedule(moves=moves)
+        outlook.expect("volumes", volumes_work(size, wanted, schedule.steps))
         tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
-        _work_off(run, tasks, finished, workers)
+        _work_off(run, tasks, finished, outlook, workers)
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
     files.write_table(run.volumes_table, rows)
@@ -145,11 +151,11 @@ def require_sense(settings: ReconstructSettings) -> None:
             raise files.InputError(f"--symmetry: {error}, nor auto: correct it") from None
 
 
-def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], workers: int | None) -> None:
+def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], outlook: Outlook, workers: int | None) -> None:
     processes = processes_for(workers)
     clock = Stopwatch()
     total = sum(len(task.numbers) * task.schedule.steps for task in tasks)
-    with progress_bar() as bar:
+    with outlook.bar("volumes") as bar:
         shown = bar.add_task(f"reconstructing {sum(len(task.numbers) for task in tasks)} volumes", total=total)
         for number, message in run_tasks(reconstruct_batch, tasks, processes):
             if isinstance(message, Progress):

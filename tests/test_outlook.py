@@ -1,0 +1,57 @@
+"""The time left for all stages, told by what is done and how long it took."""
+
+import pytest
+
+from scoretomo.ensemble.motion import Fitting
+from scoretomo.stages import outlook as module
+from scoretomo.stages.outlook import Outlook, ensemble_outlook
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """What every stopwatch shows."""
+    shown = [0.0]
+    monkeypatch.setattr(module.Stopwatch, "seconds", lambda self: shown[0])
+    return shown
+
+
+def test_time_left_is_work_left_at_the_pace_so_far(clock):
+    outlook = Outlook({"first": 1, "second": 3})
+    with outlook.bar("first"):
+        assert outlook.seconds_left(0.0) is None
+        clock[0] = 10
+        assert outlook.seconds_left(0.5) == pytest.approx(10 * 3.5 / 0.5)
+    clock[0] = 40
+    with outlook.bar("second"):
+        assert outlook.seconds_left(1 / 3) == pytest.approx(40 * 2 / 2)
+
+
+def test_stages_that_were_there_already_count_neither_as_done_nor_as_left(clock):
+    outlook = Outlook({"first": 100, "second": 1, "third": 2})
+    with outlook.bar("second"):
+        clock[0] = 5
+        assert outlook.seconds_left(0.5) == pytest.approx(5 * 2.5 / 0.5)
+
+
+def test_what_turns_out_on_the_way_changes_it(clock):
+    outlook = Outlook({"first": 1, "second": 1})
+    with outlook.bar("first"):
+        clock[0] = 6
+    outlook.expect("second", 4)
+    assert outlook.seconds_left(0.0) == pytest.approx(6 * 4)
+
+
+def test_a_stage_nobody_foresaw_is_not_counted(clock):
+    outlook = Outlook({"first": 1, "second": 1})
+    with outlook.bar("first"):
+        clock[0] = 3
+    with outlook.bar("an unforeseen one"):
+        pass
+    assert outlook.seconds_left(0.0) == pytest.approx(3)
+
+
+def test_larger_images_are_expected_to_take_longer(clock):
+    clock[0] = 1
+    small, large = (ensemble_outlook(300, size, Fitting(), 300, 200) for size in (32, 88))
+    assert sum(large._ahead.values()) > 4 * sum(small._ahead.values())
+    assert small._ahead["motion in detail"] == 0
