@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from scoretomo.compute import random_stream
-from scoretomo.ensemble.motion import Cloud, Fitting, _Splat, condense, fit, sharpened, unexplained, views_of, volumes_of
+from scoretomo.ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of, volumes_of
 from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc
 from scoretomo.images import shift
 from scoretomo.projection import project, rotate
@@ -46,19 +46,6 @@ def learned(moving, consensus) -> Cloud:
     for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(120), of=120):
         pass
     return motion
-
-
-def test_slopes_of_the_splat_are_its_derivatives():
-    generator = torch.Generator().manual_seed(0)
-    places = (2 * torch.randn(2, 5, 2, generator=generator, dtype=torch.float64)).requires_grad_()
-    masses = torch.rand(2, 5, generator=generator, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda p, m: _Splat.apply(p, m, 8, 0.9), (places, masses))
-
-
-def test_a_splat_is_centred_on_the_rotation_centre():
-    image = _Splat.apply(torch.tensor([[[2.0, -1.0]]]), torch.ones(1, 1), 9, 0.7)[0]
-    assert (image == image.max()).nonzero().tolist() == [[4 - 1, 4 + 2]]  # (y, x) about index 9 // 2
-    assert float(image.sum()) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_coordinate_tells_how_far_the_part_has_moved(learned, moving):

@@ -94,6 +94,19 @@ def transform_of_points(weights: Tensor, points: Tensor, size: int) -> Tensor:
     return _nufft(1, weights.to(weights.dtype.to_complex()), points, shape, -1).reshape(shape)
 
 
+def at_points(coefficients: Tensor, points: Tensor) -> Tensor:
+    """Sums Σ c exp(+i m·p) at any points, over the whole frequencies m of a centred grid: the adjoint of `transform_of_points`.
+
+    Args:
+        coefficients: complex, on the layout of `centred_fft`, shape (b, size, …).
+        points: places (x, y) or (x, y, z) as angles, shape (n, 2) or (n, 3).
+
+    Returns:
+        Complex values, shape (b, n).
+    """
+    return _nufft(2, coefficients, points, None, 1).reshape(len(coefficients), -1)
+
+
 def _even(batch: Tensor) -> Tensor:
     """A batch, with a last entry of zeros if their number is odd."""
     return batch if len(batch) % 2 == 0 else torch.cat([batch, torch.zeros_like(batch[:1])])

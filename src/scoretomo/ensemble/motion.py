@@ -25,15 +25,14 @@ from torch import Tensor, nn
 
 from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, low_pass, radius, resample
 from ..rotations import rotation_from_vector
+from .splatting import density, splat
 
 _WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
-_NARROWEST = 0.5  # of a Gaussian that its samples still tell
 _WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies by which a point tells its place to the fields, per half side
 _FAINT = 0.12  # of the brightest voxel: what is below is empty
 _SHARDS = 2  # parts of a batch, each worked on by one thread
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
-_POINTS = 1000  # of a volume at a time
 _FEWEST_EPOCHS = 60
 _START = 0.3  # standard deviation of the coordinates before the first step
 
@@ -176,41 +175,7 @@ class Cloud(nn.Module):
         places, masses = self.conformations(images)
         turned = rotation_from_vector(self.turns[images]) @ self.rotations[images]
         across = places @ turned[:, :2].mT + self.shifts[images][:, None]
-        return _Splat.apply(across * (side / 2), masses, side, width)
-
-
-class _Splat(torch.autograd.Function):
-    """Sum Gaussians onto the pixels of images, with the derivatives by hand: they need little beyond what is there already."""
-
-    @staticmethod
-    def forward(ctx: Any, places: Tensor, masses: Tensor, side: int, width: float) -> Tensor:
-        """Places (b, p, 2) in pixels from the centre and masses (b, p) to images (b, side, side)."""
-        x, y = _bells(places[..., 0], side, width), _bells(places[..., 1], side, width)
-        ctx.save_for_backward(places, masses, x, y)
-        ctx.width = width
-        return (y * masses[..., None]).mT @ x
-
-    @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """Slopes by the places and by the masses."""
-        places, masses, x, y = ctx.saved_tensors
-        axis = _axis(x.shape[-1], x)
-        along_x, along_y = (y @ slope).mul_(x), (x @ slope.mT).mul_(y)
-        by_mass = along_x.sum(-1)
-        moments = torch.stack([along_x @ axis, along_y @ axis], -1)
-        by_place = (moments - places * by_mass[..., None]) * (masses / ctx.width**2)[..., None]
-        return by_place, by_mass, None, None
-
-
-def _axis(side: int, like: Tensor) -> Tensor:
-    """Pixels of an axis from its centre, side // 2."""
-    return torch.arange(side, dtype=like.dtype, device=like.device) - side // 2
-
-
-def _bells(places: Tensor, side: int, width: float) -> Tensor:
-    """Gaussians of every coordinate on the pixels of an axis, shape (…) to (…, side)."""
-    squares = (places[..., None] - _axis(side, places)).square_()
-    return squares.mul_(-0.5 / width**2).exp_().mul_(1 / (width * math.sqrt(2 * math.pi)))
+        return splat(across * (side / 2), masses, side, width)
 
 
 def condense(
@@ -273,8 +238,8 @@ def sharpened(cloud: Cloud, size: int, fitting: Fitting, generator: torch.Genera
     side = min(fitting.side, size)
     copies = (cloud.points @ cloud.group.mT).flatten(0, 1)
     masses = cloud.masses.clamp_min(0).repeat(len(cloud.group))
-    width = math.sqrt(max(_NARROWEST**2, (cloud.voxel * side / cloud.size) ** 2 - _WIDTH**2))  # those to come add theirs
-    volume = _density(copies * (side / 2), masses, side, width)
+    width = math.sqrt(max(0, (cloud.voxel * side / cloud.size) ** 2 - _WIDTH**2))  # those to come add theirs
+    volume = density(copies * (side / 2), masses, side, width)
     group = cloud.group if len(cloud.group) > 1 else None
     finer = condense(volume, cloud.rotations, fitting, generator, group=group, moves=cloud.moves)
     own = {name: value for name, value in finer.state_dict().items() if name in ("points", "masses")}
@@ -408,20 +373,10 @@ def volumes_of(cloud: Cloud, numbers: Sequence[int], images: Tensor) -> Tensor:
     turned = places @ cloud.poses()[list(numbers)].mT
     volumes = []
     for points, mass, image in zip(turned, masses, images, strict=True):
-        volume = _density(points * (size / 2), mass, size, cloud.voxel * size / cloud.size)
+        volume = density(points * (size / 2), mass, size, cloud.voxel * size / cloud.size)
         if size > cloud.size:  # the model has seen nothing finer
             volume = low_pass(volume, cloud.size / 2, 3)
         volume *= ball
         view = volume.sum(0) * mask
         volumes.append(volume * ((view * image).sum() / view.square().sum().clamp_min(1e-12)))
     return torch.stack(volumes)
-
-
-def _density(places: Tensor, masses: Tensor, side: int, width: float) -> Tensor:
-    """Sum Gaussians at places (p, 3) in voxels from the centre onto the voxels of a volume, shape (side, side, side)."""
-    volume = places.new_zeros(side, side, side)
-    for points, mass in zip(places.split(_POINTS), masses.split(_POINTS), strict=True):
-        x, y, z = _bells(points.mT, side, width)
-        plane = (y * mass[:, None])[:, :, None] * x[:, None]
-        volume += (z.mT @ plane.flatten(1)).reshape(side, side, side)
-    return volume
