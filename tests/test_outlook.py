@@ -54,4 +54,4 @@ def test_larger_images_are_expected_to_take_longer(clock):
     clock[0] = 1
     small, large = (ensemble_outlook(300, size, Fitting(), 300, 200) for size in (32, 88))
     assert sum(large._ahead.values()) > 4 * sum(small._ahead.values())
-    assert small._ahead["motion in detail"] == 0
+    assert [name for name in large._ahead if name not in small._ahead] == ["motion 1", "motion 2"]

@@ -34,6 +34,8 @@ _SHARDS = 2  # parts of a batch, each worked on by one thread
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
 _FEWEST_EPOCHS = 60
+_FINER_BLUR = 1.0  # as the blur of a Fitting, where Gaussians become smaller
+_FINEST = 128  # side, in pixels, that a model is asked to see
 _START = 0.3  # standard deviation of the coordinates before the first step
 
 
@@ -79,7 +81,12 @@ class Fitting:
     @property
     def finer(self) -> "Fitting":
         """What comes after, for larger images: Gaussians of half the width, in the ways to move that are known by then."""
-        return replace(self, side=2 * self.side, points=8 * self.points, epochs=self.finer_epochs, blur=self.blur / 2)
+        return replace(self, side=2 * self.side, points=8 * self.points, epochs=self.finer_epochs, blur=_FINER_BLUR)
+
+    def levels(self, size: int) -> "list[Fitting]":
+        """This and what comes after, up to images of a size."""
+        finest = size <= self.side or 2 * self.side > _FINEST
+        return [self] if finest else [self, *self.finer.levels(size)]
 
     def share(self, share: float) -> "Fitting":
         """The same in a share of the epochs, for a quick and rough look."""

@@ -37,7 +37,6 @@ class RunDirectory:
         self.moves = path / "consensus" / "moves.csv"
         self.moving_trial = path / "consensus" / "trial-moving.safetensors"
         self.still_trial = path / "consensus" / "trial-still.safetensors"
-        self.rough_motion = path / "consensus" / "motion-rough.safetensors"
         self.motion = path / "consensus" / "motion.safetensors"
         self.coordinates = path / "motion.csv"
         self.poses = path / "poses.csv"
@@ -59,6 +58,10 @@ class RunDirectory:
     def second_start(self, number: int) -> Path:
         """Where it is of outliers alone."""
         return self.path / "consensus" / f"second-{number}.safetensors"
+
+    def rough_motion(self, level: int) -> Path:
+        """Where the motion is as learned from images that are smaller than those of the run."""
+        return self.path / "consensus" / f"motion-{level}.safetensors"
 
     def volume(self, number: int) -> Path:
         """Where the volume of an image is, by its number in the user's stack."""

@@ -122,22 +122,22 @@ def try_motion(trial: Trial) -> Iterator[int]:
 
 
 def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, outlook: Outlook, threads: int) -> None:
-    """Go on from the trial with all images, and for larger ones in more detail."""
+    """Go on from the trial with all images, and with larger ones level by level in more detail."""
     device, (count, size) = known.images.device, known.images.shape[:2]
-    detail = size > fitting.side
-    rough = run.rough_motion if detail else run.motion
-    if not rough.exists():
-        epochs = range(fitting.trial_epochs(count), fitting.epochs_for(count))
-        cloud, stream = _read(run.moving_trial, device), random_stream(seed, "motion", "all")
-        with outlook.bar("motion") as bar:
-            _teach(cloud, known, fitting, stream, epochs, bar, "learning how it moves", threads)
-        _write(rough, cloud, fitting)
-    if detail:
-        finer, stream = fitting.finer, random_stream(seed, "motion", "all in detail")
-        cloud = sharpened(_read(rough, device), size, finer, random_stream(seed, "motion", "detail"))
-        with outlook.bar("motion in detail") as bar:
-            _teach(cloud, known, finer, stream, range(finer.epochs_for(count)), bar, "learning how it moves in detail", threads)
-        _write(run.motion, cloud, finer)
+    levels = fitting.levels(size)
+    for level, at in enumerate(levels):
+        path = run.motion if at is levels[-1] else run.rough_motion(level)
+        if path.exists():
+            continue
+        if level == 0:
+            cloud, epochs = _read(run.moving_trial, device), range(at.trial_epochs(count), at.epochs_for(count))
+        else:
+            before, epochs = _read(run.rough_motion(level - 1), device), range(at.epochs_for(count))
+            cloud = sharpened(before, size, at, random_stream(seed, "motion", "sharper", level))
+        stream, detail = random_stream(seed, "motion", "all", level), f" at {min(size, at.side)} pixels" if len(levels) > 1 else ""
+        with outlook.bar(f"motion {level}") as bar:
+            _teach(cloud, known, at, stream, epochs, bar, f"learning how it moves{detail}", threads)
+        _write(path, cloud, at)
 
 
 def _teach(

@@ -13,7 +13,7 @@ from .progress import progress_bar
 # Seconds on two cores, by images n, their side d over 32 pixels, and passes over them. Only what they are to each other counts:
 # how fast the machine is shows as it goes. From `benchmarks/ensemble.py cost`.
 _STARTS, _DETAIL, _DETAIL_POWER = 0.15, 0.16, 1.6
-_PASS, _FINER = 0.0019, 8.0
+_PASS, _PASS_POWER = 0.0008, 2.2
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
 _STEP, _STEP_POWER = 0.0066, 1.55
 
@@ -80,18 +80,17 @@ def ensemble_outlook(images: int, size: int, fitting: Fitting, volumes: int, ste
         volumes: that are to be made.
         steps: descent steps of each.
     """
-    large = size / 32
-    passes = fitting.epochs_for(images)
-    trial, finer = 2 * fitting.trial_epochs(images), fitting.finer.epochs_for(images) if size > fitting.side else 0
+    large, passes, trial = size / 32, fitting.epochs_for(images), fitting.trial_epochs(images)
+    levels = [level.epochs_for(images) * (min(size, level.side) / 32) ** _PASS_POWER for level in fitting.levels(size)]
     works = {
         "starts": _STARTS * images,
         "consensus": _DETAIL * images * large**_DETAIL_POWER,
-        "trial": _PASS * images * trial / 2,
-        "motion": _PASS * images * (passes - trial / 2),
-        "motion in detail": _FINER * _PASS * images * finer,
+        "trial": _PASS * images * trial,
+        **{f"motion {level}": _PASS * images * work for level, work in enumerate(levels)},
         "left out": _LEFT_OUT * images * large**_LEFT_OUT_POWER,
         "volumes": volumes_work(size, volumes, steps),
     }
+    works["motion 0"] *= 1 - trial / passes
     return Outlook(works)
 
 
