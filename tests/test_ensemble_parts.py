@@ -165,6 +165,17 @@ def test_few_images_of_a_rigid_molecule_ask_for_views_of_the_consensus_and_many_
     assert moving.with_views > 0.9 * moving.images
 
 
+def test_views_of_a_model_look_like_images_only_where_it_has_learned_how_the_molecule_moves():
+    images, poses = spinning(300, 2 * math.pi)
+    known, unseen, poses = images[:240], images[240:], poses[:240]
+    smeared = consensus_views(posed_map(known, poses), 0.0, MASK)
+    verdicts = [
+        ask_left_out_images(known, poses, lambda views: TangentScore(views, 0.0, MASK), 0.0, MASK, stream(), modelled=views)
+        for views in (unseen, smeared)
+    ]
+    assert [verdict.look_alike for verdict in verdicts] == [True, False]
+
+
 def test_views_of_the_consensus_are_normalised_like_images():
     views = consensus_views(blobs(), -0.3, MASK)
     assert views.shape == (6 * SIZE, SIZE, SIZE)

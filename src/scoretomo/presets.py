@@ -51,6 +51,11 @@ REFINEMENTS: dict[str, Refinement] = {
         each=Descent(100,        (0.5, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
         last=None,
     ),
+    "modelled": Refinement(  # the same, if views of these conformations look like images already
+        replicas=2,
+        each=Descent(30,         (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
+        last=None,
+    ),
 }
 
 TRAININGS: dict[str, Training] = {

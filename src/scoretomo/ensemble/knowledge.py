@@ -1,9 +1,12 @@
-"""What a score should know besides the images: views of the consensus, where that helps.
+"""What a score should know besides the images, and what it can teach: left-out images tell both.
 
 Few images leave gaps between their directions, and a score that knows only them pulls every view in a gap to a neighbour that it is
 not: volumes drift away from what all images agree on. Views of the consensus fill the gaps. Where images are many and the molecule
 moves far they do harm instead, for the moving parts are smeared out in the consensus. Which is the case the images tell: some are
 left out, and denoised by what the others know, with and without views of the others' consensus.
+
+The score is not perfect: it changes even an image, if it does not know it. Where it changes views of the model of the motion no
+more than left-out images, these views look like images already, and many steps of refinement would make them worse.
 """
 
 import math
@@ -22,18 +25,25 @@ _LEVELS = (0.3, 0.5, 1.0)  # noise levels at which volumes are refined
 _ROUNDS, _SHARE = 3, 0.1  # how often images are left out, and how many of them at a time
 _FEWEST = 4  # images that can be asked
 _CLEARLY = 0.97  # views are taken where they leave less than this share of the error
+_ALIKE = 1.5  # views look like images where they are changed by no more than this times as much
 
 
 class Verdict(NamedTuple):
-    """Error of denoised images that were left out, root mean square over pixels and noise levels."""
+    """How denoising changes what a score does not know, root mean square over pixels and noise levels."""
 
-    images: float  # the score knows the other images
+    images: float  # left-out images; the score knows the other images
     with_views: float  # and views of their consensus
+    modelled: float  # views of the model of the motion, if there is one; the score knows most images
 
     @property
     def takes_views(self) -> bool:
         """Whether views of the consensus help."""
         return self.with_views < _CLEARLY * self.images
+
+    @property
+    def look_alike(self) -> bool:
+        """Whether views of the model look like images."""
+        return self.modelled < _ALIKE * self.images
 
 
 def consensus_views(volume: Tensor, background: float, mask: Tensor) -> Tensor:
@@ -59,8 +69,9 @@ def ask_left_out_images(
     generator: torch.Generator,
     *,
     group: Tensor | None = None,
+    modelled: Tensor | None = None,
 ) -> Verdict:
-    """Denoise images that a score does not know, with and without views of the consensus.
+    """Denoise images that a score does not know, with and without views of the consensus, and views of a model.
 
     Fewer than four images have gaps between them for certain: they are not asked.
 
@@ -72,19 +83,28 @@ def ask_left_out_images(
         mask: circular mask, shape (d, d).
         generator: random stream.
         group: symmetry of the consensus, shape (g, 3, 3).
+        modelled: normalised views of the model of the motion from directions that no image has, shape (m, d, d).
     """
-    count, squares = len(images), torch.zeros(2, dtype=torch.float64)
+    count, squares = len(images), torch.zeros(3, dtype=torch.float64)
     if count < _FEWEST:
-        return Verdict(math.inf, 0.0)
+        return Verdict(math.inf, 0.0, math.inf)
+
+    def changed(views: Tensor, noise: Tensor, denoise: Denoiser) -> float:
+        """Mean square over pixels and noise levels, of all views."""
+        changes = [((denoise(views + t * noise, t) - views) * mask).square().sum() for t in _LEVELS]
+        return float(torch.stack(changes).mean()) / (len(views) * float(mask.sum()))
+
     order = torch.randperm(count, generator=generator).to(images.device)
     size = max(1, round(_SHARE * count))
     for number in range(min(_ROUNDS, count // size)):
         held, kept = order[number * size : (number + 1) * size], torch.cat([order[: number * size], order[(number + 1) * size :]])
         views = consensus_views(posed_map(images[kept] - background, rotations[kept], group=group), background, mask)
-        noise = torch.randn(images[held].shape, generator=generator).to(images)
-        for place, known in enumerate((images[kept], torch.cat([images[kept], views]))):
-            denoise = score(known)
-            for t in _LEVELS:
-                squares[place] += float(((denoise(images[held] + t * noise * mask, t) - images[held]) * mask).square().sum())
-    total = min(_ROUNDS, count // size) * len(_LEVELS) * size * float(mask.sum())
-    return Verdict(*(squares / total).sqrt().tolist())
+        denoise, knows_views = score(images[kept]), score(torch.cat([images[kept], views]))
+        noise = torch.randn(images[held].shape, generator=generator).to(images) * mask
+        squares[0] += changed(images[held], noise, denoise)
+        squares[1] += changed(images[held], noise, knows_views)
+        if modelled is not None:
+            squares[2] += changed(modelled, torch.randn(modelled.shape, generator=generator).to(modelled) * mask, denoise)
+    if modelled is None:
+        squares[2] = math.inf
+    return Verdict(*(squares / min(_ROUNDS, count // size)).sqrt().tolist())

@@ -65,12 +65,12 @@ class Fitting:
     coordinates: int = 3
     fields: int = 12
     width: int = 96
-    epochs: int = 360
+    epochs: int = 720
     batch: int = 30
     rate: float = 3.0
     blur: float = 2.0
     sharp: float = 0.7
-    trial: float = 0.25
+    trial: float = 0.125
     stiffness: float = 1e-4
     finer_epochs: int = 120
 

@@ -93,6 +93,7 @@ class Shared(NamedTuple):
     still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
     moving: float | None  # the same of a shape that moves
     moves: bool  # whether volumes start from a model of the motion
+    look_alike: bool | None  # whether its views look like images; None if that was not asked
 
 
 class Run(NamedTuple):
@@ -171,6 +172,7 @@ def _shared(run: Path) -> Shared | None:
         still=float(motion["still"]) if motion else None,
         moving=float(motion["moving"]) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
+        look_alike=asked[0]["look_alike"] == "1" if asked and "look_alike" in asked[0] else None,
     )
 
 

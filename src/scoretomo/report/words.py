@@ -189,6 +189,12 @@ def consensus(shared: Shared) -> list[str]:
                 else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for."
             )
         )
+    if shared.moves and shared.look_alike is not None:
+        sentences.append(
+            "Views of the model look like images already, so the volumes were refined briefly."
+            if shared.look_alike
+            else "Views of the model do not look like images yet, so the volumes were refined at length."
+        )
     if shared.takes_views is not None:
         sentences.append(
             "Its views are known to the score: images left out were denoised better with them."

@@ -86,7 +86,7 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outloo
     tasks = [trial for trial in trials if not trial.path.exists()]
     if tasks:
         with outlook.bar("trial") as bar:
-            shown = bar.add_task("asking left-out images whether it moves", total=len(tasks) * fitting.trial_epochs(count))
+            shown = bar.add_task("does it move? asking left-out images", total=len(tasks) * fitting.trial_epochs(count))
             for _, done in run_tasks(try_motion, tasks, processes_for(workers)):
                 bar.advance(shown, done)
     moving, still = (files.read_weights(trial.path)[1]["left_out"] for trial in trials)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.progress import Progress, ProgressColumn, Task
+from rich.table import Column
 from rich.text import Text
 
 from ..ensemble.motion import Fitting
@@ -59,15 +60,15 @@ class _AllStages(ProgressColumn):
 
     def __init__(self, outlook: Outlook) -> None:
         self._outlook = outlook
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
 
     def render(self, task: Task) -> Text:
         """Hours, minutes and seconds."""
         left = self._outlook.seconds_left(task.percentage / 100)
         if left is None:
-            return Text("· all stages -:--:--")
+            return Text("all -:--:--")
         minutes, seconds = divmod(round(left), 60)
-        return Text(f"· all stages {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
+        return Text(f"all {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
 
 
 def ensemble_outlook(images: int, size: int, fitting: Fitting, volumes: int, steps: int) -> Outlook:

@@ -24,9 +24,16 @@ def warn(sentence: str) -> None:
     console.print(f"· {sentence}", style="yellow")
 
 
-def progress_bar(*further: ProgressColumn, count: bool = False) -> Progress:
-    """A bar with elapsed time, an estimate of the time left and further columns; with numbers if what it counts means something."""
+def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
+    """A bar with an estimate of the time left; with numbers if what it counts means something.
+
+    Args:
+        beyond: what to show of the time beyond this bar's; the time it has taken if there is nothing.
+        count: whether to show numbers.
+    """
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %")]
     if count:
         columns.append(MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), *further, console=console)
+    if not beyond:
+        columns.append(TimeElapsedColumn())
+    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), *beyond, console=console)

@@ -62,10 +62,10 @@ class ReconstructSettings:
     seed: int = 0
     """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
 
-    def schedule(self, *, moves: bool = False) -> Descent | Refinement:
-        """The schedule that is asked for; from the consensus it is a shorter one if it is known how the molecule moves."""
+    def schedule(self, known: str = "still") -> Descent | Refinement:
+        """The schedule that is asked for; with the ensemble method it depends on what is known before."""
         if self.method == "ensemble":
-            refinement = REFINEMENTS["moving" if moves else "still"]
+            refinement = REFINEMENTS[known]
             return refinement if self.steps is None else refinement.in_steps(self.steps)
         preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
@@ -113,16 +113,17 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        moves, (count, size) = False, prepared.images.shape[:2]
+        known, (count, size) = "still", prepared.images.shape[:2]
         wanted = sum(map(len, todo))
         outlook = Outlook({"volumes": 1.0})
         if settings.method == "ensemble":
             fitting = settings.fitting()
-            outlook = ensemble_outlook(count, size, fitting, wanted, settings.schedule(moves=True).steps)
+            outlook = ensemble_outlook(count, size, fitting, wanted, settings.schedule("moving").steps)
             find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
             moves = settle_motion(run, settings.seed, fitting, outlook, workers=workers)
-            settle_score(run, settings.denoiser, settings.seed)
-        schedule = settings.schedule(moves=moves)
+            alike = settle_score(run, settings.denoiser, settings.seed)
+            known = "modelled" if moves and alike else "moving" if moves else "still"
+        schedule = settings.schedule(known)
         outlook.expect("volumes", volumes_work(size, wanted, schedule.steps))
         tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
         _work_off(run, tasks, finished, outlook, workers)

@@ -8,17 +8,22 @@ import torch
 from .. import files
 from ..compute import best_device, random_stream
 from ..ensemble.knowledge import ask_left_out_images, consensus_views
+from ..ensemble.motion import volumes_of
 from ..images import disc
+from ..projection import project
+from ..rotations import random_rotations
 from ..score.exact import ExactScore
 from ..score.network import NetworkScore
 from ..score.tangent import TangentScore
 from .consensus import centred_images, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
+from .motion import read_motion
 from .progress import console, say
 from .train import open_network
 
 Score = ExactScore | TangentScore | NetworkScore
+_VOLUMES, _VIEWS = 16, 4  # of the model of the motion: how many, and how many views of each
 _CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
 
 
@@ -53,25 +58,48 @@ def _open_score(directory: Path, denoiser: str, posed: bool, written: int, devic
     return _CLOSED[denoiser](known, prepared.background, mask)
 
 
-def settle_score(run: RunDirectory, denoiser: str, seed: int) -> None:
-    """left_out.csv: whether the score should know views of the consensus besides the images; a network never does."""
-    if denoiser == "network" or run.left_out.exists():
-        return
+def settle_score(run: RunDirectory, denoiser: str, seed: int) -> bool:
+    """left_out.csv: whether the score should know views of the consensus besides the images; a network never does.
+
+    Returns:
+        Whether views of the model of the motion look like images.
+    """
+    if denoiser == "network":
+        return False
+    if not run.left_out.exists():
+        _ask(run, denoiser, seed)
+    (row,) = files.read_table(run.left_out)
+    return row["look_alike"] == "1"
+
+
+def _ask(run: RunDirectory, denoiser: str, seed: int) -> None:
     torch.set_num_threads(1)
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device)
     mask, good = disc(prepared.images.shape[-1]).to(device), consensus.teaching
     with console.status("asking left-out images what the score should know"):
+        images = centred_images(prepared, prepared.numbers, consensus, device)
+        views = None
+        if run.motion.exists():
+            some = good.nonzero()[:, 0][:: max(1, int(good.sum()) // _VOLUMES)][:_VOLUMES]
+            volumes = volumes_of(read_motion(run, device), some.tolist(), images[some] - prepared.background)
+            rotations = random_rotations(_VIEWS, random_stream(seed, "left out", "views")).to(device)
+            views = project(volumes, rotations).flatten(0, 1) * mask + prepared.background
         verdict = ask_left_out_images(
-            centred_images(prepared, prepared.numbers, consensus, device)[good],
+            images[good],
             consensus.poses.rotations[good],
             lambda known: _CLOSED[denoiser](known, prepared.background, mask),
             prepared.background,
             mask,
             random_stream(seed, "left out"),
             group=consensus.group,
+            modelled=views,
         )
-    files.write_table(run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views)}])
+    row = {**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": int(verdict.look_alike)}
+    files.write_table(run.left_out, [row])
     run.record("left out", seconds=clock.seconds())
     errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
     say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
+    if views is not None:
+        alike = "look like images: volumes are refined briefly" if verdict.look_alike else "do not look like images yet"
+        say(f"views of the model of the motion are changed by {verdict.modelled:.3f}: they {alike}")
