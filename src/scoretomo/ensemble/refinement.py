@@ -15,6 +15,8 @@ from torch import Tensor
 from ..fourier import fourier_shell_correlation
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 
+_SIDE = 32  # pixels, up to which a refinement has the steps that it says
+
 
 @dataclass(frozen=True)
 class Refinement:
@@ -34,6 +36,10 @@ class Refinement:
     def steps(self) -> int:
         """Of all descents together."""
         return self.replicas * self.each.steps + (self.last.steps if self.last else 0)
+
+    def at_side(self, size: int) -> "Refinement":
+        """The same for images of a side: the farther out a shell, the fewer of its points the views of one step reach."""
+        return self.in_steps(round(self.steps * max(1.0, size / _SIDE)))
 
     def in_steps(self, steps: int) -> "Refinement":
         """The same in about as many steps."""

@@ -99,15 +99,8 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outloo
 
 def try_motion(trial: Trial) -> Iterator[int]:
     """Fit a model to four fifths of the images as far as a trial goes and write it; yields each epoch."""
-    _, images, consensus = _known(RunDirectory(trial.directory))
-    cloud = condense(
-        consensus.volumes[0],
-        consensus.poses.rotations,
-        trial.fitting,
-        random_stream(trial.seed, "motion", "start"),
-        group=consensus.group,
-        moves=trial.moves,
-    )
+    known = _known(RunDirectory(trial.directory))
+    cloud, (_, images, consensus) = _begin(known, trial.seed, trial.fitting, moves=trial.moves), known
     places = consensus.teaching.nonzero()[:, 0]
     order = torch.randperm(len(places), generator=random_stream(trial.seed, "motion", "left out")).to(places.device)
     asked = places[order[: round(_LEFT_OUT * len(places))]]
@@ -121,31 +114,38 @@ def try_motion(trial: Trial) -> Iterator[int]:
     _write(trial.path, cloud, trial.fitting, left_out=float(left.mean()))
 
 
+def _begin(known: Known, seed: int, fitting: Fitting, *, moves: bool) -> Cloud:
+    """The consensus as a model, before it learns."""
+    consensus, stream = known.consensus, random_stream(seed, "motion", "start")
+    return condense(consensus.volumes[0], consensus.poses.rotations, fitting, stream, group=consensus.group, moves=moves)
+
+
 def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, outlook: Outlook, threads: int) -> None:
-    """Go on from the trial with all images, and with larger ones level by level in more detail."""
-    device, (count, size) = known.images.device, known.images.shape[:2]
+    """Learn from all images, and from larger ones level by level in more detail.
+
+    It begins anew: going on from a trial, images that did not teach there ended in wrong conformations, a whole corner of them.
+    """
+    device, size = known.images.device, known.images.shape[-1]
     levels = fitting.levels(size)
     for level, at in enumerate(levels):
         path = run.motion if at is levels[-1] else run.rough_motion(level)
         if path.exists():
             continue
         if level == 0:
-            cloud, epochs = _read(run.moving_trial, device), range(at.trial_epochs(count), at.epochs_for(count))
+            cloud = _begin(known, seed, at, moves=True)
         else:
-            before, epochs = _read(run.rough_motion(level - 1), device), range(at.epochs_for(count))
-            cloud = sharpened(before, size, at, random_stream(seed, "motion", "sharper", level))
+            cloud = sharpened(_read(run.rough_motion(level - 1), device), size, at, random_stream(seed, "motion", "sharper", level))
         stream, detail = random_stream(seed, "motion", "all", level), f" at {min(size, at.side)} pixels" if len(levels) > 1 else ""
         with outlook.bar(f"motion {level}") as bar:
-            _teach(cloud, known, at, stream, epochs, bar, f"learning how it moves{detail}", threads)
+            _teach(cloud, known, at, stream, bar, f"learning how it moves{detail}", threads)
         _write(path, cloud, at)
 
 
-def _teach(
-    cloud: Cloud, known: Known, fitting: Fitting, stream: torch.Generator, epochs: range, bar: Progress, what: str, threads: int
-) -> None:
-    """Fit a model to all images for some epochs, up to the last."""
-    shown, taught = bar.add_task(what, total=len(epochs)), known.consensus.teaching
-    for _ in fit(cloud, known.images, fitting, stream, epochs=epochs, of=epochs.stop, taught=taught, threads=threads):
+def _teach(cloud: Cloud, known: Known, fitting: Fitting, stream: torch.Generator, bar: Progress, what: str, threads: int) -> None:
+    """Fit a model to all images."""
+    count = fitting.epochs_for(len(known.images))
+    shown, taught = bar.add_task(what, total=count), known.consensus.teaching
+    for _ in fit(cloud, known.images, fitting, stream, epochs=range(count), of=count, taught=taught, threads=threads):
         bar.advance(shown)
 
 

@@ -14,7 +14,7 @@ from .progress import progress_bar
 # Seconds on two cores, by images n, their side d over 32 pixels, and passes over them. Only what they are to each other counts:
 # how fast the machine is shows as it goes. From `benchmarks/ensemble.py cost`.
 _STARTS, _DETAIL, _DETAIL_POWER = 0.15, 0.16, 1.6
-_PASS, _PASS_POWER = 0.0008, 2.2
+_PASS, _PASS_POWER, _TRIAL = 0.0008, 2.2, 2.0
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
 _STEP, _STEP_POWER = 0.0066, 1.55
 
@@ -81,17 +81,16 @@ def ensemble_outlook(images: int, size: int, fitting: Fitting, volumes: int, ste
         volumes: that are to be made.
         steps: descent steps of each.
     """
-    large, passes, trial = size / 32, fitting.epochs_for(images), fitting.trial_epochs(images)
+    large = size / 32
     levels = [level.epochs_for(images) * (min(size, level.side) / 32) ** _PASS_POWER for level in fitting.levels(size)]
     works = {
         "starts": _STARTS * images,
         "consensus": _DETAIL * images * large**_DETAIL_POWER,
-        "trial": _PASS * images * trial,
+        "trial": _PASS * images * fitting.trial_epochs(images) * _TRIAL,
         **{f"motion {level}": _PASS * images * work for level, work in enumerate(levels)},
         "left out": _LEFT_OUT * images * large**_LEFT_OUT_POWER,
         "volumes": volumes_work(size, volumes, steps),
     }
-    works["motion 0"] *= 1 - trial / passes
     return Outlook(works)
 
 

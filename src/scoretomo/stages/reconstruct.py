@@ -62,11 +62,11 @@ class ReconstructSettings:
     seed: int = 0
     """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
 
-    def schedule(self, known: str = "still") -> Descent | Refinement:
-        """The schedule that is asked for; with the ensemble method it depends on what is known before."""
+    def schedule(self, size: int, known: str = "still") -> Descent | Refinement:
+        """The schedule for images of a size; with the ensemble method it depends on what is known before."""
         if self.method == "ensemble":
             refinement = REFINEMENTS[known]
-            return refinement if self.steps is None else refinement.in_steps(self.steps)
+            return refinement.at_side(size) if self.steps is None else refinement.in_steps(self.steps)
         preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
 
@@ -118,12 +118,12 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         outlook = Outlook({"volumes": 1.0})
         if settings.method == "ensemble":
             fitting = settings.fitting()
-            outlook = ensemble_outlook(count, size, fitting, wanted, settings.schedule("moving").steps)
+            outlook = ensemble_outlook(count, size, fitting, wanted, settings.schedule(size, "modelled").steps)
             find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
             moves = settle_motion(run, settings.seed, fitting, outlook, workers=workers)
             alike = settle_score(run, settings.denoiser, settings.seed)
             known = "modelled" if moves and alike else "moving" if moves else "still"
-        schedule = settings.schedule(known)
+        schedule = settings.schedule(size, known)
         outlook.expect("volumes", volumes_work(size, wanted, schedule.steps))
         tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
         _work_off(run, tasks, finished, outlook, workers)
