@@ -214,3 +214,9 @@ def test_a_refinement_in_fewer_steps_keeps_its_proportions():
     shorter = refinement.in_steps(50)
     assert (shorter.each.steps, shorter.last.steps, shorter.steps) == (20, 10, 50)
     assert refinement.in_steps(1).steps == 3
+
+
+def test_larger_images_are_refined_in_more_steps():
+    refinement = Refinement(2, Descent(30, (0.2, 0.05), (8, 8)), None)
+    assert refinement.at_side(64).steps == 2 * refinement.steps
+    assert refinement.at_side(24) == refinement.at_side(32) == refinement

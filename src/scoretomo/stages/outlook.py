@@ -11,12 +11,14 @@ from ..ensemble.motion import Fitting
 from .directory import Stopwatch
 from .progress import progress_bar
 
-# Seconds on two cores, by images n, their side d over 32 pixels, and passes over them. Only what they are to each other counts:
-# how fast the machine is shows as it goes. From `benchmarks/ensemble.py cost`.
-_STARTS, _DETAIL, _DETAIL_POWER = 0.15, 0.16, 1.6
-_PASS, _PASS_POWER, _TRIAL = 0.0008, 2.2, 2.0
+# Seconds on two cores of an image at 32 pixels, and the power of the side by which they grow. Only what they are to each other
+# counts: how fast the machine is shows as it goes. From the log.jsonl of `benchmarks/ensemble.py cost`.
+_STARTS = 0.15
+_CONSENSUS, _CONSENSUS_POWER = 0.16, 1.6
+_TRIAL = 0.0020  # and pass
+_PASS, _PASS_POWER = 0.0008, 2.2
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
-_STEP, _STEP_POWER = 0.0066, 1.55
+_STEP, _STEP_POWER = 0.0066, 1.55  # of a volume
 
 
 class Outlook:
@@ -85,8 +87,8 @@ def ensemble_outlook(images: int, size: int, fitting: Fitting, volumes: int, ste
     levels = [level.epochs_for(images) * (min(size, level.side) / 32) ** _PASS_POWER for level in fitting.levels(size)]
     works = {
         "starts": _STARTS * images,
-        "consensus": _DETAIL * images * large**_DETAIL_POWER,
-        "trial": _PASS * images * fitting.trial_epochs(images) * _TRIAL,
+        "consensus": _CONSENSUS * images * large**_CONSENSUS_POWER,
+        "trial": _TRIAL * images * fitting.trial_epochs(images),
         **{f"motion {level}": _PASS * images * work for level, work in enumerate(levels)},
         "left out": _LEFT_OUT * images * large**_LEFT_OUT_POWER,
         "volumes": volumes_work(size, volumes, steps),
