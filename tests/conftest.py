@@ -19,15 +19,15 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def run_with() -> Callable[..., Path]:
-    """Do all of a run from a stack with some settings of the reconstruction, on two workers; the run directory."""
+    """Do all of a run from a stack with some settings of the reconstruction, on two workers if not told; the run directory."""
 
-    def call(stack: Path, run: Path, **settings: object) -> Path:
+    def call(stack: Path, run: Path, *, workers: int = 2, **settings: object) -> Path:
         from scoretomo.images import ImportSettings
         from scoretomo.stages.reconstruct import ReconstructSettings
         from scoretomo.stages.run import run_all
         from scoretomo.stages.train import TrainSettings
 
-        run_all(stack, run, None, ImportSettings(), TrainSettings(), ReconstructSettings(**settings), workers=2, force=False)
+        run_all(stack, run, None, ImportSettings(), TrainSettings(), ReconstructSettings(**settings), workers=workers, force=False)
         return run
 
     return call

@@ -170,6 +170,18 @@ def test_adjoint_transform_is_the_adjoint(count: int) -> None:
     assert abs(left - right) < 1e-12 * transforms.norm() * values.norm()
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+def test_adjoint_transform_of_points_is_the_adjoint(dims: int) -> None:
+    generator = torch.Generator().manual_seed(4)
+    points = (torch.rand(50, dims, generator=generator, dtype=torch.float64) * 2 - 1) * torch.pi
+    weights = torch.randn(50, generator=generator, dtype=torch.float64)
+    coefficients = torch.randn(3, *[8] * dims, generator=generator, dtype=torch.complex128)
+    transform = fourier.transform_of_points(weights, points, 8)
+    left = (transform.conj() * coefficients).flatten(1).sum(1)
+    right = (weights * fourier.adjoint_transform_of_points(coefficients, points)).sum(1)
+    assert float((left - right).abs().max()) < 1e-12 * float(transform.norm() * coefficients.norm())
+
+
 def test_soft_edge_falls_from_one_to_zero_over_its_width() -> None:
     found = fourier.soft_edge(torch.tensor([0.0, 5.0, 6.0, 7.0, 9.0]), 5.0, 2.0)
     assert torch.allclose(found, torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]), atol=1e-6)

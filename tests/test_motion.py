@@ -102,6 +102,13 @@ def test_sharpened_it_moves_as_before_and_learns_details(moving, consensus):
     assert details[1] > details[0] + 0.2
 
 
+@pytest.mark.parametrize(
+    ("size", "sides"), [(24, [32]), (32, [32]), (33, [32, 64]), (64, [32, 64]), (65, [32, 64, 128]), (136, [32, 64, 128])]
+)
+def test_levels_go_up_to_the_size_of_the_images_and_no_further_than_128(size, sides):
+    assert [level.side for level in Fitting().levels(size)] == sides
+
+
 def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consensus):
     images, rotations, _ = moving
     still = torch.stack([project(conformation(0.0), turn[None])[0] for turn in rotations])

@@ -1,5 +1,6 @@
 """A moving molecule, and a mixture, as a user runs them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,12 @@ from scoretomo import files
 from scoretomo.compute import random_stream
 from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
+from scoretomo.presets import MOTION
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations, rotations_from_euler
+from scoretomo.stages import reconstruct
 
-OPTIONS = ("--images", "0,33", "--steps", 66)
+OPTIONS = ("--images", "0,33", "--steps", 8)
 ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
 
 
@@ -34,7 +37,7 @@ def moving(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(moving, run_with, tmp_path_factory) -> Path:
-    return run_with(moving, tmp_path_factory.mktemp("run") / "run", images="0,33", steps=66)
+    return run_with(moving, tmp_path_factory.mktemp("run") / "run", images="0,33", steps=8)
 
 
 def test_a_moving_molecule_is_found_to_move(finished):
@@ -62,6 +65,22 @@ def test_one_worker_learns_the_same_motion(finished, moving, tmp_path, command):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
     for path in sorted((finished / "volumes").glob("*.mrc")):
         assert (tmp_path / "run" / "volumes" / path.name).read_bytes()[1024:] == path.read_bytes()[1024:]
+
+
+def test_larger_images_teach_the_motion_level_by_level_and_it_goes_on_from_the_last_one_done(
+    moving, run_with, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reconstruct, "MOTION", replace(MOTION, side=8, epochs=80, trial=0.5, finer_epochs=20))
+    run = run_with(moving, tmp_path / "run", images="0", steps=60, workers=1)
+    first, learned = run / "consensus" / "motion-0.safetensors", (run / "motion.csv").read_bytes()
+    assert files.read_weights(first)[1]["fitting"]["side"] == 8
+    assert files.read_weights(run / "consensus" / "motion.safetensors")[1]["fitting"]["side"] == 16
+    written = first.stat().st_mtime_ns
+    for name in ("consensus/motion.safetensors", "poses.csv", "motion.csv", "volumes.star", "volumes/000.mrc"):
+        (run / name).unlink()
+    run_with(moving, run, images="0", steps=60, workers=1)
+    assert (run / "motion.csv").read_bytes() == learned
+    assert first.stat().st_mtime_ns == written
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from scoretomo.ensemble.motion import Fitting
 from scoretomo.stages import outlook as module
-from scoretomo.stages.outlook import Outlook, ensemble_outlook
+from scoretomo.stages.outlook import Outlook, ensemble_outlook, volumes_work
 
 
 @pytest.fixture
@@ -46,12 +46,22 @@ def test_a_stage_nobody_foresaw_is_not_counted(clock):
     with outlook.bar("first"):
         clock[0] = 3
     with outlook.bar("an unforeseen one"):
-        pass
+        assert outlook.seconds_left(0.9) == pytest.approx(3)
     assert outlook.seconds_left(0.0) == pytest.approx(3)
 
 
 def test_larger_images_are_expected_to_take_longer(clock):
     clock[0] = 1
-    small, large = (ensemble_outlook(300, size, Fitting(), 300, 200) for size in (32, 88))
-    assert sum(large._ahead.values()) > 4 * sum(small._ahead.values())
+    small, large = (ensemble_outlook(300, size, Fitting(), volumes_work(size, 60000, 75, 2), 2) for size in (32, 88))
+    assert sum(large._ahead.values()) > 2 * sum(small._ahead.values())
     assert [name for name in large._ahead if name not in small._ahead] == ["motion 1", "motion 2"]
+
+
+def test_more_workers_shorten_what_has_parts():
+    one, two = (ensemble_outlook(300, 32, Fitting(), volumes_work(32, 60000, 75, workers), workers)._ahead for workers in (1, 2))
+    halved = {name for name in one if two[name] == pytest.approx(one[name] / 2)}
+    assert halved == {"starts", "trial", "motion 0", "volumes"}
+
+
+def test_few_images_are_not_expected_to_be_asked_about_motion():
+    assert list(ensemble_outlook(16, 64, None, 1.0, 2)._ahead) == ["starts", "consensus", "left out", "volumes"]

@@ -94,8 +94,8 @@ def transform_of_points(weights: Tensor, points: Tensor, size: int) -> Tensor:
     return _nufft(1, weights.to(weights.dtype.to_complex()), points, shape, -1).reshape(shape)
 
 
-def at_points(coefficients: Tensor, points: Tensor) -> Tensor:
-    """Sums Σ c exp(+i m·p) at any points, over the whole frequencies m of a centred grid: the adjoint of `transform_of_points`.
+def adjoint_transform_of_points(coefficients: Tensor, points: Tensor) -> Tensor:
+    """Sums Σ c exp(+i m·p) at any points, over the whole frequencies m of a centred grid; accurate as `transform_at`.
 
     Args:
         coefficients: complex, on the layout of `centred_fft`, shape (b, size, …).

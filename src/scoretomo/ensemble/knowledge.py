@@ -5,8 +5,9 @@ not: volumes drift away from what all images agree on. Views of the consensus fi
 moves far they do harm instead, for the moving parts are smeared out in the consensus. Which is the case the images tell: some are
 left out, and denoised by what the others know, with and without views of the others' consensus.
 
-The score is not perfect: it changes even an image, if it does not know it. Where it changes views of the model of the motion no
-more than left-out images, these views look like images already, and many steps of refinement would make them worse.
+The score is not perfect: it changes even an image, if it does not know it, by what it has not learned and by the image's own noise.
+Where it changes views of the model of the motion hardly more than left-out images, it has nothing to teach them, and many steps of
+refinement would make them worse.
 """
 
 import math
@@ -21,11 +22,12 @@ from ..projection import project
 from ..reconstruction import Denoiser
 from .consensus import posed_map
 
-_LEVELS = (0.3, 0.5, 1.0)  # noise levels at which volumes are refined
+_LEVELS = (0.3, 0.5, 1.0)  # noise levels at which it is asked what the score should know
+_LOW_LEVELS = (0.1, 0.2)  # and what it can teach
 _ROUNDS, _SHARE = 3, 0.1  # how often images are left out, and how many of them at a time
 _FEWEST = 4  # images that can be asked
 _CLEARLY = 0.97  # views are taken where they leave less than this share of the error
-_ALIKE = 1.5  # views look like images where they are changed by no more than this times as much
+_ALIKE = 2.0  # views look like images where they are changed by no more than this times as much
 
 
 class Verdict(NamedTuple):
@@ -33,7 +35,8 @@ class Verdict(NamedTuple):
 
     images: float  # left-out images; the score knows the other images
     with_views: float  # and views of their consensus
-    modelled: float  # views of the model of the motion, if there is one; the score knows most images
+    at_low_noise: float  # left-out images, at noise levels where a refinement ends
+    modelled: float  # at these, views of the model of the motion if there is one; the score knows most images
 
     @property
     def takes_views(self) -> bool:
@@ -43,7 +46,7 @@ class Verdict(NamedTuple):
     @property
     def look_alike(self) -> bool:
         """Whether views of the model look like images."""
-        return self.modelled < _ALIKE * self.images
+        return self.modelled < _ALIKE * self.at_low_noise
 
 
 def consensus_views(volume: Tensor, background: float, mask: Tensor) -> Tensor:
@@ -85,13 +88,13 @@ def ask_left_out_images(
         group: symmetry of the consensus, shape (g, 3, 3).
         modelled: normalised views of the model of the motion from directions that no image has, shape (m, d, d).
     """
-    count, squares = len(images), torch.zeros(3, dtype=torch.float64)
+    count, squares = len(images), torch.zeros(4, dtype=torch.float64)
     if count < _FEWEST:
-        return Verdict(math.inf, 0.0, math.inf)
+        return Verdict(math.inf, 0.0, math.inf, math.inf)
 
-    def changed(views: Tensor, noise: Tensor, denoise: Denoiser) -> float:
+    def changed(views: Tensor, noise: Tensor, denoise: Denoiser, levels: tuple[float, ...] = _LEVELS) -> float:
         """Mean square over pixels and noise levels, of all views."""
-        changes = [((denoise(views + t * noise, t) - views) * mask).square().sum() for t in _LEVELS]
+        changes = [((denoise(views + t * noise, t) - views) * mask).square().sum() for t in levels]
         return float(torch.stack(changes).mean()) / (len(views) * float(mask.sum()))
 
     order = torch.randperm(count, generator=generator).to(images.device)
@@ -103,8 +106,10 @@ def ask_left_out_images(
         noise = torch.randn(images[held].shape, generator=generator).to(images) * mask
         squares[0] += changed(images[held], noise, denoise)
         squares[1] += changed(images[held], noise, knows_views)
+        squares[2] += changed(images[held], noise, denoise, _LOW_LEVELS)
         if modelled is not None:
-            squares[2] += changed(modelled, torch.randn(modelled.shape, generator=generator).to(modelled) * mask, denoise)
+            other_noise = torch.randn(modelled.shape, generator=generator).to(modelled) * mask
+            squares[3] += changed(modelled, other_noise, denoise, _LOW_LEVELS)
     if modelled is None:
-        squares[2] = math.inf
+        squares[3] = math.inf
     return Verdict(*(squares / min(_ROUNDS, count // size)).sqrt().tolist())

@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from ..fourier import at_points, centred_fft, centred_ifft, coordinates, pad_or_crop, radius, transform_of_points
+from ..fourier import adjoint_transform_of_points, centred_fft, centred_ifft, coordinates, pad_or_crop, radius, transform_of_points
 
 _BORDER = 0.1  # of a tile, on each side: Gaussians reach beyond their image
 
@@ -62,12 +63,14 @@ class _Splat(torch.autograd.Function):
         return mosaic.cut(whole, len(places), side)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, None, None]:
         """Slopes by the places and by the masses: the blurred slope of the images, and its gradient, at the points."""
         (places, seen, angles, gaussian), mosaic = ctx.saved_tensors, ctx.mosaic
         blurred = centred_fft(mosaic.join(slope), 2) * gaussian / mosaic.size**2
         x, y = coordinates(mosaic.size, 2, dtype=slope.dtype, device=slope.device) * (2 * math.pi / mosaic.size)
-        values, gradients = at_points(torch.stack([blurred, blurred * 1j * torch.complex(x, y)]), angles)  # ∂/∂x + i ∂/∂y
+        spectra = torch.stack([blurred, blurred * 1j * torch.complex(x, y)])  # itself, and ∂/∂x + i ∂/∂y of it
+        values, gradients = adjoint_transform_of_points(spectra, angles)
         by_place = torch.view_as_real(gradients).reshape(places.shape) * seen[..., None]
         by_mass = values.real.reshape(seen.shape) * (places.abs() < slope.shape[-1] / 2).all(-1)
         return by_place, by_mass, None, None

@@ -172,7 +172,7 @@ def _shared(run: Path) -> Shared | None:
         still=float(motion["still"]) if motion else None,
         moving=float(motion["moving"]) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
-        look_alike=asked[0]["look_alike"] == "1" if asked and "look_alike" in asked[0] else None,
+        look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
     )
 
 

@@ -191,9 +191,9 @@ def consensus(shared: Shared) -> list[str]:
         )
     if shared.moves and shared.look_alike is not None:
         sentences.append(
-            "Views of the model look like images already, so the volumes were refined briefly."
+            "Views of the model look like images already: refinement has little left to do."
             if shared.look_alike
-            else "Views of the model do not look like images yet, so the volumes were refined at length."
+            else "Views of the model do not look like images yet: much is left to refinement."
         )
     if shared.takes_views is not None:
         sentences.append(

@@ -1,6 +1,6 @@
 """From the consensus to how the molecule moves, and the final pose of each image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -13,16 +13,18 @@ from torch import Tensor
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import outliers
-from ..ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of
+from ..ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of, volumes_of
+from ..fourier import low_pass
 from ..images import correlation, disc
 from ..matching import Poses, choose
+from ..projection import rotate
 from .consensus import Posed, centred_images, pose_rows, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
 from .outlook import Outlook
 from .progress import say
 
-_FEWEST = 24  # images of one consensus from which motion can be learned
+FEWEST = 24  # images of one consensus from which motion can be learned
 _LEFT_OUT = 0.2
 _CLEARLY = 0.6  # the molecule moves if motion leaves less than this share of what one shape leaves unexplained
 
@@ -61,7 +63,7 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
     torch.set_num_threads(1)
     clock, known = Stopwatch(), _known(run)
     moves = False
-    if int(known.consensus.teaching.sum()) >= _FEWEST:
+    if int(known.consensus.teaching.sum()) >= FEWEST:
         moves = _try_both(run, seed, fitting, len(known.images), outlook, workers)
     if moves:
         if not run.motion.exists():
@@ -100,7 +102,8 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outloo
 def try_motion(trial: Trial) -> Iterator[int]:
     """Fit a model to four fifths of the images as far as a trial goes and write it; yields each epoch."""
     known = _known(RunDirectory(trial.directory))
-    cloud, (_, images, consensus) = _begin(known, trial.seed, trial.fitting, moves=trial.moves), known
+    _, images, consensus = known
+    cloud = _begin(known, trial.seed, trial.fitting, moves=trial.moves)
     places = consensus.teaching.nonzero()[:, 0]
     order = torch.randperm(len(places), generator=random_stream(trial.seed, "motion", "left out")).to(places.device)
     asked = places[order[: round(_LEFT_OUT * len(places))]]
@@ -165,6 +168,30 @@ def _write_moved(run: RunDirectory, known: Known) -> None:
     odd = known.consensus.outliers.clone()
     odd[mine] = outliers(Poses(*(values[mine] for values in poses)))
     files.write_table(run.poses, pose_rows(known.numbers, poses, odd, known.consensus.second))
+
+
+@torch.no_grad()
+def conformations(run: RunDirectory, consensus: Posed, places: Sequence[int], images: Tensor) -> Tensor:
+    """What is known of the volumes of some images before they are refined, in the poses of these.
+
+    Args:
+        run: the run.
+        consensus: the consensus and these images in it.
+        places: of these images among the prepared ones.
+        images: these images, centred, empty space 0, shape (b, d, d).
+
+    Returns:
+        Shape (b, d, d, d).
+    """
+    which = zip(consensus.second.tolist(), consensus.poses.rotations, strict=True)
+    starts = torch.stack([rotate(consensus.volumes[int(second)], turn) for second, turn in which])
+    if not run.motion.exists():
+        return starts
+    cloud = read_motion(run, images.device)
+    moved = volumes_of(cloud, places, images)
+    if images.shape[-1] > cloud.size:  # what is finer than the model has seen is as in the consensus
+        moved += starts - low_pass(starts, cloud.size / 2, 3)
+    return torch.where(consensus.second[:, None, None, None], starts, moved)
 
 
 def read_motion(run: RunDirectory, device: torch.device) -> Cloud:

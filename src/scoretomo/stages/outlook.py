@@ -11,26 +11,26 @@ from ..ensemble.motion import Fitting
 from .directory import Stopwatch
 from .progress import progress_bar
 
-# Seconds on two cores of an image at 32 pixels, and the power of the side by which they grow. Only what they are to each other
-# counts: how fast the machine is shows as it goes. From the log.jsonl of `benchmarks/ensemble.py cost`.
-_STARTS = 0.15
+# Core-seconds of an image at 32 pixels, and the power of the side by which they grow. Only what they are to each other counts: how
+# fast the machine is shows as it goes. From the log.jsonl of `benchmarks/ensemble.py cost`.
+_START, _STARTS = 0.075, 4
 _CONSENSUS, _CONSENSUS_POWER = 0.16, 1.6
-_TRIAL = 0.0020  # and pass
-_PASS, _PASS_POWER = 0.0008, 2.2
+_TRIAL, _TRIALS = 0.0020, 2  # of a pass
+_PASS, _PASS_POWER, _PASS_THREADS = 0.0016, 2.2, 2
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
-_STEP, _STEP_POWER = 0.0066, 1.55  # of a volume
+_STEP, _STEP_POWER = 0.0132, 1.55  # of a volume
 
 
 class Outlook:
     """The time left for all stages, from how long the work so far took.
 
     Args:
-        works: the stages in their order, and how much each is, in any unit that they share.
+        works: the stages in their order, and how long each takes, in any unit that they share.
     """
 
     def __init__(self, works: Mapping[str, float]) -> None:
         self._ahead = dict(works)
-        self._done, self._clock = 0.0, Stopwatch()
+        self._done, self._clock, self._foreseen = 0.0, Stopwatch(), True
 
     def expect(self, stage: str, work: float) -> None:
         """Change how much a stage that is still ahead will be."""
@@ -38,23 +38,29 @@ class Outlook:
             self._ahead[stage] = work
 
     @contextmanager
-    def bar(self, stage: str) -> Iterator[Progress]:
-        """A progress bar for a stage; those before it that did not begin were there already."""
-        if stage in self._ahead:
-            for name in list(self._ahead)[: list(self._ahead).index(stage)]:
-                del self._ahead[name]
-        columns = [_AllStages(self)] if len(self._ahead) > 1 else []
-        with progress_bar(*columns) as bar:
+    def stage(self, name: str) -> Iterator[None]:
+        """Work on a stage; those before it that did not begin were there already. One that nobody foresaw counts as none."""
+        self._foreseen = name in self._ahead
+        if self._foreseen:
+            for before in list(self._ahead)[: list(self._ahead).index(name)]:
+                del self._ahead[before]
+        yield
+        self._done += self._ahead.pop(name, 0.0)
+        self._foreseen = True
+
+    @contextmanager
+    def bar(self, name: str) -> Iterator[Progress]:
+        """Work on a stage with a progress bar."""
+        with self.stage(name), progress_bar(*([_AllStages(self)] if len(self._ahead) > 1 else [])) as bar:
             yield bar
-        self._done += self._ahead.pop(stage, 0.0)
 
     def seconds_left(self, share: float) -> float | None:
         """Seconds for what is left of the stage at work, of which a share is done, and all stages after it; None before work."""
         if not self._ahead:
             return None
-        total, current = sum(self._ahead.values()), next(iter(self._ahead.values()))
-        done = self._done + share * current
-        return None if done <= 0 else self._clock.seconds() * (total - share * current) / done
+        begun = share * next(iter(self._ahead.values())) if self._foreseen else 0.0
+        done = self._done + begun
+        return None if done <= 0 else self._clock.seconds() * (sum(self._ahead.values()) - begun) / done
 
 
 class _AllStages(ProgressColumn):
@@ -73,29 +79,37 @@ class _AllStages(ProgressColumn):
         return Text(f"all {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
 
 
-def ensemble_outlook(images: int, size: int, fitting: Fitting, volumes: int, steps: int) -> Outlook:
+def ensemble_outlook(images: int, size: int, fitting: Fitting | None, volumes: float, workers: int) -> Outlook:
     """What the ensemble method has ahead of it.
 
     Args:
         images: how many there are.
         size: their side in pixels.
-        fitting: how the motion is learned.
-        volumes: that are to be made.
-        steps: descent steps of each.
+        fitting: how the motion is learned; None if it is not asked whether there is one.
+        volumes: what they take, from `volumes_work`.
+        workers: processes.
     """
     large = size / 32
-    levels = [level.epochs_for(images) * (min(size, level.side) / 32) ** _PASS_POWER for level in fitting.levels(size)]
     works = {
-        "starts": _STARTS * images,
+        "starts": _STARTS * _START * images / min(workers, _STARTS),
         "consensus": _CONSENSUS * images * large**_CONSENSUS_POWER,
-        "trial": _TRIAL * images * fitting.trial_epochs(images),
-        **{f"motion {level}": _PASS * images * work for level, work in enumerate(levels)},
-        "left out": _LEFT_OUT * images * large**_LEFT_OUT_POWER,
-        "volumes": volumes_work(size, volumes, steps),
     }
-    return Outlook(works)
+    if fitting:
+        works["trial"] = _TRIALS * _TRIAL * images * fitting.trial_epochs(images) / min(workers, _TRIALS)
+        for level, at in enumerate(fitting.levels(size)):
+            passes = at.epochs_for(images) * (min(size, at.side) / 32) ** _PASS_POWER
+            works[f"motion {level}"] = _PASS * images * passes / min(workers, _PASS_THREADS)
+    works["left out"] = _LEFT_OUT * images * large**_LEFT_OUT_POWER
+    return Outlook({**works, "volumes": volumes})
 
 
-def volumes_work(size: int, volumes: int, steps: int) -> float:
-    """What volumes are of it."""
-    return _STEP * volumes * steps * (size / 32) ** _STEP_POWER
+def volumes_work(size: int, steps: int, batches: int, workers: int) -> float:
+    """How long volumes take, in the unit of the other stages.
+
+    Args:
+        size: their side in voxels.
+        steps: descent steps of all together.
+        batches: in how many parts they are worked off.
+        workers: processes.
+    """
+    return _STEP * steps * (size / 32) ** _STEP_POWER / min(workers, batches)

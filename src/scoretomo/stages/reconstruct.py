@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
-from ..ensemble.motion import Fitting, volumes_of
+from ..ensemble.motion import Fitting
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
-from ..fourier import low_pass, mean_fsc
+from ..fourier import mean_fsc
 from ..images import correlation, parse_selection, require_several
 from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
@@ -22,11 +22,13 @@ from ..rotations import point_group
 from .consensus import Posed, centred_images, find_consensus, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .motion import read_motion, settle_motion
+from .motion import FEWEST, conformations, settle_motion
 from .outlook import Outlook, ensemble_outlook, volumes_work
 from .progress import warn
 from .scores import open_score, settle_score
 from .train import open_network
+
+Known = Literal["still", "moving", "modelled"]
 
 BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
@@ -54,7 +56,7 @@ class ReconstructSettings:
     those who know better. Only with the ensemble method."""
 
     steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
-    """Descent steps; those of the method if not given. Fewer give a quick, rough look."""
+    """Descent steps; those of the method if not given. Fewer give a quick, rough look, and learn less of the motion."""
 
     images: str | None = None
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
@@ -62,17 +64,23 @@ class ReconstructSettings:
     seed: int = 0
     """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
 
-    def schedule(self, size: int, known: str = "still") -> Descent | Refinement:
-        """The schedule for images of a size; with the ensemble method it depends on what is known before."""
+    def schedule(self, size: int, known: Known = "still") -> Descent | Refinement:
+        """The schedule for images of a size; with the ensemble method it depends on what is known before.
+
+        Args:
+            size: their side in pixels.
+            known: the consensus ("still"), or how the molecule moves, in a model whose views do not yet look like images
+                ("moving") or do ("modelled").
+        """
         if self.method == "ensemble":
             refinement = REFINEMENTS[known]
             return refinement.at_side(size) if self.steps is None else refinement.in_steps(self.steps)
         preset = PRESETS[self.method]
         return preset if self.steps is None else replace(preset, steps=self.steps)
 
-    def fitting(self) -> Fitting:
-        """How the motion is learned: a rough look needs less of it, too."""
-        usual = REFINEMENTS["moving"].steps
+    def fitting(self, size: int) -> Fitting:
+        """How the motion is learned from images of a size: a rough look needs less of it, too."""
+        usual = REFINEMENTS["modelled"].at_side(size).steps
         return MOTION if self.steps is None else MOTION.share(min(1.0, self.steps / usual))
 
 
@@ -113,19 +121,8 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        known, (count, size) = "still", prepared.images.shape[:2]
-        wanted = sum(map(len, todo))
-        outlook = Outlook({"volumes": 1.0})
-        if settings.method == "ensemble":
-            fitting = settings.fitting()
-            outlook = ensemble_outlook(count, size, fitting, wanted, settings.schedule(size, "modelled").steps)
-            find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
-            moves = settle_motion(run, settings.seed, fitting, outlook, workers=workers)
-            alike = settle_score(run, settings.denoiser, settings.seed)
-            known = "modelled" if moves and alike else "moving" if moves else "still"
-        schedule = settings.schedule(size, known)
-        outlook.expect("volumes", volumes_work(size, wanted, schedule.steps))
-        tasks = [Batch(run.path, tuple(batch), schedule, settings.seed, settings.denoiser) for batch in todo]
+        outlook = _outlook(prepared, settings, todo, processes_for(workers))
+        tasks = _tasks(run, prepared, settings, todo, outlook, workers)
         _work_off(run, tasks, finished, outlook, workers)
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
@@ -133,6 +130,44 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
     _say_what_failed(rows)
     return True
+
+
+def _outlook(prepared: PreparedStack, settings: ReconstructSettings, todo: Sequence[list[int]], processes: int) -> Outlook:
+    """What is ahead, as far as it can be foreseen."""
+    if settings.method != "ensemble":
+        return Outlook({"volumes": 1.0})
+    count, size = prepared.images.shape[:2]
+    asked = count >= FEWEST
+    likely: Known = "still" if not asked else "moving" if settings.denoiser == "network" else "modelled"
+    work = volumes_work(size, settings.schedule(size, likely).steps * sum(map(len, todo)), len(todo), processes)
+    return ensemble_outlook(count, size, settings.fitting(size) if asked else None, work, processes)
+
+
+def _tasks(
+    run: RunDirectory,
+    prepared: PreparedStack,
+    settings: ReconstructSettings,
+    todo: Sequence[list[int]],
+    outlook: Outlook,
+    workers: int | None,
+) -> list[Batch]:
+    """What is to be done, once it is known what all images have in common."""
+    known: Known = "still"
+    size, second = prepared.images.shape[-1], set[int]()
+    if settings.method == "ensemble":
+        find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
+        moves = settle_motion(run, settings.seed, settings.fitting(size), outlook, workers=workers)
+        alike = settle_score(run, settings.denoiser, settings.seed, outlook)
+        known = "modelled" if moves and alike else "moving" if moves else "still"
+        second = {int(row["image"]) for row in files.read_table(run.poses) if row["second"] == "1"}
+    tasks = []
+    for batch in todo:
+        for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "still")):
+            if some:
+                tasks.append(Batch(run.path, tuple(some), settings.schedule(size, begin), settings.seed, settings.denoiser))
+    steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
+    outlook.expect("volumes", volumes_work(size, steps, len(tasks), processes_for(workers)))
+    return tasks
 
 
 def require_sense(settings: ReconstructSettings) -> None:
@@ -237,18 +272,11 @@ def _descend(
     if consensus is None:
         raise ValueError("a refinement begins with a consensus")
     rotations, group = consensus.poses.rotations, consensus.group
-    run, second = RunDirectory(batch.directory), consensus.second
-    starts = torch.stack([rotate(consensus.volumes[int(which)], turn) for which, turn in zip(second, rotations, strict=True)])
-    if run.motion.exists():
-        places = [prepared.numbers.index(number) for number in batch.numbers]
-        cloud = read_motion(run, images.device)
-        moved = volumes_of(cloud, places, images - background)
-        if images.shape[-1] > cloud.size:  # what is finer than the model has seen is as in the consensus
-            moved += starts - low_pass(starts, cloud.size / 2, 3)
-        starts = torch.where(second[:, None, None, None], starts, moved)
+    places = [prepared.numbers.index(number) for number in batch.numbers]
+    starts = conformations(RunDirectory(batch.directory), consensus, places, images - background)
     groups = None if group is None else torch.stack([turn @ group @ turn.mT for turn in rotations])
     if groups is not None:
-        groups[second] = torch.eye(3).to(groups)
+        groups[consensus.second] = torch.eye(3).to(groups)
     yield from refine_volumes(images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups)
 
 

@@ -8,7 +8,6 @@ import torch
 from .. import files
 from ..compute import best_device, random_stream
 from ..ensemble.knowledge import ask_left_out_images, consensus_views
-from ..ensemble.motion import volumes_of
 from ..images import disc
 from ..projection import project
 from ..rotations import random_rotations
@@ -18,7 +17,8 @@ from ..score.tangent import TangentScore
 from .consensus import centred_images, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
-from .motion import read_motion
+from .motion import conformations
+from .outlook import Outlook
 from .progress import console, say
 from .train import open_network
 
@@ -58,7 +58,7 @@ def _open_score(directory: Path, denoiser: str, posed: bool, written: int, devic
     return _CLOSED[denoiser](known, prepared.background, mask)
 
 
-def settle_score(run: RunDirectory, denoiser: str, seed: int) -> bool:
+def settle_score(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> bool:
     """left_out.csv: whether the score should know views of the consensus besides the images; a network never does.
 
     Returns:
@@ -67,9 +67,10 @@ def settle_score(run: RunDirectory, denoiser: str, seed: int) -> bool:
     if denoiser == "network":
         return False
     if not run.left_out.exists():
-        _ask(run, denoiser, seed)
+        with outlook.stage("left out"):
+            _ask(run, denoiser, seed)
     (row,) = files.read_table(run.left_out)
-    return row["look_alike"] == "1"
+    return row.get("look_alike") == "1"
 
 
 def _ask(run: RunDirectory, denoiser: str, seed: int) -> None:
@@ -81,8 +82,9 @@ def _ask(run: RunDirectory, denoiser: str, seed: int) -> None:
         images = centred_images(prepared, prepared.numbers, consensus, device)
         views = None
         if run.motion.exists():
-            some = good.nonzero()[:, 0][:: max(1, int(good.sum()) // _VOLUMES)][:_VOLUMES]
-            volumes = volumes_of(read_motion(run, device), some.tolist(), images[some] - prepared.background)
+            some = good.nonzero()[:, 0][:: max(1, int(good.sum()) // _VOLUMES)][:_VOLUMES].tolist()
+            theirs = read_consensus(run, prepared, [prepared.numbers[place] for place in some], device)
+            volumes = conformations(run, theirs, some, images[some] - prepared.background)
             rotations = random_rotations(_VIEWS, random_stream(seed, "left out", "views")).to(device)
             views = project(volumes, rotations).flatten(0, 1) * mask + prepared.background
         verdict = ask_left_out_images(
@@ -95,11 +97,11 @@ def _ask(run: RunDirectory, denoiser: str, seed: int) -> None:
             group=consensus.group,
             modelled=views,
         )
-    row = {**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": int(verdict.look_alike)}
-    files.write_table(run.left_out, [row])
+    alike = "" if views is None else int(verdict.look_alike)
+    files.write_table(run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": alike}])
     run.record("left out", seconds=clock.seconds())
     errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
     say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
     if views is not None:
-        alike = "look like images: volumes are refined briefly" if verdict.look_alike else "do not look like images yet"
-        say(f"views of the model of the motion are changed by {verdict.modelled:.3f}: they {alike}")
+        change = f"denoising changes left-out images by {verdict.at_low_noise:.3f}, views of the model of the motion by"
+        say(f"{change} {verdict.modelled:.3f}: they {'look' if verdict.look_alike else 'do not yet look'} like images")
