@@ -70,7 +70,7 @@ def test_one_worker_learns_the_same_motion(finished, moving, tmp_path, command):
 def test_larger_images_teach_the_motion_level_by_level_and_it_goes_on_from_the_last_one_done(
     moving, run_with, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(reconstruct, "MOTION", replace(MOTION, side=8, epochs=80, trial=0.5, finer_epochs=20))
+    monkeypatch.setattr(reconstruct, "MOTION", replace(MOTION, side=8, epochs=240, finer_epochs=20))
     run = run_with(moving, tmp_path / "run", images="0", steps=60, workers=1)
     first, learned = run / "consensus" / "motion-0.safetensors", (run / "motion.csv").read_bytes()
     assert files.read_weights(first)[1]["fitting"]["side"] == 8
