@@ -2,7 +2,7 @@
 
     python benchmarks/ensemble.py box           300 images of 32², all volumes, their lid angles    about 15 min a seed on 2 cores
     python benchmarks/ensemble.py robust        the same with 10 seeds, 8 volumes each                          about 15 min
-    python benchmarks/ensemble.py betagal       16 real class averages: 10 seeds, with and without D2, 64 px    about 40 min
+    python benchmarks/ensemble.py betagal       16 real class averages: 5 seeds at 32 px, 3 with D2, 10 at 64 px  about 40 min
     python benchmarks/ensemble.py 60S           47 real class averages: 10 seeds at 24 and 48 px, no truth      about 20 min
     python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                                    about 15 min
     python benchmarks/ensemble.py particle      rigid and asymmetric: the consensus against the truth           about 5 min
@@ -29,13 +29,14 @@ from cold import COMMAND, EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
 from scoretomo import files
 from scoretomo.alignment import align, place
 from scoretomo.compute import available_cores
-from scoretomo.evaluation import compare
+from scoretomo.evaluation import Score, compare
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, resolution_at
 from scoretomo.matching import Matcher, directions
 from scoretomo.projection import project
 from scoretomo.rotations import angular_distance, point_group, rotations_from_euler
 
 _COMPONENTS = 20
+CONSENSUS_ONLY = ("--images", 0, "--steps", 20)  # one volume, in few steps: it is the consensus that is asked for
 
 
 def poses_in(path: Path) -> torch.Tensor:
@@ -43,6 +44,12 @@ def poses_in(path: Path) -> torch.Tensor:
     return rotations_from_euler(
         torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in files.read_table(path)], dtype=torch.float64)
     )
+
+
+def scored(path: Path, truth: torch.Tensor) -> Score:
+    """A map against a truth of any size."""
+    found = files.read_map(path)
+    return compare(torch.from_numpy(found.density), resample(truth, len(found.density), 3), found.pixel_size)
 
 
 def box(seeds: int) -> None:
@@ -97,39 +104,42 @@ def other_side(found: torch.Tensor, true: torch.Tensor) -> np.ndarray:
 def robust(seeds: int) -> None:
     data = RESULTS / "box32"
     scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
-    heading()
     means = []
     for seed in range(seeds):
-        run = RESULTS / f"box32-robust-{seed}"
-        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, "--images", EIGHT)
-        found = judge(run, data / "truth")
-        line("box, 8 volumes", seed, found)
-        means.append(found["mean_fsc"])
+        run = RESULTS / f"box32-ensemble-{seed}"  # has them, too
+        if not (run / "evaluation" / "summary.json").exists():
+            run = RESULTS / f"box32-robust-{seed}"
+            scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, "--images", EIGHT)
+            scoretomo("evaluate", run, "--truth", data / "truth")
+        scores = {row["image"]: float(row["mean_fsc"]) for row in files.read_table(run / "evaluation" / "scores.csv")}
+        eight = [scores[image] for image in EIGHT.split(",")]
+        print(f"seed {seed}: mean FSC {statistics.mean(eight):.3f} ({min(eight):.3f} – {max(eight):.3f})", flush=True)
+        means.append(statistics.mean(eight))
     print(f"{seeds} seeds: {min(means):.3f} – {max(means):.3f}, mean {statistics.mean(means):.3f}")
 
 
 def betagal(seeds: int, folder: Path) -> None:
-    stack, truth = folder / "betagal_relion16" / "betagal_cavgs16_64px_3.54A.mrcs", folder / "betagal_relion16"
+    folder = folder / "betagal_relion16"
+    stack, truth = folder / "betagal_cavgs16_64px_3.54A.mrcs", folder / "betaGal_map_64px_3.54A.mrc"
+    known = torch.from_numpy(files.read_map(truth).density)
     heading()
-    for symmetry, count in (("C1", seeds), ("D2", min(3, seeds))):
+    for symmetry, count in (("C1", min(5, seeds)), ("D2", min(3, seeds))):
         for seed in range(count):
             run = RESULTS / f"betagal32-{symmetry}-{seed}"
             scoretomo("run", stack, "--size", 32, "--symmetry", symmetry, "--seed", seed, "--output", run)
-            line(f"β-gal 32 {symmetry}", seed, judge(run, truth / "betaGal_map_64px_3.54A.mrc"))
+            line(f"β-gal 32 {symmetry}", seed, judge(run, truth))
+            print(f"their mean: {as_words(scored(run / 'mean.mrc', known))}", flush=True)
     for symmetry in ("C1", "D2"):
-        maps = []
-        for seed in range(seeds):
-            run = RESULTS / f"betagal64-{symmetry}-{seed}"
-            scoretomo("run", stack, "--symmetry", symmetry, "--seed", seed, "--output", run, "--images", 0)
-            maps.append(files.read_map(run / "consensus.mrc"))
-        known = torch.from_numpy(files.read_map(truth / "betaGal_map_64px_3.54A.mrc").density)
-        scores = [compare(torch.from_numpy(each.density), known, 3.54) for each in maps]
-        print(
-            f"consensus at 64 px, {symmetry}: mean FSC with the map {min(s.mean_fsc for s in scores):.3f} – "
-            f"{max(s.mean_fsc for s in scores):.3f}, FSC 0.5 at {min(s.resolution_half for s in scores):.1f} – "
-            f"{max(s.resolution_half for s in scores):.1f} Å"
-        )
-        agreement(maps)
+        paths = [RESULTS / f"betagal64-{symmetry}-{seed}" / "consensus.mrc" for seed in range(seeds)]
+        for seed, path in enumerate(paths):
+            scoretomo("run", stack, "--symmetry", symmetry, "--seed", seed, "--output", path.parent, *CONSENSUS_ONLY)
+            print(f"consensus at 64 px, {symmetry}, seed {seed}: {as_words(scored(path, known))}", flush=True)
+        agreement([files.read_map(path) for path in paths])
+
+
+def as_words(score: Score) -> str:
+    """A map's agreement with its truth."""
+    return f"mean FSC {score.mean_fsc:.3f}, FSC 0.5 at {score.resolution_half:.1f} Å, correlation {score.alignment.correlation:.3f}"
 
 
 def agreement(maps: list) -> None:
@@ -152,7 +162,7 @@ def large_subunit(seeds: int, folder: Path) -> None:
         maps = []
         for seed in range(seeds):
             run = RESULTS / f"60S{size}-ensemble-{seed}"
-            scoretomo("run", stack, "--size", size, "--recentre", "--seed", seed, "--output", run, "--images", 0)
+            scoretomo("run", stack, "--size", size, "--recentre", "--seed", seed, "--output", run, *CONSENSUS_ONLY)
             maps.append(files.read_map(run / "consensus.mrc"))
         print(f"60S at {size} px")
         agreement(maps)
@@ -175,13 +185,10 @@ def particle(seeds: int) -> None:
         truth = torch.from_numpy(files.read_map(data / "truth" / "000.mrc").density)
         for seed in range(seeds):
             run = RESULTS / f"particle-{name.split()[0]}-ensemble-{seed}"
-            scoretomo("run", data / "images.mrcs", "--recentre", "--seed", seed, "--images", 0, "--output", run)
-            found = files.read_map(run / "consensus.mrc")
-            score = compare(torch.from_numpy(found.density), truth, found.pixel_size)
-            print(
-                f"ribosome, {name}, seed {seed}: mean FSC {score.mean_fsc:.3f}, correlation {score.alignment.correlation:.3f}",
-                flush=True,
-            )
+            numbers = ",".join(map(str, range(0, 100, 13)))
+            scoretomo("run", data / "images.mrcs", "--recentre", "--seed", seed, "--images", numbers, "--output", run)
+            for what in ("consensus", "mean"):
+                print(f"ribosome, {name}, seed {seed}, {what}: {as_words(scored(run / f'{what}.mrc', truth))}", flush=True)
 
 
 def still(folder: Path) -> None:

@@ -6,12 +6,13 @@ from itertools import pairwise
 import pytest
 import torch
 
-from scoretomo.ensemble.consensus import Consensus, Iteration, other_hand, outliers, posed_map, settle
+from scoretomo.ensemble.consensus import Consensus, Iteration, average, other_hand, outliers, posed_map, settle
 from scoretomo.ensemble.inversion import invert
 from scoretomo.ensemble.knowledge import ask_left_out_images, consensus_views
 from scoretomo.ensemble.refinement import Refinement, Streams, refine_volumes
 from scoretomo.ensemble.symmetry import left_out_doubt, propose, symmetric_start
 from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
+from scoretomo.images import shift
 from scoretomo.matching import Poses, coverage
 from scoretomo.projection import project, rotate
 from scoretomo.reconstruction import Descent, descent_direction
@@ -79,12 +80,38 @@ def test_a_symmetry_is_found_with_its_axes():
     seen, true = found.frame @ turns @ found.frame.mT, frame @ turns @ frame.mT
     assert float(angular_distance(seen[:, None], true).amin(1).max()) < 5
     assert torch.allclose(found.centre, torch.tensor(centre), atol=0.2)
-    upright = symmetric_start(
-        Consensus(blobs("D2", frame=frame, centre=centre), at(torch.eye(3)[None])),
-        Iteration(1, blobs(), torch.zeros(1, 2)),
-        found,
-    ).volume
+    upright = symmetric_start(Consensus(blobs("D2", frame=frame, centre=centre), at(torch.eye(3)[None])), found).volume
     assert all(likeness(rotate(upright, turn), upright) > 0.98 for turn in turns)
+
+
+def test_the_mean_of_noisy_answers_is_better_than_any_and_has_the_poses_of_its_own_frame():
+    rotations, moves = random_rotations(12, stream(1)), torch.tensor([1.5, -1.0]).expand(12, 2)
+    images = shift(project(blobs(), rotations), moves) * MASK
+    answers = []
+    for number in range(4):  # each in a frame of its own
+        frame = torch.eye(3) if number == 0 else random_rotations(1, stream(number))[0]
+        noise = 0.4 * blobs().std() * torch.randn(blobs().shape, generator=stream(10 + number)) * (radius(SIZE, 3) < SIZE / 2)
+        answers.append(Consensus(rotate(blobs() + noise, frame), Poses(rotations @ frame.mT, moves, torch.ones(12))))
+    mean = average(images, answers)
+    assert likeness(mean.volume, blobs()) > max(
+        likeness(rotate(each.volume, frame_of(each, rotations).mT), blobs()) for each in answers
+    )
+    assert float(angular_distance(mean.poses.rotations, rotations).median()) < 2
+    assert float((mean.poses.shifts - moves).abs().median()) < 0.2
+
+
+def frame_of(answer: Consensus, rotations: torch.Tensor) -> torch.Tensor:
+    """How an answer is turned."""
+    return answer.poses.rotations[0].mT @ rotations[0]
+
+
+def test_a_mean_of_symmetric_answers_is_symmetric():
+    group, rotations = point_group("C3").float(), random_rotations(8, stream(1))
+    images = project(blobs("C3"), rotations) * MASK
+    turned = rotate(blobs("C3"), rotation_from_vector(torch.tensor([0.0, 0.0, 0.3])))
+    answers = [Consensus(volume, at(rotations)) for volume in (blobs("C3"), turned)]
+    mean = average(images, answers, group=group).volume
+    assert all(likeness(rotate(mean, turn), mean) > 0.98 for turn in group)
 
 
 def test_a_sevenfold_barrel_with_twofold_axes_is_found():

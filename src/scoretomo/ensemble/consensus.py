@@ -10,13 +10,14 @@ and the map that fits the images, spread over all poses with these weights, is t
 much are told apart first; the grid of directions is turned anew each time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..alignment import align, place
 from ..fourier import inscribed, low_pass, radius, resample
 from ..images import shift
 from ..matching import Matcher, Poses, directions, refine
@@ -220,6 +221,25 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, roun
         volume = posed_map(shift(moved.images, -poses.shifts)[good], poses.rotations[good], group=group, start=volume)
         poses = refine(volume, moved.images, poses)
     return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
+
+
+def average(images: Tensor, found: Sequence[Consensus], *, group: Tensor | None = None) -> Consensus:
+    """The mean of several answers to the same images, in the frame of the first, and the pose of each image in it.
+
+    A map of few images fits what is wrong in them, too, and from each start in another way: the mean has less of it.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        found: volumes of the same size as the images.
+        group: symmetry, shape (g, 3, 3).
+    """
+    first = found[0]
+    reference = first.volume.cpu()
+    moved = [place(other.volume.cpu(), align(other.volume.cpu(), reference)) for other in found[1:]]
+    mean = torch.stack([reference, *moved]).mean(0).to(images)
+    mean = mean if group is None else symmetrised(mean, group)
+    poses = _Centred(_at(images, len(mean)), -first.poses.shifts).poses_in(mean)
+    return Consensus(mean, poses._replace(shifts=poses.shifts + first.poses.shifts))
 
 
 def posed_map(images: Tensor, rotations: Tensor, *, group: Tensor | None = None, start: Tensor | None = None) -> Tensor:

@@ -89,11 +89,11 @@ def _centre_of_mass(volume: Tensor) -> Tensor:
     return (coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * mass).flatten(1).sum(1) / mass.sum()
 
 
-def symmetric_start(consensus: Consensus, last: Iteration, proposal: Proposal) -> Iteration:
+def symmetric_start(consensus: Consensus, proposal: Proposal) -> Iteration:
     """A consensus with a symmetry imposed, in the standard frame of its group, for images that are to be matched with it."""
     upright = rotate(rotate(consensus.volume, torch.eye(3).to(consensus.volume), -proposal.centre), proposal.frame.mT)
     across = (consensus.poses.rotations @ proposal.centre)[:, :2]
-    return last._replace(volume=symmetrised(upright, proposal.group), shifts=-consensus.poses.shifts - across)
+    return Iteration(0, symmetrised(upright, proposal.group), -consensus.poses.shifts - across)
 
 
 def _agreement(volume: Tensor, frames: Tensor, turns: Tensor, shells: int) -> Tensor:

@@ -171,7 +171,8 @@ def _consensus(shared: Shared | None, reach: float) -> Common | None:
     if shared is None:
         return None
     maps = []
-    for name, path in (("Consensus", shared.path), ("Second consensus", shared.second_path)):
+    named = {"Consensus": shared.path, "Second consensus": shared.second_path, "Mean of the volumes": shared.mean_path}
+    for name, path in named.items():
         if path:
             density = read_map(path).density
             maps.append((name, _thumbnail(density, reach), _triple(density, name, 192)))

@@ -80,6 +80,7 @@ class Shared(NamedTuple):
     """What all images have in common: the consensus, and how sure it is."""
 
     path: Path  # consensus.mrc
+    mean_path: Path | None  # mean of the volumes, mean.mrc
     symmetry: str
     proposals: list[dict[str, str]]  # symmetries that were weighed; empty unless one was looked for
     agreements: list[float]  # mean FSC of each other random start with the best
@@ -156,9 +157,10 @@ def _shared(run: Path) -> Shared | None:
         return None
     others = sorted((float(row["agreement"]), int(row["agrees"])) for row in starts)[:-1]
     asked, (summary,) = _table(run / "consensus" / "left_out.csv"), _table(run / "consensus" / "summary.csv")
-    second, motion = run / "consensus-2.mrc", next(iter(_table(run / "consensus" / "moves.csv")), None)
+    second, mean, motion = run / "consensus-2.mrc", run / "mean.mrc", next(iter(_table(run / "consensus" / "moves.csv")), None)
     return Shared(
         path=run / "consensus.mrc",
+        mean_path=mean if mean.exists() else None,
         symmetry=summary["symmetry"],
         proposals=_table(run / "consensus" / "proposals.csv"),
         agreements=[agreement for agreement, _ in others],

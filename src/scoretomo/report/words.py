@@ -189,6 +189,11 @@ def consensus(shared: Shared) -> list[str]:
                 else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for."
             )
         )
+    if shared.mean_path:
+        sentences.append(
+            "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
+            "if the molecule is rigid, this is the map to take."
+        )
     if shared.moves and shared.look_alike is not None:
         sentences.append(
             "Views of the model look like images already: refinement has little left to do."

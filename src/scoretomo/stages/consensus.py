@@ -1,5 +1,6 @@
 """From prepared images to one volume that explains them all, and the pose of each image in it."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from ..ensemble.consensus import (
     FINE,
     Consensus,
     Iteration,
+    average,
     best_poses,
     coarse_level,
     enlarged,
@@ -38,6 +40,9 @@ _FEWEST_SECOND = 12  # images that are asked whether they show one other thing
 _SUSPECT = 2.5  # times the median of what is unexplained, from which an image may show something else
 _EXPLAINS = 0.6  # a second consensus is believed if left-out images of it keep less than this share of their doubt
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
+_ALIKE, _SURE = 0.7, 0.9  # from which the mean of starts is better than one of them; from which it is no better any more
+FEWEST = 24  # images of one consensus from which motion can be learned
+_SETTLING = 5  # iterations that settling in detail takes as long as, about
 
 
 class Start(NamedTuple):
@@ -55,6 +60,16 @@ class Start(NamedTuple):
         run = RunDirectory(self.directory)
         return run.second_start(self.number) if self.places else run.start(self.number)
 
+    @property
+    def in_detail(self) -> Path:
+        """Where it is at full size."""
+        return self.path.with_stem(f"{self.path.stem}-in-detail")
+
+    @property
+    def name(self) -> str:
+        """What is looked for."""
+        return "second consensus" if self.places else "consensus"
+
 
 class Posed(NamedTuple):
     """The consensus of a run, and some images in it; where the stack is a mixture, two of them."""
@@ -69,6 +84,12 @@ class Posed(NamedTuple):
     def teaching(self) -> Tensor:
         """Images that are explained by the first consensus, (n,), bool."""
         return ~(self.outliers | self.second)
+
+    def of(self, places: Sequence[int]) -> "Posed":
+        """The same with some of the images only."""
+        some = list(places)
+        poses = Poses(*(values[some] for values in self.poses))
+        return self._replace(second=self.second[some], poses=poses, outliers=self.outliers[some])
 
 
 def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook, *, flip: bool, workers: int | None) -> None:
@@ -88,16 +109,18 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     images = prepared.images.to(device) / prepared.s
     imposed = "C1" if symmetry == "auto" else symmetry
     first = [Start(run.path, seed, number, imposed) for number in range(_STARTS)]
-    starts, best = _try_starts(first, outlook, workers, device)
+    tried = _try_starts(first, outlook, workers, device)
+    best = _best(tried)
     with console.status("comparing the starts"):
-        _compare(run, [settled for _, settled in starts], best)
+        agreements = _compare(run, tried, best)
     group = _group(imposed, device)
-    iteration = _at_full_size(images, starts[best][0], random_stream(seed, "consensus", "fine"), outlook, group)
+    going_on = _going_on(agreements, best) if len(images) < FEWEST else [best]
+    detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
     with console.status("settling the poses of the images"):
-        found = settle(images, iteration, group=group)
+        found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
         doubt = left_out_doubt(images, found.poses, group=group)
         if symmetry == "auto":
-            imposed, found, doubt = _best_symmetry(run, images, iteration, found, doubt)
+            imposed, found, doubt = _best_symmetry(run, images, found, doubt)
     odd = outliers(found.poses)
     other = _second_consensus(run, images, found, seed, outlook, workers)
     if flip:
@@ -122,32 +145,40 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     run.record("consensus", **summary, seconds=clock.seconds())
 
 
-def _try_starts(
-    starts: Sequence[Start], outlook: Outlook, workers: int | None, device: torch.device
-) -> tuple[list[tuple[Iteration, Consensus]], int]:
-    """What random starts lead to, and which of them covers its images best; those that are there are not made again."""
+def _try_starts(starts: Sequence[Start], outlook: Outlook, workers: int | None, device: torch.device) -> list[Consensus]:
+    """What random starts lead to at low resolution; those that are there are not made again."""
     tasks = [start for start in starts if not start.path.exists()]
     if tasks:
         files.make_folder(tasks[0].path.parent)
         with outlook.bar("second starts" if tasks[0].places else "starts") as bar:
-            what = "second consensus" if tasks[0].places else "consensus"
-            shown = bar.add_task(f"{what}: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
+            shown = bar.add_task(f"{tasks[0].name}: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
             for _, done in run_tasks(try_start, tasks, processes_for(workers)):
                 bar.advance(shown, done)
-    found = [_read_start(start.path, device) for start in starts]
-    return found, max(range(len(found)), key=lambda number: coverage(found[number][1].poses))
+    return [_read_consensus(start.path, device) for start in starts]
 
 
-def _at_full_size(
-    images: Tensor, coarse: Iteration, grids: torch.Generator, outlook: Outlook, group: Tensor | None, *, stage: str = "consensus"
-) -> Iteration:
-    """The last iteration of the fine level, at the size of the images."""
-    torch.set_num_threads(1)
-    with outlook.bar(stage) as bar:
-        shown = bar.add_task("consensus in detail", total=FINE.iterations)
-        for iteration in fine_level(images, coarse, grids, group=group):
-            bar.update(shown, completed=iteration.number)
-    return enlarged(iteration, images.shape[-1])
+def _best(found: Sequence[Consensus]) -> int:
+    """Which of them covers its images best."""
+    return max(range(len(found)), key=lambda number: coverage(found[number].poses))
+
+
+def _going_on(agreements: Sequence[float], best: int) -> list[int]:
+    """Starts of few images to go on with, the best first: those that are like it, and where they all agree it alone."""
+    others = [number for number, agreement in enumerate(agreements) if number != best and agreement >= _ALIKE]
+    return [best, *others] if any(agreements[number] < _SURE for number in others) else [best]
+
+
+def _in_detail(starts: Sequence[Start], outlook: Outlook, workers: int | None, device: torch.device) -> list[Consensus]:
+    """What random starts lead to at the size of the images; those that are there are not made again."""
+    tasks = [start for start in starts if not start.in_detail.exists()]
+    if tasks:
+        processes = processes_for(workers)
+        outlook.multiply(tasks[0].name, math.ceil(len(tasks) / processes))
+        with outlook.bar(tasks[0].name) as bar:
+            shown = bar.add_task(f"{tasks[0].name} in detail", total=len(tasks) * (FINE.iterations + _SETTLING))
+            for _, done in run_tasks(go_into_detail, tasks, processes):
+                bar.advance(shown, done)
+    return [_read_consensus(start.in_detail, device) for start in starts]
 
 
 class Second(NamedTuple):
@@ -166,11 +197,9 @@ def _second_consensus(
     if len(places) < _FEWEST_SECOND:
         return None
     tried = [Start(run.path, seed, number, "C1", tuple(places.tolist())) for number in range(_STARTS)]
-    starts, best = _try_starts(tried, outlook, workers, images.device)
-    grids = random_stream(seed, "second consensus", "fine")
-    last = _at_full_size(images[places], starts[best][0], grids, outlook, None, stage="second consensus")
+    best = _best(_try_starts(tried, outlook, workers, images.device))
+    (settled,) = _in_detail([tried[best]], outlook, workers, images.device)
     with console.status("asking the images that are explained least whether they show one other thing"):
-        settled = settle(images[places], last)
         doubt = left_out_doubt(images[places], settled.poses)
     good = ~outliers(settled.poses)
     before = 1 - float(found.poses.correlations[places[good]].mean())
@@ -188,18 +217,35 @@ def _second_consensus(
 
 def try_start(start: Start) -> Iterator[int]:
     """Go from one random blob to a settled volume at low resolution and write it; yields each iteration."""
-    run, device = RunDirectory(start.directory), best_device()
-    prepared = read_prepared(run.images)
-    images, group = prepared.images.to(device) / prepared.s, _group(start.symmetry, device)
-    name = "second consensus" if start.places else "consensus"
-    images = images[list(start.places)] if start.places else images
-    for iteration in coarse_level(images, random_stream(start.seed, name, start.number), group=group):
+    images, group = _images_of(start)
+    for iteration in coarse_level(images, random_stream(start.seed, start.name, start.number), group=group):
         last = iteration
         yield 1
     settled = settle(images, last, group=group)
-    arrays = {"volume": last.volume, "centring": last.shifts, "settled": settled.volume, **settled.poses._asdict()}
-    plain = {name: array.cpu().numpy() for name, array in arrays.items()}
-    files.write_weights(start.path, plain, {})
+    _write_start(start.path, settled, coarse=last.volume, centring=last.shifts)
+
+
+def go_into_detail(start: Start) -> Iterator[int]:
+    """Go from low resolution to a settled volume of the images' size and write it; yields each iteration."""
+    images, group = _images_of(start)
+    coarse = _read_coarse(start.path, images.device)
+    for iteration in fine_level(images, coarse, random_stream(start.seed, start.name, "fine"), group=group):
+        last = iteration
+        yield 1
+    _write_start(start.in_detail, settle(images, enlarged(last, images.shape[-1]), group=group))
+    yield _SETTLING
+
+
+def _images_of(start: Start) -> tuple[Tensor, Tensor | None]:
+    """The images that are to be explained, empty space 0, and the symmetry."""
+    prepared, device = read_prepared(RunDirectory(start.directory).images), best_device()
+    images = prepared.images.to(device) / prepared.s
+    return images[list(start.places)] if start.places else images, _group(start.symmetry, device)
+
+
+def _write_start(path: Path, settled: Consensus, **more: Tensor) -> None:
+    arrays = {"settled": settled.volume, **settled.poses._asdict(), **more}
+    files.write_weights(path, {name: array.cpu().numpy() for name, array in arrays.items()}, {})
 
 
 def read_consensus(
@@ -231,9 +277,7 @@ def _group(symmetry: str, device: torch.device) -> Tensor | None:
     return None if symmetry.upper() == "C1" else point_group(symmetry).to(device, torch.float32)
 
 
-def _best_symmetry(
-    run: RunDirectory, images: Tensor, last: Iteration, found: Consensus, doubt: float
-) -> tuple[str, Consensus, float]:
+def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, doubt: float) -> tuple[str, Consensus, float]:
     """The consensus with the symmetry that leaves least doubt of left-out images, in the frame of the group's axes.
 
     How this was decided is written.
@@ -241,7 +285,7 @@ def _best_symmetry(
     rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(doubt, 5)}]
     name, chosen, least = "C1", found, doubt
     for proposal in propose(found.volume):
-        tried = settle(images, symmetric_start(found, last, proposal), group=proposal.group)
+        tried = settle(images, symmetric_start(found, proposal), group=proposal.group)
         doubt = left_out_doubt(images, tried.poses, group=proposal.group)
         rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(doubt, 5)})
         if doubt <= least:
@@ -252,16 +296,22 @@ def _best_symmetry(
     return name, chosen, least
 
 
-def _read_start(path: Path, device: torch.device) -> tuple[Iteration, Consensus]:
+def _read_consensus(path: Path, device: torch.device) -> Consensus:
+    """What a start has settled at."""
     arrays, _ = files.read_weights(path)
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-    poses = Poses(*(tensors[name] for name in Poses._fields))
-    last = Iteration(COARSE.iterations, tensors["volume"], tensors["centring"])
-    return last, Consensus(tensors["settled"], poses)
+    return Consensus(tensors["settled"], Poses(*(tensors[name] for name in Poses._fields)))
 
 
-def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> None:
-    """Say, and write, whether the starts came to the same answer."""
+def _read_coarse(path: Path, device: torch.device) -> Iteration:
+    """The last iteration of a start at low resolution, before it settled."""
+    arrays, _ = files.read_weights(path)
+    volume, shifts = (torch.from_numpy(arrays[name]).to(device) for name in ("coarse", "centring"))
+    return Iteration(COARSE.iterations, volume, shifts)
+
+
+def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> list[float]:
+    """Say, and write, whether the starts came to the same answer: mean FSC of each with the best."""
     reference = starts[best].volume.cpu()
     rows: list[dict[str, Any]] = []
     for number, start in enumerate(starts):
@@ -280,6 +330,7 @@ def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> None:
             f"only {agreeing + 1} of {len(starts)} starts came to the same volume (mean FSC with the best {values}): "
             "the images may be too few, or too different, to be sure of the shape"
         )
+    return [row["agreement"] for row in rows]
 
 
 def pose_rows(numbers: list[int], poses: Poses, odd: Tensor, second: Tensor) -> list[dict[str, Any]]:

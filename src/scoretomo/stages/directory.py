@@ -14,7 +14,7 @@ from ..compute import available_cores
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "convergence", "evaluation")
-_MAPS = ("consensus.mrc", "consensus-2.mrc")
+_MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
 _RESULTS = ("consensus/poses.csv", "log.jsonl", *_MAPS, "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
@@ -29,14 +29,15 @@ class RunDirectory:
         self.images = path / "images.mrcs"
         self.consensus = path / "consensus.mrc"
         self.second_consensus = path / "consensus-2.mrc"
+        self.mean = path / "mean.mrc"
         self.starts = path / "consensus" / "starts.csv"
         self.left_out = path / "consensus" / "left_out.csv"
         self.consensus_summary = path / "consensus" / "summary.csv"
         self.proposals = path / "consensus" / "proposals.csv"
         self.consensus_poses = path / "consensus" / "poses.csv"
         self.moves = path / "consensus" / "moves.csv"
-        self.moving_trial = path / "consensus" / "trial-moving.safetensors"
-        self.still_trial = path / "consensus" / "trial-still.safetensors"
+        self.moving_trial = path / "consensus" / "trial-moving.csv"
+        self.still_trial = path / "consensus" / "trial-still.csv"
         self.motion = path / "consensus" / "motion.safetensors"
         self.coordinates = path / "motion.csv"
         self.poses = path / "poses.csv"

@@ -18,19 +18,18 @@ from ..fourier import low_pass
 from ..images import correlation, disc
 from ..matching import Poses, choose
 from ..projection import rotate
-from .consensus import Posed, centred_images, pose_rows, read_consensus
+from .consensus import FEWEST, Posed, centred_images, pose_rows, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
 from .outlook import Outlook
 from .progress import say
 
-FEWEST = 24  # images of one consensus from which motion can be learned
 _LEFT_OUT = 0.2
 _CLEARLY = 0.6  # the molecule moves if motion leaves less than this share of what one shape leaves unexplained
 
 
 class Trial(NamedTuple):
-    """A model to try on left-out images."""
+    """A model to ask left-out images about."""
 
     directory: Path
     seed: int
@@ -39,7 +38,7 @@ class Trial(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where the tried model is."""
+        """Where their answer is."""
         run = RunDirectory(self.directory)
         return run.moving_trial if self.moves else run.still_trial
 
@@ -91,7 +90,7 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outloo
             shown = bar.add_task("does it move? asking left-out images", total=len(tasks) * fitting.trial_epochs(count))
             for _, done in run_tasks(try_motion, tasks, processes_for(workers)):
                 bar.advance(shown, done)
-    moving, still = (files.read_weights(trial.path)[1]["left_out"] for trial in trials)
+    moving, still = (float(files.read_table(trial.path)[0]["unexplained"]) for trial in trials)
     moves = moving < _CLEARLY * still
     files.write_table(run.moves, [{"still": round(still, 6), "moving": round(moving, 6), "moves": int(moves)}])
     verdict = "it moves" if moves else "taken as rigid"
@@ -100,7 +99,7 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outloo
 
 
 def try_motion(trial: Trial) -> Iterator[int]:
-    """Fit a model to four fifths of the images as far as a trial goes and write it; yields each epoch."""
+    """Fit a model to four fifths of the images as far as a trial goes, and write what it leaves unexplained; yields each epoch."""
     known = _known(RunDirectory(trial.directory))
     _, images, consensus = known
     cloud = _begin(known, trial.seed, trial.fitting, moves=trial.moves)
@@ -114,7 +113,7 @@ def try_motion(trial: Trial) -> Iterator[int]:
     for _ in fit(cloud, images, trial.fitting, stream, epochs=range(last), of=of, taught=taught):
         yield 1
     left = unexplained(cloud, images, trial.fitting, (last - 1) / (of - 1))[asked]
-    _write(trial.path, cloud, trial.fitting, left_out=float(left.mean()))
+    files.write_table(trial.path, [{"unexplained": round(float(left.mean()), 8)}])
 
 
 def _begin(known: Known, seed: int, fitting: Fitting, *, moves: bool) -> Cloud:
@@ -205,9 +204,9 @@ def _read_once(path: Path, written: int, device: torch.device) -> Cloud:
     return _read(path, device)
 
 
-def _write(path: Path, cloud: Cloud, fitting: Fitting, **record: float) -> None:
+def _write(path: Path, cloud: Cloud, fitting: Fitting) -> None:
     arrays = {name: tensor.cpu().numpy() for name, tensor in cloud.state_dict().items()}
-    files.write_weights(path, arrays, {"fitting": asdict(fitting), "moves": cloud.moves, "voxel": cloud.voxel, **record})
+    files.write_weights(path, arrays, {"fitting": asdict(fitting), "moves": cloud.moves, "voxel": cloud.voxel})
 
 
 def _read(path: Path, device: torch.device) -> Cloud:

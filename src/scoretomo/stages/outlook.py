@@ -37,6 +37,10 @@ class Outlook:
         if stage in self._ahead:
             self._ahead[stage] = work
 
+    def multiply(self, stage: str, factor: float) -> None:
+        """A stage that is still ahead will be so many times what was expected."""
+        self.expect(stage, self._ahead.get(stage, 0.0) * factor)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Work on a stage; those before it that did not begin were there already. One that nobody foresaw counts as none."""

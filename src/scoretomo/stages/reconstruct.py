@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from cyclopts import Parameter, validators
 from torch import Tensor
@@ -19,10 +20,10 @@ from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..rotations import point_group
-from .consensus import Posed, centred_images, find_consensus, read_consensus
+from .consensus import FEWEST, Posed, centred_images, find_consensus, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .motion import FEWEST, conformations, settle_motion
+from .motion import conformations, settle_motion
 from .outlook import Outlook, ensemble_outlook, volumes_work
 from .progress import warn
 from .scores import open_score, settle_score
@@ -127,6 +128,8 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
     files.write_table(run.volumes_table, rows)
+    if run.poses.exists() and not run.motion.exists():
+        _write_mean(run, prepared, rows)
     _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
     _say_what_failed(rows)
     return True
@@ -316,6 +319,17 @@ def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
         if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
             rows[record["image"]] = {key: record[key] for key in keys if record[key] is not None}
     return rows
+
+
+def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[str, Any]]) -> None:
+    """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it."""
+    other = {int(row["image"]) for row in files.read_table(run.poses) if "1" in (row["outlier"], row["second"])}
+    paths = [run.volume(row["image"]) for row in rows if row["status"] == "done" and row["image"] not in other]
+    if len(paths) > 1:
+        total = np.zeros((prepared.images.shape[-1],) * 3)
+        for path in paths:
+            total += files.read_map(path).density
+        files.write_map(run.mean, (total / len(paths)).astype(np.float32), prepared.pixel_size)
 
 
 def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:

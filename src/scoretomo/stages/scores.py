@@ -83,8 +83,7 @@ def _ask(run: RunDirectory, denoiser: str, seed: int) -> None:
         views = None
         if run.motion.exists():
             some = good.nonzero()[:, 0][:: max(1, int(good.sum()) // _VOLUMES)][:_VOLUMES].tolist()
-            theirs = read_consensus(run, prepared, [prepared.numbers[place] for place in some], device)
-            volumes = conformations(run, theirs, some, images[some] - prepared.background)
+            volumes = conformations(run, consensus.of(some), some, images[some] - prepared.background)
             rotations = random_rotations(_VIEWS, random_stream(seed, "left out", "views")).to(device)
             views = project(volumes, rotations).flatten(0, 1) * mask + prepared.background
         verdict = ask_left_out_images(
