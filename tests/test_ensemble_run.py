@@ -61,6 +61,14 @@ def test_consensus_covers_the_images_and_says_how_its_starts_did(finished):
     assert (finished / "consensus.mrc").exists()
 
 
+def test_a_molecule_that_does_not_move_gets_the_mean_of_its_volumes(finished):
+    volumes = [torch.from_numpy(files.read_map(path).density) for path in sorted((finished / "volumes").glob("*.mrc"))]
+    mean = torch.from_numpy(files.read_map(finished / "mean.mrc").density)
+    assert len(volumes) == 2
+    torch.testing.assert_close(mean, torch.stack(volumes).mean(0), rtol=1e-5, atol=1e-5 * float(mean.abs().max()))
+    assert "mean.mrc" in (finished / "report.html").read_text()
+
+
 def test_poses_are_in_the_star_file(finished):
     text = (finished / "volumes.star").read_text()
     row = next(row for row in files.read_table(finished / "poses.csv") if row["image"] == "3")

@@ -47,6 +47,7 @@ def test_a_moving_molecule_is_found_to_move(finished):
     coordinates = files.read_table(finished / "motion.csv")
     assert [row["image"] for row in coordinates] == [str(number) for number in range(48)]
     assert "the molecule moves" in (finished / "report.html").read_text()
+    assert not (finished / "mean.mrc").exists()
 
 
 def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):
