@@ -65,21 +65,42 @@ def box(seeds: int) -> None:
         print(f"mean FSC to the truth and between replicas: correlation {likeness:.2f}")
         first, second, sides = lids(run, data / "truth" / "truth.csv")
         print(f"lid angles from {_COMPONENTS} components: R² {first:.3f}, {second:.3f}; found in the other of two poses: {sides}")
+        first, second, count = motions(run, data / "truth" / "truth.csv")
+        print(f"{count} motions; lid angles from the first two: R² {first:.3f}, {second:.3f}", flush=True)
 
 
 def lids(run: Path, truth: Path) -> tuple[float, float, int]:
     """R² of both lid angles, regressed from the volumes' first principal components (mean of the 5 nearest others)."""
     volumes = [files.read_map(run / "volumes" / f"{int(row['image']):03d}.mrc").density for row in files.read_table(truth)]
+    angles, swapped = lid_angles(run, truth)
+    flat = np.stack(volumes).reshape(len(volumes), -1)
+    left, values, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
+    return *regressed(left[:, :_COMPONENTS] * values[:_COMPONENTS], angles), swapped
+
+
+def motions(run: Path, truth: Path) -> tuple[float, float, int]:
+    """The same from the motions that the landscape found, and how many there are."""
+    rows = files.read_table(run / "landscape.csv")
+    names = [name for name in rows[0] if name.startswith("motion_")]
+    places = np.array([[float(row[name]) for name in names[:2]] for row in rows])
+    angles, _ = lid_angles(run, truth)
+    return *regressed(places, angles[[int(row["image"]) for row in rows]]), len(names)
+
+
+def lid_angles(run: Path, truth: Path) -> tuple[np.ndarray, int]:
+    """Both angles of every image (n, 2), in the order in which its volume has the lids; and how many are swapped."""
     angles = np.array([[float(row["lid_1"]), float(row["lid_2"])] for row in files.read_table(truth)])
     swapped = other_side(poses_in(run / "poses.csv"), poses_in(truth))
     angles[swapped] = angles[swapped, ::-1]
-    flat = np.stack(volumes).reshape(len(volumes), -1)
-    left, values, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
-    places = torch.from_numpy(left[:, :_COMPONENTS] * values[:_COMPONENTS])
-    apart = torch.cdist(places, places).fill_diagonal_(torch.inf)
+    return angles, int(swapped.sum())
+
+
+def regressed(places: np.ndarray, angles: np.ndarray) -> tuple[float, float]:
+    """R² of angles (n, 2) as means of those at the five nearest other places (n, k)."""
+    apart = torch.cdist(torch.from_numpy(places), torch.from_numpy(places)).fill_diagonal_(torch.inf)
     found = angles[apart.topk(5, largest=False).indices.numpy()].mean(1)
     r2 = 1 - ((found - angles) ** 2).sum(0) / ((angles - angles.mean(0)) ** 2).sum(0)
-    return float(r2[0]), float(r2[1]), int(swapped.sum())
+    return float(r2[0]), float(r2[1])
 
 
 def other_side(found: torch.Tensor, true: torch.Tensor) -> np.ndarray:

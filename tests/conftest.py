@@ -34,6 +34,20 @@ def run_with() -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty images of a moving box, 16 pixels."""
+    from scoretomo.simulation import RealismSettings
+    from scoretomo.stages.objects import ObjectSettings
+    from scoretomo.stages.simulate import Plan, SimulateSettings, simulate_object
+
+    folder = tmp_path_factory.mktemp("box")
+    simulate_object(
+        Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings()), folder, workers=1, force=False
+    )
+    return folder / "images.mrcs"
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """Path of a real data file, or skip, saying which is missing and where it was looked for."""
 

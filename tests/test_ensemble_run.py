@@ -18,19 +18,6 @@ from scoretomo.rotations import point_group, rotations_from_euler
 OPTIONS = ("--images", "0,3", "--steps", 5)
 
 
-@pytest.fixture(scope="module")
-def box(tmp_path_factory) -> Path:
-    from scoretomo.simulation import RealismSettings
-    from scoretomo.stages.objects import ObjectSettings
-    from scoretomo.stages.simulate import Plan, SimulateSettings, simulate_object
-
-    folder = tmp_path_factory.mktemp("box")
-    simulate_object(
-        Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings()), folder, workers=1, force=False
-    )
-    return folder / "images.mrcs"
-
-
 def volumes(run: Path) -> list[bytes]:
     return [path.read_bytes()[1024:] for path in sorted((run / "volumes").glob("*.mrc"))]
 

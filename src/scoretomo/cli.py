@@ -206,6 +206,20 @@ def evaluate(
 
 
 @app.command(sort_key=4)
+def landscape(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)]) -> None:
+    """See what moves in the volumes of a run: motions, states, maps along each motion.
+
+    Parameters
+    ----------
+    directory
+        Run directory.
+    """
+    from .stages.landscape import landscape_only
+
+    landscape_only(directory)
+
+
+@app.command(sort_key=4)
 def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)]) -> None:
     """Write report.html of a run: one page that opens offline.
 

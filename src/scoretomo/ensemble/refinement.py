@@ -62,6 +62,7 @@ class Refined(NamedTuple):
 
     step: Step
     agreement: Tensor | None  # (b, d // 2 + 1): mean FSC of pairs of replicas, once these are done
+    difference: Tensor | None  # (b, d, d, d): of the first two, halved: as far as chance leads their mean astray
 
 
 def refine_volumes(
@@ -93,19 +94,20 @@ def refine_volumes(
         )
         for step in descent:
             if refinement.last or replica + 1 < refinement.replicas or step.number < refinement.each.steps:
-                yield Refined(step._replace(number=done + step.number), None)
+                yield Refined(step._replace(number=done + step.number), None, None)
         done += step.number
         ends.append(step)
     curves = [fourier_shell_correlation(first.volumes, second.volumes) for first, second in combinations(ends, 2)]
     agreement = torch.stack(curves).mean(0)
     diverged = torch.stack([end.diverged for end in ends]).any(0)
     mean = torch.stack([end.volumes for end in ends]).mean(0)
+    difference = (ends[0].volumes - ends[1].volumes) / 2
     if refinement.last is None:
         residual = torch.stack([end.anchor_residual for end in ends]).mean(0)
-        yield Refined(step._replace(number=done, volumes=mean, anchor_residual=residual, diverged=diverged), agreement)
+        yield Refined(step._replace(number=done, volumes=mean, anchor_residual=residual, diverged=diverged), agreement, difference)
         return
     views, noise = streams(refinement.replicas)
     for step in reconstruct(
         images, denoise, refinement.last, background=background, views=views, noise=noise, volumes=mean, groups=groups
     ):
-        yield Refined(step._replace(number=done + step.number, diverged=diverged | step.diverged), agreement)
+        yield Refined(step._replace(number=done + step.number, diverged=diverged | step.diverged), agreement, difference)

@@ -4,7 +4,7 @@ from ..errors import InputError
 from .images import ImageStack, Map, read_images, read_map
 from .models import Model, is_model, read_assembly, read_model, select_atoms
 from .mrc import write_images, write_map
-from .records import append_record, read_json, read_records, read_table, read_toml, write_table
+from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star
 from .weights import read_weights, write_weights
 from .writing import atomic, make_folder, remove_unfinished, write_text
@@ -30,6 +30,7 @@ __all__ = [
     "remove_unfinished",
     "select_atoms",
     "write_images",
+    "write_json",
     "write_map",
     "write_pose_star",
     "write_table",

@@ -74,6 +74,11 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} is damaged ({error}): remove it, or the line") from None
 
 
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a JSON object, one entry a line."""
+    write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Content of a JSON file that holds one object."""
     try:

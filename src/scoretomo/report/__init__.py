@@ -15,6 +15,7 @@ from ..images import shift
 from ..projection import project
 from . import charts, densities, pictures, words
 from .learned import describe_score
+from .moving import describe_motion
 from .results import Image, Pose, Run, Shared, Volume, read_run
 from .views import random_views
 
@@ -106,6 +107,7 @@ def render_report(run: Path) -> str:
         score=describe_score(results),
         views=random_views(results),
         sheets=sheets,
+        motion=describe_motion(results, reach),
         consensus=_consensus(results.shared, reach),
         embedded=[density for sheet in sheets for density in sheet.densities if density.data],
         tiles=_tiles(results),

@@ -188,6 +188,54 @@ def _log_chart(
     return _svg(axes, label, parts, kind)
 
 
+def scree_chart(components: Sequence[tuple[float, float]], *, label: str) -> Markup:
+    """Variance of each principal component beside that which chance gives, (variance, chance) each; logarithmic.
+
+    Args:
+        components: the first one first.
+        label: what a screen reader says.
+    """
+    values = [value for pair in components for value in pair if value > 0] or [1.0]
+    low, high = max(min(values), 1e-7 * max(values)) / 1.5, 1.5 * max(values)
+    axes = Axes(480, 300, 58, 12, 16, 42, (0.5, len(components) + 0.5), (low, high), log_y=True)
+    numbers = range(1, len(components) + 1)
+    parts = _y_axis(axes, _log_ticks(low, high))
+    parts += [_text(axes.at_x(k), axes.height - axes.bottom + 17, f"{k}", "tick") for k in numbers if k == 1 or k % 5 == 0]
+    parts.append(_text((axes.left + axes.width - axes.right) / 2, axes.height - 6, "principal component", "axis"))
+    for name, place in (("view", 1), ("one", 0)):
+        parts.append(f'<path class="curve {name}" d="{axes.path(list(numbers), [pair[place] for pair in components])}"/>')
+    parts += [
+        f'<circle class="dot" cx="{axes.at_x(k):.1f}" cy="{axes.at_y(pair[0]):.1f}" r="3.5"/>'
+        for k, pair in zip(numbers, components, strict=True)
+    ]
+    return _svg(axes, label, parts, "scree")
+
+
+def scatter_chart(points: Sequence[tuple[float, float, int, int]], *, axes: tuple[str, str], label: str) -> Markup:
+    """Volumes as points that lead to them.
+
+    Args:
+        points: x, y, number of the image, number of the state from 1.
+        axes: names of x and y.
+        label: what a screen reader says.
+    """
+    ranges = []
+    for values in ([point[0] for point in points], [point[1] for point in points]):
+        pad = 0.06 * ((max(values) - min(values)) or 1.0)
+        ranges.append((min(values) - pad, max(values) + pad))
+    place = Axes(560, 440, 44, 12, 16, 42, ranges[0], ranges[1])
+    parts = _y_axis(place, _ticks(*ranges[1], 5))
+    parts += [_text(place.at_x(t), place.height - place.bottom + 17, f"{t:g}", "tick") for t in _ticks(*ranges[0], 6)]
+    parts.append(_text((place.left + place.width - place.right) / 2, place.height - 6, axes[0], "axis"))
+    parts.append(_text(place.left + 4, place.top + 10, axes[1], "axis", "start"))
+    parts += [
+        f'<a href="#image-{number}" aria-label="Volume {number}"><circle class="volume state-{state}" data-number="{number}" '
+        f'cx="{place.at_x(x):.1f}" cy="{place.at_y(y):.1f}" r="5"><title>volume {number}, state {state}</title></circle></a>'
+        for x, y, number, state in points
+    ]
+    return _svg(place, label, parts, "scatter").replace(Markup(' role="img"'), Markup(' role="group"'))
+
+
 def _log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten from low to high, or the powers alone where those are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -16,6 +16,7 @@ from ..fourier import resample
 
 # Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
+_WARM = np.array((255.0, 140.0, 26.0))
 SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before its brightening by a power of 1 / 1.5
 LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
 
@@ -43,6 +44,13 @@ def diverging(array: np.ndarray, limit: float) -> np.ndarray:
     """Colours of a signed picture on the symmetric scale −limit … limit, shape (y, x, 3)."""
     value = np.clip(array / (limit or 1.0), -1, 1)[..., None]
     return np.where(value < 0, _MIDDLE + value * (_MIDDLE - _BELOW), _MIDDLE + value * (_ABOVE - _MIDDLE)).astype(np.uint8)
+
+
+def warmed(greys: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """8-bit greys coloured orange by an amount of 0 to 1, shape (y, x, 3)."""
+    share = np.clip(amount, 0, 1)[..., None]
+    light = 0.35 + 0.65 * greys[..., None] / 255
+    return ((1 - share) * greys[..., None] + share * light * _WARM).round().astype(np.uint8)
 
 
 def at_most(picture: np.ndarray, side: int) -> np.ndarray:

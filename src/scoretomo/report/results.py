@@ -97,6 +97,20 @@ class Shared(NamedTuple):
     look_alike: bool | None  # whether its views look like images; None if that was not asked
 
 
+class Landscape(NamedTuple):
+    """What moves in the volumes."""
+
+    motions: int
+    clear: int  # principal components with clearly more variance than chance gives
+    variance: float
+    chance: float
+    rows: list[dict[str, str]]  # of landscape.csv
+    scree: list[dict[str, str]]
+    states: list[dict[str, str]]
+    motion_map: Path
+    ways: list[list[Path]]  # volumes along each motion
+
+
 class Run(NamedTuple):
     """All results of one run directory."""
 
@@ -109,6 +123,7 @@ class Run(NamedTuple):
     evaluation: Mapping[str, Any] | None
     learned: Learned | None
     shared: Shared | None
+    landscape: Landscape | None
 
     @property
     def pixel_size(self) -> float | None:
@@ -148,6 +163,7 @@ def read_run(run: Path) -> Run:
         evaluation=_json(run / "evaluation" / "summary.json"),
         learned=_learned(run),
         shared=_shared(run),
+        landscape=_landscape(run),
     )
 
 
@@ -175,6 +191,24 @@ def _shared(run: Path) -> Shared | None:
         moving=float(motion["moving"]) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
         look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
+    )
+
+
+def _landscape(run: Path) -> Landscape | None:
+    rows, folder = _table(run / "landscape.csv"), run / "landscape"
+    if not rows:
+        return None
+    summary = read_json(folder / "summary.json")
+    return Landscape(
+        motions=summary["motions"],
+        clear=summary["clear_components"],
+        variance=summary["variance"],
+        chance=summary["chance"],
+        rows=rows,
+        scree=_table(folder / "scree.csv"),
+        states=_table(folder / "states.csv"),
+        motion_map=folder / "motion-map.mrc",
+        ways=[sorted((folder / f"motion-{number + 1}").glob("*.mrc")) for number in range(summary["motions"])],
     )
 
 

@@ -13,9 +13,20 @@ from .. import __version__, files
 from ..compute import available_cores
 from .record import write_settings
 
-_ROOMS = ("consensus", "volumes", "convergence", "evaluation")
+_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "evaluation")
 _MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
-_RESULTS = ("consensus/poses.csv", "log.jsonl", *_MAPS, "poses.csv", "motion.csv", "volumes.csv", "volumes.star", "report.html")
+_RESULTS = (
+    "consensus/poses.csv",
+    "log.jsonl",
+    *_MAPS,
+    "poses.csv",
+    "motion.csv",
+    "volumes.csv",
+    "volumes.star",
+    "landscape.csv",
+    "report.html",
+)
+DIFFERENCE_SIDE = 64  # pixels of what replicas differ in, at most
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
@@ -43,6 +54,8 @@ class RunDirectory:
         self.poses = path / "poses.csv"
         self.volumes_table = path / "volumes.csv"
         self.volumes_star = path / "volumes.star"
+        self.landscape = path / "landscape"
+        self.landscape_table = path / "landscape.csv"
         self.evaluation = path / "evaluation"
         self.report = path / "report.html"
         self.score = path / "score"
@@ -67,6 +80,10 @@ class RunDirectory:
     def volume(self, number: int) -> Path:
         """Where the volume of an image is, by its number in the user's stack."""
         return self.path / "volumes" / f"{number:03d}.mrc"
+
+    def difference(self, number: int) -> Path:
+        """Where half the difference of the replicas of a volume is."""
+        return self.path / "differences" / f"{number:03d}.mrc"
 
     def convergence(self, number: int) -> Path:
         """Where the descent of an image is recorded, step by step."""

@@ -1,7 +1,6 @@
 """Maps against their truths: scores.csv, fsc.csv, summary.json, and every map moved onto its truth."""
 
 import hashlib
-import json
 import math
 import re
 import statistics
@@ -279,7 +278,7 @@ def _write(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, A
         for record in records
     ]
     files.write_table(folder / "fsc.csv", curves)
-    files.write_text(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    files.write_json(folder / "summary.json", summary)
 
 
 def _resolution(value: float, pixel_size: float | None) -> str:

@@ -1,7 +1,6 @@
 """From the user's file to prepared images: images.mrcs, with images.csv and images.json beside it."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,7 +118,7 @@ def write_prepared(output: Path, imported: Imported) -> None:
         for row, source in zip(prepared.rows, imported.sources, strict=True)
     ]
     files.write_table(output.with_suffix(".csv"), rows)
-    files.write_text(output.with_suffix(".json"), json.dumps(imported.properties, indent=1, ensure_ascii=False) + "\n")
+    files.write_json(output.with_suffix(".json"), imported.properties)
     files.write_images(output, prepared.images.numpy(), imported.pixel_size)
 
 

@@ -14,14 +14,14 @@ from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.motion import Fitting
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
-from ..fourier import mean_fsc
+from ..fourier import mean_fsc, resample
 from ..images import correlation, parse_selection, require_several
 from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..rotations import point_group
 from .consensus import FEWEST, Posed, centred_images, find_consensus, read_consensus
-from .directory import RunDirectory, Stopwatch
+from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .motion import conformations, settle_motion
 from .outlook import Outlook, ensemble_outlook, volumes_work
@@ -243,6 +243,8 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
             volume = step.volumes[place]
             if consensus is not None:
                 volume = rotate(volume, consensus.poses.rotations[place].mT)
+                if last.difference is not None:
+                    _write_difference(run, prepared, number, rotate(last.difference[place], consensus.poses.rotations[place].mT))
             files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
         yield {
             "image": number,
@@ -270,7 +272,7 @@ def _descend(
     if isinstance(batch.schedule, Descent):
         views, noise = streams()
         for step in reconstruct(images, denoise, batch.schedule, background=background, views=views, noise=noise):
-            yield Refined(step, None)
+            yield Refined(step, None, None)
         return
     if consensus is None:
         raise ValueError("a refinement begins with a consensus")
@@ -319,6 +321,15 @@ def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
         if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
             rows[record["image"]] = {key: record[key] for key in keys if record[key] is not None}
     return rows
+
+
+def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, difference: Tensor) -> None:
+    """Half the difference of the replicas of a volume, at 64 pixels at most."""
+    size = min(DIFFERENCE_SIDE, len(difference))
+    small = resample(difference, size, 3) * prepared.s
+    pixel_size = prepared.pixel_size and prepared.pixel_size * len(difference) / size
+    files.make_folder(run.difference(number).parent)
+    files.write_map(run.difference(number), small.cpu().numpy(), pixel_size)
 
 
 def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ from ..compute import best_device, joined_group, require_one_process
 from ..images import ImportSettings
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
+from .landscape import settle_landscape
 from .progress import say
 from .quality import measure_score
 from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
@@ -49,6 +50,7 @@ def run_all(
         _learn(run, training, volumes.seed, workers=workers)
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or not run.report.exists():
+        settle_landscape(run)
         report_run(output)
     else:
         say(f"{output} is finished: {run.report.absolute()}")

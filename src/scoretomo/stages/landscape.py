@@ -1,0 +1,172 @@
+"""From the volumes of a run to what moves: landscape.csv and landscape/."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import files
+from ..fourier import fourier_shell_correlation, low_pass, resample
+from ..landscape import (
+    Components,
+    dimensions,
+    motion_map,
+    principal_components,
+    soft_mask,
+    states,
+    unrolled,
+    way_along,
+)
+from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
+from .importing import read_prepared
+from .progress import console, say
+
+_FEWEST = 3  # volumes that have a landscape
+_AGREE = 0.5  # FSC of replicas up to which shells are used
+_STATES, _IN_EACH = 6, 10  # groups at most, and volumes for each at least
+_FRAMES = 11  # of a way along a motion
+_WRITTEN = 3  # components at least that are written
+
+
+class Read(NamedTuple):
+    """What is known of the volumes of one molecule."""
+
+    numbers: list[int]  # of their images
+    volumes: Tensor  # (n, d, d, d), at 64 pixels at most
+    differences: Tensor  # half the difference of the replicas of each
+    pixel_size: float | None
+
+
+def landscape_only(directory: Path) -> None:
+    """Find what moves in the volumes of a run, again.
+
+    Raises:
+        InputError: there is no run with volumes in one frame.
+    """
+    run = RunDirectory(directory)
+    if not run.volumes_star.exists() or not run.poses.exists():
+        raise files.InputError(
+            f"{directory} should hold a finished run of the ensemble method, whose volumes are in one frame: "
+            f"scoretomo run STACK --output {directory}"
+        )
+    numbers = _numbers(run)
+    if len(numbers) < _FEWEST:
+        raise files.InputError(
+            f"{directory} has {len(numbers)} volumes of one molecule, expected {_FEWEST} or more: make more of them"
+        )
+    settle_landscape(run)
+
+
+def settle_landscape(run: RunDirectory) -> None:
+    """landscape.csv, and landscape/ with what moves, for three volumes or more in one frame."""
+    numbers = _numbers(run)
+    if len(numbers) < _FEWEST:
+        return
+    clock = Stopwatch()
+    with console.status("looking for what moves"):
+        read = _read(run, numbers)
+        cutoff = _supported(read)
+        volumes, differences = (low_pass(each, cutoff, 3) for each in (read.volumes, read.differences))
+        mask = soft_mask(volumes)
+        found = principal_components(volumes, differences, mask)
+        motions = dimensions(found)
+        coordinates = unrolled(found, motions)
+        rows = _write_tables(run, read, found, coordinates)
+        _write_maps(run, read, found, motion_map(volumes, differences) * mask)
+        _write_ways(run, read, coordinates)
+    summary = {
+        "volumes": len(numbers),
+        "motions": motions,
+        "clear_components": found.clear,
+        "variance": found.total,
+        "chance": float((differences * mask).square().sum((1, 2, 3)).mean()),
+        "shells": cutoff,
+        "side": read.volumes.shape[-1],
+    }
+    files.write_json(run.landscape / "summary.json", summary)
+    files.write_table(run.landscape_table, rows)
+    run.record("landscape", motions=motions, seconds=clock.seconds())
+    ways = "no motion" if motions == 0 else "one motion" if motions == 1 else f"{motions} motions"
+    say(f"{ways} beyond what replicas of one volume differ in: {run.landscape_table}")
+
+
+def _numbers(run: RunDirectory) -> list[int]:
+    """Images whose volumes show the one molecule and what it does, and whose replicas are known."""
+    if not run.poses.exists() or not run.volumes_table.exists():
+        return []
+    other = {row["image"] for row in files.read_table(run.poses) if "1" in (row["outlier"], row["second"])}
+    rows = [row for row in files.read_table(run.volumes_table) if row["status"] == "done" and row["image"] not in other]
+    numbers = [int(row["image"]) for row in rows]
+    return [number for number in numbers if run.difference(number).exists()]
+
+
+def _read(run: RunDirectory, numbers: list[int]) -> Read:
+    volumes = []
+    for number in numbers:
+        volume = torch.from_numpy(files.read_map(run.volume(number)).density)
+        volumes.append(resample(volume, min(len(volume), DIFFERENCE_SIDE), 3))
+    differences = torch.stack([torch.from_numpy(files.read_map(run.difference(number)).density) for number in numbers])
+    pixel_size = read_prepared(run.images).pixel_size
+    return Read(numbers, torch.stack(volumes), differences, pixel_size and pixel_size * len(volume) / len(volumes[0]))
+
+
+def _supported(read: Read) -> int:
+    """The shell up to which replicas agree."""
+    pairs = zip(read.volumes, read.differences, strict=True)
+    curve = torch.stack([fourier_shell_correlation(volume + half, volume - half) for volume, half in pairs]).mean(0)
+    below = (curve[1:] < _AGREE).nonzero()[:, 0]
+    return int(below[0]) + 1 if len(below) else len(curve) - 1
+
+
+def _write_tables(run: RunDirectory, read: Read, found: Components, coordinates: np.ndarray) -> list[dict[str, Any]]:
+    """scree.csv: variances; states.csv: who stands for whom; returns the place of every volume, rows of landscape.csv."""
+    groups = states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if coordinates.shape[1] else 1)
+    written = min(found.coordinates.shape[1], max(_WRITTEN, coordinates.shape[1]))
+    rows: list[dict[str, Any]] = []
+    for place, number in enumerate(read.numbers):
+        motions = {f"motion_{k + 1}": round(float(value), 5) for k, value in enumerate(coordinates[place])}
+        components = {f"component_{k + 1}": float(f"{value:.6g}") for k, value in enumerate(found.coordinates[place, :written])}
+        rows.append({"image": number, "state": int(groups.members[place]) + 1, **motions, **components})
+    files.make_folder(run.landscape)
+    files.write_table(
+        run.landscape / "scree.csv",
+        [
+            {"component": k + 1, "variance": f"{value:.6g}", "share": round(value / found.total, 5), "chance": f"{chance:.6g}"}
+            for k, (value, chance) in enumerate(zip(found.variances.tolist(), found.chance.tolist(), strict=True))
+        ],
+    )
+    counts = np.bincount(groups.members, minlength=len(groups.representatives))
+    files.write_table(
+        run.landscape / "states.csv",
+        [
+            {"state": k + 1, "volumes": int(counts[k]), "representative": read.numbers[place]}
+            for k, place in enumerate(groups.representatives.tolist())
+        ],
+    )
+    return rows
+
+
+def _write_maps(run: RunDirectory, read: Read, found: Components, spread: Tensor) -> None:
+    """The map of what moves, and the first components."""
+    files.write_map(run.landscape / "motion-map.mrc", spread.numpy(), read.pixel_size)
+    for k, component in enumerate(found.maps[:_WRITTEN]):
+        files.write_map(run.landscape / f"component-{k + 1}.mrc", component.numpy(), read.pixel_size)
+
+
+def _write_ways(run: RunDirectory, read: Read, coordinates: np.ndarray) -> None:
+    """Along every motion a series of volumes at their full size."""
+    prepared = read_prepared(run.images)
+    for motion in range(coordinates.shape[1]):
+        way = way_along(coordinates, motion, _FRAMES)
+        frames = np.zeros((_FRAMES, *(prepared.images.shape[-1],) * 3), dtype=np.float32)
+        for place, number in enumerate(read.numbers):
+            if way.weights[:, place].max() > 1e-4:
+                density = files.read_map(run.volume(number)).density
+                for frame in range(_FRAMES):
+                    frames[frame] += np.float32(way.weights[frame, place]) * density
+        folder = run.landscape / f"motion-{motion + 1}"
+        files.make_folder(folder)
+        for frame, density in enumerate(frames):
+            files.write_map(folder / f"{frame:02d}.mrc", density, prepared.pixel_size)

@@ -1,0 +1,118 @@
+"""What moves in many volumes: components beside chance, the number of motions, ways along them, states."""
+
+import numpy as np
+import pytest
+import torch
+
+from scoretomo.fourier import coordinates
+from scoretomo.landscape import dimensions, motion_map, principal_components, soft_mask, states, unrolled, way_along
+
+SIZE, COUNT = 14, 160
+
+
+def stream(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def blobs(places: torch.Tensor) -> torch.Tensor:
+    """A body in the middle and two blobs at places (n, 2, 3), as volumes (n, d, d, d)."""
+    points = coordinates(SIZE, 3).permute(1, 2, 3, 0)
+    arms = torch.exp(-(points[None, None] - places[:, :, None, None, None]).square().sum(-1) / 4).sum(1)
+    return arms + torch.exp(-points.square().sum(-1) / 8)
+
+
+def turning(motions: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two arms, of which so many turn by half a circle, each by an angle of its own; volumes and angles (n, 2)."""
+    angles = torch.rand(COUNT, 2, generator=stream(0)) * torch.pi
+    shown = torch.where(torch.arange(2) < motions, angles, 0)
+    heights = torch.tensor([3.0, -3.0]).expand(COUNT, 2)
+    return blobs(torch.stack([3.5 * shown.cos(), 3.5 * shown.sin(), heights], 2)), angles
+
+
+def noisy(volumes: torch.Tensor, strength: float = 0.02) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means of two replicas, and half their differences."""
+    first, second = (volumes + strength * torch.randn(volumes.shape, generator=stream(seed)) for seed in (1, 2))
+    return (first + second) / 2, (first - second) / 2
+
+
+@pytest.mark.parametrize("motions", [0, 1, 2])
+def test_as_many_motions_are_found_as_there_are(motions):
+    volumes, differences = noisy(turning(motions)[0])
+    assert dimensions(principal_components(volumes, differences, soft_mask(volumes))) == motions
+
+
+def test_variance_that_is_chance_is_no_component():
+    volumes, differences = noisy(turning(0)[0])
+    found = principal_components(volumes, differences, soft_mask(volumes))
+    assert found.clear == 0
+    np.testing.assert_allclose(found.variances, found.chance, rtol=0.25)
+
+
+def test_a_bent_motion_is_unrolled_to_its_angle():
+    volumes, angles = turning(1)
+    found = principal_components(*noisy(volumes), soft_mask(volumes))
+    assert found.clear > 1  # half a circle is no straight line
+    (place,) = unrolled(found, 1).T
+    assert ranked_alike(place, angles[:, 0]) > 0.99
+
+
+def ranked_alike(first: np.ndarray, second: torch.Tensor) -> float:
+    """Spearman's correlation, without its sign."""
+    ranks = [np.argsort(np.argsort(values)) for values in (first, second.numpy())]
+    return abs(float(np.corrcoef(*ranks)[0, 1]))
+
+
+def test_parts_that_move_on_their_own_come_out_as_motions_on_their_own():
+    volumes, angles = turning(2)
+    motions = unrolled(principal_components(*noisy(volumes), soft_mask(volumes)), 2)
+    alike = np.array([[ranked_alike(motion, angle) for angle in angles.T] for motion in motions.T])
+    assert sorted(alike.argmax(1)) == [0, 1]
+    assert alike.max(1).min() > 0.9
+
+
+def test_components_give_the_volumes_back():
+    volumes = turning(1)[0][:10]
+    mask = torch.ones(SIZE, SIZE, SIZE)
+    found = principal_components(volumes, torch.zeros_like(volumes), mask)
+    assert found.coordinates.shape == (10, 9)
+    back = found.mean + torch.einsum("nk,kzyx->nzyx", torch.from_numpy(found.coordinates).float(), found.maps)
+    torch.testing.assert_close(back, volumes, atol=1e-4, rtol=0)
+    assert found.total == pytest.approx(float((volumes - volumes.mean(0)).square().sum() / 9), rel=1e-4)
+
+
+def test_the_motion_map_shows_what_moves_and_nothing_else():
+    volumes, differences = noisy(turning(1)[0])
+    spread = motion_map(volumes, differences)
+    points = coordinates(SIZE, 3)
+    assert float(spread[points[2] > 1].max()) > 5 * float(spread[points[2] < -1].max())
+
+
+def test_a_mask_holds_all_places_of_what_moves_and_not_the_corners():
+    volumes, _ = turning(2)
+    mask = soft_mask(volumes)
+    bright = volumes.amax(0) > 0.5
+    assert float(mask[bright].min()) == 1
+    assert float(mask[0, 0, 0]) == 0
+
+
+def test_frames_of_a_way_are_means_of_volumes_along_it():
+    along = np.linspace(-1, 1, 41)[:, None]
+    way = way_along(along, 0, 5)
+    np.testing.assert_allclose(way.weights.sum(1), 1)
+    np.testing.assert_allclose(way.weights @ along[:, 0], way.places, atol=0.03)
+    assert way.places[0] < way.places[-1]
+
+
+def test_a_way_keeps_the_other_motions_at_their_middle():
+    places = np.random.default_rng(0).uniform(-1, 1, (400, 2))
+    way = way_along(places, 0, 7)
+    assert np.abs(way.weights @ places[:, 1]).max() < 0.1
+
+
+def test_states_are_groups_with_a_member_that_stands_for_them():
+    ends = torch.tensor([[3.5, 0.0, 3.0], [0.0, 3.5, 3.0], [-3.5, 0.0, 3.0]])
+    which = torch.tensor([0] * 8 + [1] * 5 + [2] * 3)
+    volumes, differences = noisy(blobs(torch.stack([ends[which], -ends[which]], 1)))
+    found = states(principal_components(volumes, differences, soft_mask(volumes)), 3)
+    assert found.members.tolist() == which.tolist()  # the largest first
+    assert [int(which[place]) for place in found.representatives] == [0, 1, 2]
