@@ -48,6 +48,12 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def six_volumes(box: Path, run_with: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of these boxes with the volumes of images 0, 2, … 10."""
+    return run_with(box, tmp_path_factory.mktemp("run") / "run", images="0,2,4,6,8,10", steps=5)
+
+
+@pytest.fixture(scope="session")
 def shared_data() -> Callable[[str], Path]:
     """Path of a real data file, or skip, saying which is missing and where it was looked for."""
 

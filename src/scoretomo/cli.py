@@ -18,6 +18,7 @@ from .errors import InputError
 from .files import read_toml
 from .images import ImportSettings
 from .simulation import RealismSettings
+from .stages.export import Program
 from .stages.objects import ObjectSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.reproduce import ReproduceSettings
@@ -217,6 +218,29 @@ def landscape(directory: Annotated[Path, Parameter(name="--directory", group=WHE
     from .stages.landscape import landscape_only
 
     landscape_only(directory)
+
+
+@app.command(sort_key=4)
+def export(
+    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    *,
+    to: Annotated[Program, Parameter(group=WHERE)],
+    output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
+) -> None:
+    """Take a run to another program: poses in its convention, and maps, masks and scripts to go on with.
+
+    Parameters
+    ----------
+    directory
+        Run directory.
+    to
+        Which program.
+    output
+        Where to write; export/ in the run directory if not given.
+    """
+    from .stages.export import export_run
+
+    export_run(directory, to, output)
 
 
 @app.command(sort_key=4)

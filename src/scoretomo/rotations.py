@@ -47,6 +47,11 @@ def rotation_from_vector(vectors: Tensor) -> Tensor:
     return roma.rotvec_to_rotmat(vectors)
 
 
+def vector_from_rotation(rotations: Tensor) -> Tensor:
+    """Axis times angle in radians of a turn, at most π long: the inverse of the exponential map. Shape (..., 3, 3) to (..., 3)."""
+    return roma.rotmat_to_rotvec(rotations)
+
+
 def rotation_about_z(angle: Tensor) -> Tensor:
     """Turn in the plane of the image by radians, positive from x to y. Shape (...) to (..., 3, 3)."""
     zero = torch.zeros_like(angle)

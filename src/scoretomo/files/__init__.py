@@ -1,11 +1,12 @@
 """Class averages, volumes, tables and run records ⇄ arrays; every write is atomic."""
 
 from ..errors import InputError
+from .exports import write_cryodrgn, write_cryosparc
 from .images import ImageStack, Map, read_images, read_map
 from .models import Model, is_model, read_assembly, read_model, select_atoms
 from .mrc import write_images, write_map
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
-from .star import write_pose_star
+from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
 from .writing import atomic, make_folder, remove_unfinished, write_text
 
@@ -29,10 +30,13 @@ __all__ = [
     "read_weights",
     "remove_unfinished",
     "select_atoms",
+    "write_cryodrgn",
+    "write_cryosparc",
     "write_images",
     "write_json",
     "write_map",
     "write_pose_star",
+    "write_reference_star",
     "write_table",
     "write_text",
     "write_weights",

@@ -105,40 +105,43 @@ def _positive(path: Path, text: str) -> float:
 
 
 def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_size: float | None, size: int) -> None:
-    """Write images, volumes and poses as a RELION 3.1 table: f(V, R(rot, tilt, psi)) is the image shifted by the origin.
+    """Write images and poses as a RELION 3.1 table: f(V, R(rot, tilt, psi)) is the image shifted by the origin.
 
-    The volume stands under rlnReferenceImage, RELION's label for a reference that images are compared with.
+    A volume stands under rlnReferenceImage, RELION's label for a reference that images are compared with.
 
     Args:
         path: the .star file.
-        rows: one per volume, with ``image`` (000001@images.mrcs), ``volume`` (its file), ``rot``, ``tilt``, ``psi`` in degrees,
-            ``shift_x``, ``shift_y`` in pixels, by which the image lies beside the view.
+        rows: one per image, with ``image`` (000001@images.mrcs), ``rot``, ``tilt``, ``psi`` in degrees, ``shift_x``, ``shift_y``
+            in pixels, by which the image lies beside the view; all or none with ``volume`` (its file) and ``class`` (from 1).
         pixel_size: Å; RELION must have one, so unknown is written as 1.
         size: side of the images in pixels.
     """
     # RELION reads no optics without voltage, aberration and contrast; class averages have no CTF that they could describe
     optics = (1, "opticsGroup1", f"{pixel_size or 1.0:.6f}", size, 2, 300, 2.7, 0.1)
+    named = {name: label for name, label in _NAMED.items() if rows and name in rows[0]}
     particles = [
         (
-            row["image"],
-            row["volume"],
+            *(row[name] for name in named),
             *(f"{row[angle]:.6f}" for angle in ("rot", "tilt", "psi")),
             *(f"{-float(str(row[shift])) * (pixel_size or 1.0):.6f}" for shift in ("shift_x", "shift_y")),
             1,
         )
         for row in rows
     ]
-    write_text(path, _loop("optics", _OPTICS, [optics]) + _loop("particles", _PARTICLES, particles))
+    write_text(path, _loop("optics", _OPTICS, [optics]) + _loop("particles", (*named.values(), *_PARTICLES), particles))
 
 
 _OPTICS = (
     "rlnOpticsGroup", "rlnOpticsGroupName", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality",
     "rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast",
 )  # fmt: skip
-_PARTICLES = (
-    "rlnImageName", "rlnReferenceImage", "rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst",
-    "rlnOpticsGroup",
-)  # fmt: skip
+_NAMED = {"image": "rlnImageName", "volume": "rlnReferenceImage", "class": "rlnClassNumber"}
+_PARTICLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi", "rlnOriginXAngst", "rlnOriginYAngst", "rlnOpticsGroup")
+
+
+def write_reference_star(path: Path, maps: Sequence[Path]) -> None:
+    """Write maps as the references of a 3D classification, one for each class."""
+    write_text(path, _loop("", ("rlnReferenceImage",), [(each,) for each in maps]))
 
 
 def _loop(name: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

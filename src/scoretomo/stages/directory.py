@@ -110,6 +110,18 @@ class RunDirectory:
         for room in _ROOMS if keep_images else (*_ROOMS, self.score.name, self.samples.name):
             shutil.rmtree(self.path / room, ignore_errors=True)
 
+    def require_one_frame(self) -> None:
+        """Refuse what is no finished run of the ensemble method.
+
+        Raises:
+            InputError: there are no volumes in one frame.
+        """
+        if not self.volumes_star.exists() or not self.poses.exists():
+            raise files.InputError(
+                f"{self.path} should hold a finished run of the ensemble method, whose volumes are in one frame: "
+                f"scoretomo run STACK --output {self.path}"
+            )
+
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""
         now = datetime.now(UTC).isoformat(timespec="seconds")

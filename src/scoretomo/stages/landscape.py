@@ -46,11 +46,7 @@ def landscape_only(directory: Path) -> None:
         InputError: there is no run with volumes in one frame.
     """
     run = RunDirectory(directory)
-    if not run.volumes_star.exists() or not run.poses.exists():
-        raise files.InputError(
-            f"{directory} should hold a finished run of the ensemble method, whose volumes are in one frame: "
-            f"scoretomo run STACK --output {directory}"
-        )
+    run.require_one_frame()
     numbers = _numbers(run)
     if len(numbers) < _FEWEST:
         raise files.InputError(

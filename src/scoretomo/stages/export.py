@@ -1,0 +1,153 @@
+"""A finished run for other programs: poses in their conventions, maps, and what is needed to go on there."""
+
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from .. import files
+from ..fourier import resample
+from ..landscape import soft_mask
+from ..report import densities, pictures
+from ..rotations import rotations_from_euler, vector_from_rotation
+from .directory import RunDirectory
+from .importing import PreparedStack, read_prepared
+from .progress import say
+
+Program = Literal["chimerax", "relion", "cryosparc", "cryodrgn"]
+_MASK_SIDE = 64  # pixels, at which the mask is made
+
+
+class Poses(NamedTuple):
+    """Where the images of the first molecule stand."""
+
+    places: np.ndarray  # (n,): of the images in the stack, from 0
+    rows: list[dict[str, str]]  # of poses.csv
+    rotations: np.ndarray  # (n, 3, 3), of RELION's Euler angles
+    origins: np.ndarray  # (n, 2): what brings each image to the centre, in pixels
+    states: np.ndarray  # (n,), from 1; 1 for images without a volume
+
+
+def export_run(directory: Path, to: Program, output: Path | None) -> None:
+    """Write what another program needs to go on from a run.
+
+    Raises:
+        InputError: there is no finished run with volumes in one frame.
+    """
+    run = RunDirectory(directory)
+    run.require_one_frame()
+    folder = output or run.path / "export" / to
+    files.make_folder(folder)
+    prepared, poses = read_prepared(run.images), _poses(run)
+    how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "cryodrgn": _cryodrgn}[to]
+    say(how(run, folder, prepared, poses))
+
+
+def _poses(run: RunDirectory) -> Poses:
+    everything = files.read_table(run.poses)
+    places = [place for place, row in enumerate(everything) if row["second"] == "0"]
+    rows = [everything[place] for place in places]
+    angles = torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows], dtype=torch.float64)
+    origins = -np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in rows])
+    known = files.read_table(run.landscape_table) if run.landscape_table.exists() else []
+    states = {row["image"]: int(row["state"]) for row in known}
+    own = np.array([states.get(row["image"], 1) for row in rows])
+    return Poses(np.array(places), rows, rotations_from_euler(angles).numpy(), origins, own)
+
+
+def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+    """particles.star with poses and states, the consensus as reference, a mask, and a reference for every state."""
+    stack = run.images.absolute()
+    rows = [
+        {
+            "image": f"{place + 1:06d}@{stack}",
+            "class": state,
+            **{name: float(row[name]) for name in ("rot", "tilt", "psi", "shift_x", "shift_y")},
+        }
+        for place, state, row in zip(poses.places.tolist(), poses.states.tolist(), poses.rows, strict=True)
+    ]
+    files.write_pose_star(folder / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+    pixel_size = prepared.pixel_size or 1.0
+    consensus = files.read_map(run.consensus).density
+    files.write_map(folder / "reference.mrc", consensus, pixel_size)
+    files.write_map(folder / "mask.mrc", _mask(consensus), pixel_size)
+    maps = []
+    for row in _states(run):
+        maps.append(folder / f"state-{row['state']}.mrc")
+        files.write_map(maps[-1], files.read_map(run.volume(int(row["representative"]))).density, pixel_size)
+    if maps:
+        files.write_reference_star(folder / "references.star", [path.absolute() for path in maps])
+    return f"for RELION: {folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
+
+
+def _mask(density: np.ndarray) -> np.ndarray:
+    """Around all of a map, soft, between 0 and 1."""
+    volume = torch.from_numpy(density)
+    small = resample(volume, min(len(volume), _MASK_SIDE), 3)
+    return resample(soft_mask(small[None]), len(volume), 3).clamp(0, 1).numpy()
+
+
+def _states(run: RunDirectory) -> list[dict[str, str]]:
+    path = run.landscape / "states.csv"
+    return files.read_table(path) if path.exists() else []
+
+
+def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+    # cryoSPARC keeps the turn from the image's frame to the volume's: the inverse of RELION's
+    turns = vector_from_rotation(torch.from_numpy(poses.rotations).mT).numpy()
+    files.write_cryosparc(
+        folder,
+        run.images.absolute(),
+        poses.places,
+        turns,
+        poses.origins,
+        poses.states - 1,
+        pixel_size=prepared.pixel_size or 1.0,
+        size=prepared.images.shape[-1],
+    )
+    return f"for cryoSPARC's Import Result Group: {folder / 'particles.csg'}; import volumes as they are: {run.consensus}"
+
+
+def _cryodrgn(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+    count, size = prepared.images.shape[:2]
+    rotations, shifts = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 2))  # it wants a pose for every image of the stack
+    rotations[poses.places], shifts[poses.places] = poses.rotations, poses.origins / size
+    files.write_cryodrgn(folder, rotations, shifts, poses.places)
+    return f"for cryoDRGN: {run.images} with {folder / 'poses.pkl'} and {folder / 'ind.pkl'} (--poses, --ind, --uninvert-data)"
+
+
+def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+    """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion."""
+    home = run.path.absolute()
+    lines = ["close session", "set bgColor white", "lighting soft", "graphics silhouettes true"]
+    lines += [
+        f'open "{home / "consensus.mrc"}" id 1',
+        f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color #b8c4d0",
+    ]
+    spread = run.landscape / "motion-map.mrc"
+    ways = sorted(run.landscape.glob("motion-[0-9]*/")) if spread.exists() else []
+    if ways:
+        peak = float(files.read_map(spread).density.max())
+        colours = f"{0.15 * peak:.4g},#b8c4d0:{0.5 * peak:.4g},#e69f00:{peak:.4g},#d55e00"
+        lines += [f'open "{spread.absolute()}" id 2', "hide #2 models", f"color sample #1 map #2 palette {colours}"]
+    for number, way in enumerate(ways, start=3):
+        frames = sorted(way.absolute().glob("*.mrc"))
+        level = _level(frames[len(frames) // 2])
+        lines += [
+            "open " + " ".join(f'"{frame}"' for frame in frames) + f" vseries true id {number}",
+            f"volume #{number} style surface step 1 level {level:.6g} color #2f6f9f",
+            f"hide #{number} models",
+        ]
+        shown = f"hide #1-{2 + len(ways)} models; show #{number} models"
+        lines.append(f"alias motion{number - 2} {shown}; vseries play #{number} direction oscillate loop true")
+    lines.append("view #1")
+    files.write_text(folder / "motion.cxc", "\n".join(lines) + "\n")
+    typed = f"; then type motion1{', motion2 …' if len(ways) > 1 else ''} to see it move" if ways else ""
+    return f"for ChimeraX: open {folder / 'motion.cxc'}{typed}"
+
+
+def _level(path: Path) -> float:
+    """Where the surface of a map is drawn at first, as in the report."""
+    quantised = densities.quantise(files.read_map(path).density, _MASK_SIDE)
+    return pictures.otsu_level(quantised.values) / 255 * quantised.peak
