@@ -32,7 +32,7 @@ _GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
 _NEIGHBOURS = (5, 20)  # from which to which nearest neighbour the dimension is measured
 _GRAPH = 10  # neighbours of each volume in the graph that is unrolled
 _CLEARLY = 2.0  # times the variance of chance, from which a component is a motion
-_FEWEST = 12  # volumes whose dimension can be asked
+FEWEST = 12  # volumes whose dimension can be asked
 _ENDS = (0.04, 0.96)  # of a way along a motion, as quantiles
 _NEAR = 4  # volumes that a frame of it is made of, mostly
 
@@ -91,10 +91,10 @@ def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:
 
 
 def dimensions(components: Components) -> int:
-    """In how many independent ways the volumes differ; 0 if they don't, beyond chance."""
+    """In how many independent ways the volumes differ; 0 if they don't, beyond chance; fewer than 12 can't tell more than 2."""
     clear = components.clear
-    if clear == 0 or len(components.coordinates) < _FEWEST:
-        return clear
+    if clear == 0 or len(components.coordinates) < FEWEST:
+        return min(clear, 2)
     first, last = _NEIGHBOURS
     places = torch.from_numpy(components.coordinates[:, :clear]).double()
     near = torch.cdist(places, places).sort(1).values[:, 1 : min(last, len(places) - 1) + 1]
@@ -117,7 +117,7 @@ def unrolled(components: Components, count: int) -> np.ndarray:
         Shape (n, count).
     """
     places = components.coordinates[:, : components.clear]
-    if len(places) < _FEWEST or components.clear <= count:
+    if len(places) < FEWEST or components.clear <= count:
         found = places[:, :count]
     else:
         found = Isomap(n_neighbors=_neighbours(places), n_components=count).fit_transform(places)

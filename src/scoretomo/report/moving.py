@@ -79,12 +79,14 @@ def _sentences(found: Landscape) -> list[str]:
     """How many ways to move, and how sure that is."""
     ratio = found.variance / max(found.chance, 1e-30)
     times = f"{ratio:.0f}" if ratio > 10 else f"{ratio:.1f}"
-    beyond = f"They differ {times} times as much (in variance) as chance alone, seen in their replicas, would make them."
+    beyond = f"The volumes differ {times} times as much (in variance) as chance alone, seen in their replicas, would make them."
     if found.motions == 0:
         return [f"No motion: what {counted(len(found.rows), 'volume')} differ in is no more than chance gives. " + beyond]
+    if not found.counted:
+        return [f"{beyond} So few do not tell in how many ways: their first principal components are shown."]
     clear = ("At least " if found.clear == len(found.scree) else "") + counted(found.clear, "principal component")
     return [
-        f"The volumes differ in {'one way' if found.motions == 1 else f'{found.motions} independent ways'}. {beyond}",
+        f"{beyond} They do so in {'one way' if found.motions == 1 else f'{found.motions} independent ways'}.",
         f"{clear} {'has' if found.clear == 1 else 'have'} clearly more variance than chance gives; large motions bend, and one "
         "motion takes several components. How many motions there are, the distances between neighbouring volumes say.",
     ]
@@ -100,7 +102,7 @@ def _along(found: Landscape, reach: float) -> list[Strip]:
     for number, paths in enumerate(found.ways, start=1):
         chosen = [paths[round(k)] for k in np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths)))]
         frames: list[tuple[str, str, int | None]] = [(_surface(path, reach), "", None) for path in chosen]
-        strips.append(Strip(f"Along motion {number}", frames))
+        strips.append(Strip(f"Along {'motion' if found.counted else 'principal component'} {number}", frames))
     return strips
 
 

@@ -101,6 +101,7 @@ class Landscape(NamedTuple):
     """What moves in the volumes."""
 
     motions: int
+    counted: bool  # whether the volumes are enough to tell how many there are
     clear: int  # principal components with clearly more variance than chance gives
     variance: float
     chance: float
@@ -201,6 +202,7 @@ def _landscape(run: Path) -> Landscape | None:
     summary = read_json(folder / "summary.json")
     return Landscape(
         motions=summary["motions"],
+        counted=summary["counted"],
         clear=summary["clear_components"],
         variance=summary["variance"],
         chance=summary["chance"],

@@ -68,6 +68,10 @@ def summary(run: Run) -> list[str]:
         sentences.append(f"{asked}{len(done) if asked else counted(len(done), 'volume')} came out{each}.")
     if diverged:
         sentences.append(f"The reconstruction of {_images(diverged)} diverged and left no volume.")
+    if run.landscape and run.landscape.counted:
+        ways = run.landscape.motions
+        how = f"moves in {ways} independent ways" if ways > 1 else "moves in one way" if ways else "does not move"
+        sentences.append(f"By its volumes the molecule {how}.")
     seconds = seconds_taken(run)
     each_took = _mean([float(v.row["seconds"]) for v in run.with_status("done") if v.row.get("seconds")])
     if seconds and not missing:
@@ -229,6 +233,8 @@ def figures(run: Run) -> list[Figure]:
         out.append(Figure(str(size), "px", f"side, {length(size, pixel_size)}" if pixel_size else "side; pixel size unknown"))
     if pixel_size:
         out.append(Figure(f"{pixel_size:.4g}", "Å/px", "pixel size"))
+    if run.landscape and run.landscape.counted:
+        out.append(Figure(str(run.landscape.motions), "", "motion" if run.landscape.motions == 1 else "motions"))
     evaluation = run.evaluation or {}
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))

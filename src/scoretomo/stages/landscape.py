@@ -10,6 +10,7 @@ from torch import Tensor
 from .. import files
 from ..fourier import fourier_shell_correlation, low_pass, resample
 from ..landscape import (
+    FEWEST,
     Components,
     dimensions,
     motion_map,
@@ -75,6 +76,7 @@ def settle_landscape(run: RunDirectory) -> None:
     summary = {
         "volumes": len(numbers),
         "motions": motions,
+        "counted": len(numbers) >= FEWEST,
         "clear_components": found.clear,
         "variance": found.total,
         "chance": float((differences * mask).square().sum((1, 2, 3)).mean()),
@@ -84,8 +86,11 @@ def settle_landscape(run: RunDirectory) -> None:
     files.write_json(run.landscape / "summary.json", summary)
     files.write_table(run.landscape_table, rows)
     run.record("landscape", motions=motions, seconds=clock.seconds())
-    ways = "no motion" if motions == 0 else "one motion" if motions == 1 else f"{motions} motions"
-    say(f"{ways} beyond what replicas of one volume differ in: {run.landscape_table}")
+    if motions and len(numbers) < FEWEST:
+        told = "the volumes differ by more than"
+    else:
+        told = f"{motions or 'no'} motion{'s' if motions > 1 else ''} beyond"
+    say(f"{told} what replicas of one volume differ in: {run.landscape_table}")
 
 
 def _numbers(run: RunDirectory) -> list[int]:
