@@ -41,6 +41,12 @@ def test_the_report_shows_what_moves_and_leads_to_the_volumes(six_volumes):
         assert f'href="#image-{number}"' in section
 
 
+def test_six_volumes_do_not_tell_how_many_motions_there_are(six_volumes):
+    assert files.read_json(six_volumes / "landscape" / "summary.json")["counted"] is False
+    page = (six_volumes / "report.html").read_text()
+    assert "the molecule moves in" not in page
+
+
 def test_looking_again_gives_the_same(six_volumes, command):
     before = (six_volumes / "landscape.csv").read_bytes()
     (six_volumes / "landscape.csv").unlink()
