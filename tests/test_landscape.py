@@ -56,6 +56,11 @@ def test_a_bent_motion_is_unrolled_to_its_angle():
     assert ranked_alike(place, angles[:, 0]) > 0.99
 
 
+def test_no_motion_has_no_coordinates():
+    volumes, _ = turning(1)
+    assert unrolled(principal_components(*noisy(volumes), soft_mask(volumes)), 0).shape == (COUNT, 0)
+
+
 def ranked_alike(first: np.ndarray, second: torch.Tensor) -> float:
     """Spearman's correlation, without its sign."""
     ranks = [np.argsort(np.argsort(values)) for values in (first, second.numpy())]

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,7 +16,8 @@ from scoretomo.projection import project
 from scoretomo.rotations import random_rotations, rotations_from_euler
 from scoretomo.stages import reconstruct
 
-OPTIONS = ("--images", "0,33", "--steps", 8)
+NUMBERS = ",".join(map(str, range(0, 48, 3)))
+OPTIONS = ("--images", NUMBERS, "--steps", 8)
 ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
 
 
@@ -37,7 +39,7 @@ def moving(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(moving, run_with, tmp_path_factory) -> Path:
-    return run_with(moving, tmp_path_factory.mktemp("run") / "run", images="0,33", steps=8)
+    return run_with(moving, tmp_path_factory.mktemp("run") / "run", images=NUMBERS, steps=8)
 
 
 def test_a_moving_molecule_is_found_to_move(finished):
@@ -48,6 +50,20 @@ def test_a_moving_molecule_is_found_to_move(finished):
     assert [row["image"] for row in coordinates] == [str(number) for number in range(48)]
     assert "the molecule moves" in (finished / "report.html").read_text()
     assert not (finished / "mean.mrc").exists()
+
+
+def test_each_motion_is_shown_from_one_end_to_the_other(finished):
+    summary = files.read_json(finished / "landscape" / "summary.json")
+    assert summary["counted"]
+    assert summary["motions"] >= 1
+    for motion in range(1, summary["motions"] + 1):
+        frames = [files.read_map(path).density for path in sorted((finished / "landscape" / f"motion-{motion}").glob("*.mrc"))]
+        assert len(frames) == 11
+        apart = [float(np.linalg.norm(frame - frames[0])) for frame in frames]
+        assert apart[-1] > 0.9 * max(apart) > 0
+    page = (finished / "report.html").read_text()
+    assert "Along motion 1" in page
+    assert "Where it moves" in page
 
 
 def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):

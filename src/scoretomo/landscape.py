@@ -117,7 +117,7 @@ def unrolled(components: Components, count: int) -> np.ndarray:
         Shape (n, count).
     """
     places = components.coordinates[:, : components.clear]
-    if len(places) < FEWEST or components.clear <= count:
+    if count == 0 or len(places) < FEWEST or components.clear <= count:
         found = places[:, :count]
     else:
         found = Isomap(n_neighbors=_neighbours(places), n_components=count).fit_transform(places)

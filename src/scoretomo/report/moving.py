@@ -80,8 +80,11 @@ def _sentences(found: Landscape) -> list[str]:
     ratio = found.variance / max(found.chance, 1e-30)
     times = f"{ratio:.0f}" if ratio > 10 else f"{ratio:.1f}"
     beyond = f"The volumes differ {times} times as much (in variance) as chance alone, seen in their replicas, would make them."
-    if found.motions == 0:
-        return [f"No motion: what {counted(len(found.rows), 'volume')} differ in is no more than chance gives. " + beyond]
+    own = "what each image has wrong in a way of its own"
+    if found.moves is None:
+        return [f"{beyond} There are too few images to ask whether that is motion, or {own}."]
+    if not found.moves:
+        return [f"Left-out images say that the molecule does not move. {beyond} That is {own}."]
     if not found.counted:
         return [f"{beyond} So few do not tell in how many ways: their first principal components are shown."]
     clear = ("At least " if found.clear == len(found.scree) else "") + counted(found.clear, "principal component")

@@ -101,7 +101,8 @@ class Landscape(NamedTuple):
     """What moves in the volumes."""
 
     motions: int
-    counted: bool  # whether the volumes are enough to tell how many there are
+    moves: bool | None  # whether the molecule moves by what left-out images say; None if there were too few to ask
+    counted: bool  # whether it is known how many motions there are
     clear: int  # principal components with clearly more variance than chance gives
     variance: float
     chance: float
@@ -202,6 +203,7 @@ def _landscape(run: Path) -> Landscape | None:
     summary = read_json(folder / "summary.json")
     return Landscape(
         motions=summary["motions"],
+        moves=summary["moves"],
         counted=summary["counted"],
         clear=summary["clear_components"],
         variance=summary["variance"],

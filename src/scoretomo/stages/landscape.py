@@ -68,7 +68,8 @@ def settle_landscape(run: RunDirectory) -> None:
         volumes, differences = (low_pass(each, cutoff, 3) for each in (read.volumes, read.differences))
         mask = soft_mask(volumes)
         found = principal_components(volumes, differences, mask)
-        motions = dimensions(found)
+        moves = _moves(run)
+        motions = dimensions(found) if moves else 0
         coordinates = unrolled(found, motions)
         rows = _write_tables(run, read, found, coordinates)
         _write_maps(run, read, found, motion_map(volumes, differences) * mask)
@@ -76,7 +77,8 @@ def settle_landscape(run: RunDirectory) -> None:
     summary = {
         "volumes": len(numbers),
         "motions": motions,
-        "counted": len(numbers) >= FEWEST,
+        "moves": moves,
+        "counted": moves is False or (bool(moves) and len(numbers) >= FEWEST),
         "clear_components": found.clear,
         "variance": found.total,
         "chance": float((differences * mask).square().sum((1, 2, 3)).mean()),
@@ -86,11 +88,18 @@ def settle_landscape(run: RunDirectory) -> None:
     files.write_json(run.landscape / "summary.json", summary)
     files.write_table(run.landscape_table, rows)
     run.record("landscape", motions=motions, seconds=clock.seconds())
-    if motions and len(numbers) < FEWEST:
-        told = "the volumes differ by more than"
+    if summary["counted"]:
+        say(f"{motions or 'no'} motion{'' if motions == 1 else 's'}: {run.landscape_table}")
     else:
-        told = f"{motions or 'no'} motion{'s' if motions > 1 else ''} beyond"
-    say(f"{told} what replicas of one volume differ in: {run.landscape_table}")
+        say(f"how the volumes differ: {run.landscape_table}")
+
+
+def _moves(run: RunDirectory) -> bool | None:
+    """Whether the molecule moves by what left-out images say; None if there were too few to ask.
+
+    Volumes of a rigid molecule differ by more than chance, too, because each has what its own image has wrong.
+    """
+    return files.read_table(run.moves)[0]["moves"] == "1" if run.moves.exists() else None
 
 
 def _numbers(run: RunDirectory) -> list[int]:
