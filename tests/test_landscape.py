@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from scoretomo.fourier import coordinates
-from scoretomo.landscape import dimensions, motion_map, principal_components, soft_mask, states, unrolled, way_along
+from scoretomo.landscape import Components, dimensions, motion_map, principal_components, soft_mask, states, unrolled, way_along
 
 SIZE, COUNT = 14, 160
 
@@ -54,6 +54,28 @@ def test_a_bent_motion_is_unrolled_to_its_angle():
     assert found.clear > 1  # half a circle is no straight line
     (place,) = unrolled(found, 1).T
     assert ranked_alike(place, angles[:, 0]) > 0.99
+
+
+def cloud(places: np.ndarray) -> Components:
+    """Components of volumes at these places, without chance."""
+    count = places.shape[1]
+    variances = places.var(0)
+    return Components(torch.zeros(1, 1, 1), torch.zeros(count, 1, 1, 1), places, variances, 0 * variances, float(variances.sum()))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_cloud_has_as_many_dimensions_as_it_has(count):
+    places = np.random.default_rng(count).normal(size=(600, count)) @ np.random.default_rng(0).normal(size=(count, 8))
+    assert dimensions(cloud(places)) == count
+
+
+def test_straight_motions_come_out_apart_too():
+    amounts = np.random.default_rng(0).uniform(-1, 1, (300, 2))
+    turned = amounts @ np.array([[0.8, 0.6], [-0.6, 0.8]])
+    motions = unrolled(cloud(turned), 2)
+    alike = np.array([[ranked_alike(motion, torch.from_numpy(amount)) for amount in amounts.T] for motion in motions.T])
+    assert sorted(alike.argmax(1)) == [0, 1]
+    assert alike.max(1).min() > 0.97
 
 
 def test_no_motion_has_no_coordinates():

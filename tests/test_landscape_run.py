@@ -50,9 +50,11 @@ def test_few_images_do_not_tell_whether_there_is_motion(six_volumes):
 
 def test_looking_again_gives_the_same(six_volumes, command):
     before = (six_volumes / "landscape.csv").read_bytes()
-    (six_volumes / "landscape.csv").unlink()
+    stale = six_volumes / "landscape" / "motion-7"
+    stale.mkdir()
     assert command("landscape", six_volumes)[0] == 0
     assert (six_volumes / "landscape.csv").read_bytes() == before
+    assert not stale.exists()
 
 
 def test_a_folder_without_volumes_in_one_frame_is_refused(tmp_path, command):

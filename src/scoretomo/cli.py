@@ -15,10 +15,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from .compute import WorkerError
 from .errors import InputError
-from .files import read_toml
+from .files import Program, read_toml
 from .images import ImportSettings
 from .simulation import RealismSettings
-from .stages.export import Program
 from .stages.objects import ObjectSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.reproduce import ReproduceSettings

@@ -29,7 +29,7 @@ from .fourier import low_pass
 _COMPONENTS = 20  # at most
 _BRIGHT = 0.15  # of the highest value: what counts as the molecule
 _GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
-_NEIGHBOURS = (5, 20)  # from which to which nearest neighbour the dimension is measured
+_NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured
 _GRAPH = 10  # neighbours of each volume in the graph that is unrolled
 _CLEARLY = 2.0  # times the variance of chance, from which a component is a motion
 FEWEST = 12  # volumes whose dimension can be asked
@@ -99,7 +99,7 @@ def dimensions(components: Components) -> int:
     places = torch.from_numpy(components.coordinates[:, :clear]).double()
     near = torch.cdist(places, places).sort(1).values[:, 1 : min(last, len(places) - 1) + 1]
     logs = near.clamp_min(1e-12).log()
-    estimates = [(k - 1) / float((logs[:, k : k + 1] - logs[:, :k]).sum(1).mean()) for k in range(first, near.shape[1])]
+    estimates = [k / float((logs[:, k : k + 1] - logs[:, :k]).sum(1).mean()) for k in range(first - 1, near.shape[1])]
     return max(1, min(clear, round(float(np.mean(estimates)))))
 
 
@@ -117,11 +117,12 @@ def unrolled(components: Components, count: int) -> np.ndarray:
         Shape (n, count).
     """
     places = components.coordinates[:, : components.clear]
-    if count == 0 or len(places) < FEWEST or components.clear <= count:
+    if count == 0 or len(places) < FEWEST:
         found = places[:, :count]
+    elif components.clear <= count:
+        found = _independent(places)
     else:
-        found = Isomap(n_neighbors=_neighbours(places), n_components=count).fit_transform(places)
-        found = _independent(found)
+        found = _independent(Isomap(n_neighbors=_neighbours(places), n_components=count).fit_transform(places))
     found = found - found.mean(0)
     found = found / np.maximum(found.std(0), 1e-12)
     explained = found.T @ components.coordinates / len(found)  # (count, k), covariances

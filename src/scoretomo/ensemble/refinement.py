@@ -62,7 +62,7 @@ class Refined(NamedTuple):
 
     step: Step
     agreement: Tensor | None  # (b, d // 2 + 1): mean FSC of pairs of replicas, once these are done
-    difference: Tensor | None  # (b, d, d, d): of the first two, halved: as far as chance leads their mean astray
+    difference: Tensor | None  # (b, d, d, d): of the first two, halved: as far as chance leads the mean of two astray
 
 
 def refine_volumes(

@@ -1,7 +1,7 @@
 """Class averages, volumes, tables and run records ⇄ arrays; every write is atomic."""
 
 from ..errors import InputError
-from .exports import write_cryodrgn, write_cryosparc
+from .exports import Program, write_cryodrgn, write_cryosparc
 from .images import ImageStack, Map, read_images, read_map
 from .models import Model, is_model, read_assembly, read_model, select_atoms
 from .mrc import write_images, write_map
@@ -15,6 +15,7 @@ __all__ = [
     "InputError",
     "Map",
     "Model",
+    "Program",
     "append_record",
     "atomic",
     "is_model",

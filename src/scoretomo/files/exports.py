@@ -2,10 +2,13 @@
 
 import pickle
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from .writing import atomic, write_text
+
+Program = Literal["chimerax", "relion", "cryosparc", "cryodrgn"]
 
 
 def write_cryosparc(
@@ -14,7 +17,7 @@ def write_cryosparc(
     places: np.ndarray,
     rotation_vectors: np.ndarray,
     shifts: np.ndarray,
-    states: np.ndarray,
+    states: np.ndarray | None,
     *,
     pixel_size: float,
     size: int,
@@ -27,7 +30,7 @@ def write_cryosparc(
         places: of those that have a pose, from 0, shape (n,).
         rotation_vectors: of the poses as cryoSPARC has them, radians, shape (n, 3).
         shifts: that bring each image to the centre, in pixels, shape (n, 2).
-        states: of each image, from 0, shape (n,).
+        states: of each image, from 0, shape (n,); all the same if not given.
         pixel_size: Å.
         size: side of the images in pixels.
     """
@@ -56,7 +59,7 @@ def write_cryosparc(
     table["alignments3D/split"] = np.arange(count) % 2
     table["alignments3D/shift"] = shifts
     table["alignments3D/pose"] = rotation_vectors
-    table["alignments3D/class"] = states
+    table["alignments3D/class"] = 0 if states is None else states
     with atomic(folder / "particles.cs") as temporary, open(temporary, "wb") as file:
         np.save(file, table)
     results = "".join(

@@ -85,6 +85,8 @@ def _sentences(found: Landscape) -> list[str]:
         return [f"{beyond} There are too few images to ask whether that is motion, or {own}."]
     if not found.moves:
         return [f"Left-out images say that the molecule does not move. {beyond} That is {own}."]
+    if not found.motions:
+        return [f"Left-out images say that the molecule moves, but no component of the volumes is clear of chance. {beyond}"]
     if not found.counted:
         return [f"{beyond} So few do not tell in how many ways: their first principal components are shown."]
     clear = ("At least " if found.clear == len(found.scree) else "") + counted(found.clear, "principal component")
@@ -105,7 +107,7 @@ def _along(found: Landscape, reach: float) -> list[Strip]:
     for number, paths in enumerate(found.ways, start=1):
         chosen = [paths[round(k)] for k in np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths)))]
         frames: list[tuple[str, str, int | None]] = [(_surface(path, reach), "", None) for path in chosen]
-        strips.append(Strip(f"Along {'motion' if found.counted else 'principal component'} {number}", frames))
+        strips.append(Strip(f"Along motion {number}", frames))
     return strips
 
 
@@ -122,7 +124,7 @@ def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:
 
 
 def _heat(run: Run, found: Landscape) -> list[Heat]:
-    """The map of what moves, seen along the three axes, over the mean of the volumes."""
+    """The map of what moves, seen along the three axes, over the consensus."""
     if run.shared is None or found.motions == 0:
         return []
     spread = read_map(found.motion_map).density

@@ -68,10 +68,11 @@ def summary(run: Run) -> list[str]:
         sentences.append(f"{asked}{len(done) if asked else counted(len(done), 'volume')} came out{each}.")
     if diverged:
         sentences.append(f"The reconstruction of {_images(diverged)} diverged and left no volume.")
-    if run.landscape and run.landscape.counted:
+    if run.landscape and run.landscape.moves is False:
+        sentences.append("Left-out images say that the molecule does not move.")
+    elif run.landscape and run.landscape.counted and run.landscape.motions:
         ways = run.landscape.motions
-        how = f"moves in {ways} independent ways" if ways > 1 else "moves in one way" if ways else "does not move"
-        sentences.append(f"By its volumes the molecule {how}.")
+        sentences.append(f"By its volumes the molecule moves in {f'{ways} independent ways' if ways > 1 else 'one way'}.")
     seconds = seconds_taken(run)
     each_took = _mean([float(v.row["seconds"]) for v in run.with_status("done") if v.row.get("seconds")])
     if seconds and not missing:

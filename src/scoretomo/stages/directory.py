@@ -13,7 +13,7 @@ from .. import __version__, files
 from ..compute import available_cores
 from .record import write_settings
 
-_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "evaluation")
+_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "export", "evaluation")
 _MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
 _RESULTS = (
     "consensus/poses.csv",

@@ -1,7 +1,7 @@
 """A finished run for other programs: poses in their conventions, maps, and what is needed to go on there."""
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,23 +13,22 @@ from ..report import densities, pictures
 from ..rotations import rotations_from_euler, vector_from_rotation
 from .directory import RunDirectory
 from .importing import PreparedStack, read_prepared
-from .progress import say
+from .progress import say, warn
 
-Program = Literal["chimerax", "relion", "cryosparc", "cryodrgn"]
 _MASK_SIDE = 64  # pixels, at which the mask is made
 
 
 class Poses(NamedTuple):
-    """Where the images of the first molecule stand."""
+    """Where the images stand that show the first molecule and are explained by it."""
 
     places: np.ndarray  # (n,): of the images in the stack, from 0
     rows: list[dict[str, str]]  # of poses.csv
     rotations: np.ndarray  # (n, 3, 3), of RELION's Euler angles
     origins: np.ndarray  # (n, 2): what brings each image to the centre, in pixels
-    states: np.ndarray  # (n,), from 1; 1 for images without a volume
+    states: np.ndarray | None  # (n,), from 1; None unless every image has a volume
 
 
-def export_run(directory: Path, to: Program, output: Path | None) -> None:
+def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     """Write what another program needs to go on from a run.
 
     Raises:
@@ -37,22 +36,38 @@ def export_run(directory: Path, to: Program, output: Path | None) -> None:
     """
     run = RunDirectory(directory)
     run.require_one_frame()
+    prepared, poses = read_prepared(run.images), _poses(run)
+    _require_sense(run, to, prepared)
     folder = output or run.path / "export" / to
     files.make_folder(folder)
-    prepared, poses = read_prepared(run.images), _poses(run)
     how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "cryodrgn": _cryodrgn}[to]
-    say(how(run, folder, prepared, poses))
+    said = how(run, folder, prepared, poses)
+    if prepared.pixel_size is None and to in ("relion", "cryosparc"):
+        warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
+    left_out = len(prepared.images) - len(poses.places)
+    if left_out and to != "chimerax":
+        say(f"{left_out} of {len(prepared.images)} images are left out: no view explains them, or they show something else")
+    say(said)
+
+
+def _require_sense(run: RunDirectory, to: files.Program, prepared: PreparedStack) -> None:
+    """Refuse what the other program can't read."""
+    size, path = prepared.images.shape[-1], str(run.path.absolute())
+    if size % 2 and to in ("relion", "cryodrgn"):
+        raise files.InputError(f"{to} expects images with an even side, got {size}: run again with --size {size - 1}")
+    if any(sign.isspace() or sign == '"' for sign in path):
+        raise files.InputError(f"{path} has a space or a quotation mark, which {to} can't read: move the run to a plain path")
 
 
 def _poses(run: RunDirectory) -> Poses:
     everything = files.read_table(run.poses)
-    places = [place for place, row in enumerate(everything) if row["second"] == "0"]
+    places = [place for place, row in enumerate(everything) if "1" not in (row["second"], row["outlier"])]
     rows = [everything[place] for place in places]
     angles = torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows], dtype=torch.float64)
     origins = -np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in rows])
     known = files.read_table(run.landscape_table) if run.landscape_table.exists() else []
     states = {row["image"]: int(row["state"]) for row in known}
-    own = np.array([states.get(row["image"], 1) for row in rows])
+    own = np.array([states[row["image"]] for row in rows]) if all(row["image"] in states for row in rows) else None
     return Poses(np.array(places), rows, rotations_from_euler(angles).numpy(), origins, own)
 
 
@@ -62,11 +77,13 @@ def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Pos
     rows = [
         {
             "image": f"{place + 1:06d}@{stack}",
-            "class": state,
+            **({} if poses.states is None else {"class": int(poses.states[number])}),
             **{name: float(row[name]) for name in ("rot", "tilt", "psi", "shift_x", "shift_y")},
         }
-        for place, state, row in zip(poses.places.tolist(), poses.states.tolist(), poses.rows, strict=True)
+        for number, (place, row) in enumerate(zip(poses.places.tolist(), poses.rows, strict=True))
     ]
+    for earlier in (folder / "references.star", *folder.glob("state-*.mrc")):
+        earlier.unlink(missing_ok=True)
     files.write_pose_star(folder / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
     pixel_size = prepared.pixel_size or 1.0
     consensus = files.read_map(run.consensus).density
@@ -102,7 +119,7 @@ def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: 
         poses.places,
         turns,
         poses.origins,
-        poses.states - 1,
+        None if poses.states is None else poses.states - 1,
         pixel_size=prepared.pixel_size or 1.0,
         size=prepared.images.shape[-1],
     )
@@ -126,7 +143,8 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
         f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color #b8c4d0",
     ]
     spread = run.landscape / "motion-map.mrc"
-    ways = sorted(run.landscape.glob("motion-[0-9]*/")) if spread.exists() else []
+    motions = files.read_json(run.landscape / "summary.json")["motions"] if run.landscape_table.exists() else 0
+    ways = [run.landscape / f"motion-{motion + 1}" for motion in range(motions)]
     if ways:
         peak = float(files.read_map(spread).density.max())
         colours = f"{0.15 * peak:.4g},#b8c4d0:{0.5 * peak:.4g},#e69f00:{peak:.4g},#d55e00"

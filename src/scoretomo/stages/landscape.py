@@ -1,5 +1,6 @@
 """From the volumes of a run to what moves: landscape.csv and landscape/."""
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from ..landscape import (
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import read_prepared
 from .progress import console, say
+from .report import report_run
 
 _FEWEST = 3  # volumes that have a landscape
 _AGREE = 0.5  # FSC of replicas up to which shells are used
@@ -37,11 +39,11 @@ class Read(NamedTuple):
     numbers: list[int]  # of their images
     volumes: Tensor  # (n, d, d, d), at 64 pixels at most
     differences: Tensor  # half the difference of the replicas of each
-    pixel_size: float | None
+    pixel_size: float | None  # Å, or pixels of the images where these are larger and nobody knows
 
 
 def landscape_only(directory: Path) -> None:
-    """Find what moves in the volumes of a run, again.
+    """Find what moves in the volumes of a run, again, and write its report.
 
     Raises:
         InputError: there is no run with volumes in one frame.
@@ -54,10 +56,13 @@ def landscape_only(directory: Path) -> None:
             f"{directory} has {len(numbers)} volumes of one molecule, expected {_FEWEST} or more: make more of them"
         )
     settle_landscape(run)
+    report_run(directory)
 
 
 def settle_landscape(run: RunDirectory) -> None:
     """landscape.csv, and landscape/ with what moves, for three volumes or more in one frame."""
+    run.landscape_table.unlink(missing_ok=True)
+    shutil.rmtree(run.landscape, ignore_errors=True)
     numbers = _numbers(run)
     if len(numbers) < _FEWEST:
         return
@@ -65,7 +70,10 @@ def settle_landscape(run: RunDirectory) -> None:
     with console.status("looking for what moves"):
         read = _read(run, numbers)
         cutoff = _supported(read)
-        volumes, differences = (low_pass(each, cutoff, 3) for each in (read.volumes, read.differences))
+        volumes, differences = read.volumes, read.differences
+        for stack in (volumes, differences):
+            for each in stack:  # one by one: a whole stack of transforms would take several times the memory
+                each.copy_(low_pass(each, cutoff, 3))
         mask = soft_mask(volumes)
         found = principal_components(volumes, differences, mask)
         moves = _moves(run)
@@ -118,8 +126,10 @@ def _read(run: RunDirectory, numbers: list[int]) -> Read:
         volume = torch.from_numpy(files.read_map(run.volume(number)).density)
         volumes.append(resample(volume, min(len(volume), DIFFERENCE_SIDE), 3))
     differences = torch.stack([torch.from_numpy(files.read_map(run.difference(number)).density) for number in numbers])
-    pixel_size = read_prepared(run.images).pixel_size
-    return Read(numbers, torch.stack(volumes), differences, pixel_size and pixel_size * len(volume) / len(volumes[0]))
+    pixel_size, ratio = read_prepared(run.images).pixel_size, len(volume) / len(volumes[0])
+    if ratio > 1:  # a coarser map lies on the others only if it says how much coarser it is
+        pixel_size = (pixel_size or 1.0) * ratio
+    return Read(numbers, torch.stack(volumes), differences, pixel_size)
 
 
 def _supported(read: Read) -> int:

@@ -29,13 +29,17 @@ class Volumes(Mapping[int, np.ndarray]):
 
 
 class RunPoses(NamedTuple):
-    """Poses of the images in the common frame: image = f(V, R) moved by the shift."""
+    """Poses of the images: image = f(V, R) moved by the shift.
+
+    They are in the common frame; where `second`, in that of the other molecule.
+    """
 
     numbers: np.ndarray  # (n,): of the images in the user's stack
     rotations: np.ndarray  # (n, 3, 3), as in docs/conventions.md
     shifts: np.ndarray  # (n, 2): x, y in pixels
     correlations: np.ndarray  # (n,): with the view in this pose
     outliers: np.ndarray  # (n,), bool: no view explains the image
+    second: np.ndarray  # (n,), bool: it shows the second molecule of a mixture
 
 
 class RunLandscape(NamedTuple):
@@ -83,11 +87,21 @@ class OpenRun:
     @property
     def consensus(self) -> np.ndarray | None:
         """The volume that explains all images, (d, d, d)."""
-        return files.read_map(self._run.consensus).density if self._run.consensus.exists() else None
+        return _density(self._run.consensus)
+
+    @property
+    def second_consensus(self) -> np.ndarray | None:
+        """What the images of the second molecule show, if the stack is a mixture, (d, d, d)."""
+        return _density(self._run.second_consensus)
+
+    @property
+    def mean(self) -> np.ndarray | None:
+        """The mean of the volumes where no motion is known, (d, d, d)."""
+        return _density(self._run.mean)
 
     @property
     def volumes(self) -> Volumes:
-        """The finished volumes, by the number of their image."""
+        """The finished volumes, by the number of their image, in the frame that its pose is in."""
         numbers = [int(number) for number in self.numbers]
         return Volumes({number: path for number in numbers if (path := self._run.volume(number)).exists()})
 
@@ -104,6 +118,7 @@ class OpenRun:
             _columns(rows, ("shift_x", "shift_y")),
             _columns(rows, ("correlation",))[:, 0],
             _columns(rows, ("outlier",))[:, 0] > 0,
+            _columns(rows, ("second",))[:, 0] > 0,
         )
 
     @property
@@ -119,6 +134,10 @@ class OpenRun:
             _columns(rows, components),
             _columns(rows, ("state",))[:, 0].astype(int),
         )
+
+
+def _density(path: Path) -> np.ndarray | None:
+    return files.read_map(path).density if path.exists() else None
 
 
 def _columns(rows: list[dict[str, str]], names: list[str] | tuple[str, ...]) -> np.ndarray:

@@ -67,6 +67,8 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     if not check_settings(run.config, asked, force=force, beside=None):
         run.begin(asked, keep_images=True)
     worked = reconstruct_run(run, volumes, workers=workers)
+    if worked:
+        settle_landscape(run)
     done = "" if worked else f"{directory} is finished: "
     say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
 
