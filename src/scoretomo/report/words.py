@@ -197,7 +197,7 @@ def consensus(shared: Shared) -> list[str]:
     if shared.mean_path:
         sentences.append(
             "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
-            "if the molecule is rigid, this is the map to take."
+            "if the molecule is rigid, this is often the better map."
         )
     if shared.moves and shared.look_alike is not None:
         sentences.append(
