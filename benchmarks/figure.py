@@ -1,6 +1,8 @@
-"""The picture of the README: class averages, and each one's own volume beside its truth.
+"""The pictures of the README: class averages, and each one's own volume beside its truth; motions from one end to the other.
 
-make demo && .venv/bin/python benchmarks/figure.py demo/run docs/box.png
+make demo && .venv/bin/python benchmarks/figure.py volumes demo/run docs/box.png
+.venv/bin/python benchmarks/ensemble.py box --seeds 1
+.venv/bin/python benchmarks/figure.py motions benchmarks/results/box32-ensemble-0 docs/motions.png
 """
 
 import sys
@@ -24,12 +26,12 @@ def surface(path: Path) -> np.ndarray:
     return pictures.surface(values, pictures.otsu_level(values), 0.42, SIDE)
 
 
-def main() -> None:
-    run, output = Path(sys.argv[1]), Path(sys.argv[2])
+def volumes(run: Path) -> None:
+    """Images, volumes and truths, the best first."""
     rows = sorted(files.read_table(run / "evaluation" / "scores.csv"), key=lambda row: -float(row["mean_fsc"]))
     images = files.read_images(run / "images.mrcs").images
     places = {int(row["number"]): int(row["slice"]) for row in files.read_table(run / "images.csv") if row["kept"] == "1"}
-    figure, axes = plt.subplots(3, len(rows), figsize=(1.5 * len(rows), 4.7), facecolor="white")
+    _, axes = plt.subplots(3, len(rows), figsize=(1.5 * len(rows), 4.7), facecolor="white")
     for column, row in zip(axes.T, rows, strict=True):
         number = int(row["image"])
         column[0].imshow(images[places[number]], cmap="gray")
@@ -39,11 +41,31 @@ def main() -> None:
         column[2].imshow(surface(Path(row["truth"])))
     for axis, name in zip(axes[:, 0], ("class average", "its volume", "truth"), strict=True):
         axis.set_ylabel(name, fontsize=10)
+    _bare(axes)
+
+
+def motions(run: Path) -> None:
+    """Every second frame along each motion, one row each."""
+    ways = [sorted(folder.glob("*.mrc"))[::2] for folder in sorted((run / "landscape").glob("motion-*/"))]
+    _, axes = plt.subplots(len(ways), len(ways[0]), figsize=(1.5 * len(ways[0]), 1.6 * len(ways)), facecolor="white", squeeze=False)
+    for number, (row, way) in enumerate(zip(axes, ways, strict=True), start=1):
+        for axis, path in zip(row, way, strict=True):
+            axis.imshow(surface(path))
+        row[0].set_ylabel(f"motion {number}", fontsize=10)
+    _bare(axes)
+
+
+def _bare(axes: np.ndarray) -> None:
     for axis in axes.flat:
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-    figure.tight_layout(pad=0.4)
-    figure.savefig(output, dpi=80)
+
+
+def main() -> None:
+    what, run, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    {"volumes": volumes, "motions": motions}[what](run)
+    plt.gcf().tight_layout(pad=0.4)
+    plt.savefig(output, dpi=80)
 
 
 if __name__ == "__main__":
