@@ -27,7 +27,7 @@ import torch
 from cold import COMMAND, EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
 
 from scoretomo import files
-from scoretomo.alignment import align, place
+from scoretomo.alignment import moved_onto
 from scoretomo.compute import available_cores
 from scoretomo.evaluation import Score, compare
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, resolution_at
@@ -167,7 +167,7 @@ def agreement(maps: list) -> None:
     """Print how far maps of different seeds agree, pair by pair."""
     values, resolutions = [], []
     for first, second in itertools.combinations([torch.from_numpy(each.density) for each in maps], 2):
-        curve = fourier_shell_correlation(place(first, align(first, second)), second)
+        curve = fourier_shell_correlation(moved_onto(first, second), second)
         values.append(float(mean_fsc(curve)))
         resolutions.append(maps[0].pixel_size / resolution_at(curve, len(first), 0.5).frequency)
     print(

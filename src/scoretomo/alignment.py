@@ -101,6 +101,11 @@ def place(moving: Tensor, alignment: Alignment) -> Tensor:
     return rotate(mirror(moving) if alignment.mirrored else moving, alignment.rotation, alignment.shift)
 
 
+def moved_onto(moving: Tensor, target: Tensor) -> Tensor:
+    """A map where it agrees best with another, in whichever hand; both of shape (d, d, d)."""
+    return place(moving, align(moving, target))
+
+
 def zero_background(volume: Tensor) -> Tensor:
     """Bring the median outside the inscribed ball to 0, since a box of another value would show when it is turned."""
     size = volume.shape[-1]

@@ -73,14 +73,15 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
     """
     place = mask > 0
     count = min(_COMPONENTS, len(volumes) - 1)
-    found = PCA(count, svd_solver="full").fit((volumes * mask)[:, place].numpy())
+    inside = (volumes * mask)[:, place].numpy()
+    found = PCA(count, svd_solver="full").fit(inside)
     noise = (differences * mask)[:, place].double().numpy()
     chance = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
     maps = torch.zeros(count, *mask.shape)
     maps[:, place] = torch.from_numpy(found.components_).float()
     mean = torch.zeros(mask.shape)
     mean[place] = torch.from_numpy(found.mean_).float()
-    coordinates = found.transform((volumes * mask)[:, place].numpy())
+    coordinates = found.transform(inside)
     total = float(found.explained_variance_.sum() / max(found.explained_variance_ratio_.sum(), 1e-12))
     return Components(mean, maps, coordinates, found.explained_variance_, np.maximum(chance, 0.0), total)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..alignment import align, place
+from ..alignment import moved_onto
 from ..fourier import inscribed, low_pass, radius, resample
 from ..images import shift
 from ..matching import Matcher, Poses, directions, refine
@@ -235,7 +235,7 @@ def average(images: Tensor, found: Sequence[Consensus], *, group: Tensor | None 
     """
     first = found[0]
     reference = first.volume.cpu()
-    moved = [place(other.volume.cpu(), align(other.volume.cpu(), reference)) for other in found[1:]]
+    moved = [moved_onto(other.volume.cpu(), reference) for other in found[1:]]
     mean = torch.stack([reference, *moved]).mean(0).to(images)
     mean = mean if group is None else symmetrised(mean, group)
     poses = _Centred(_at(images, len(mean)), -first.poses.shifts).poses_in(mean)

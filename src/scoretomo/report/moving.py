@@ -34,7 +34,7 @@ class Motion(NamedTuple):
     """All that the page says of what moves."""
 
     sentences: list[str]
-    scatter: Markup | None
+    scatter: Markup
     axes: str
     scree: Markup
     strips: list[Strip]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .. import files
-from ..alignment import align, place
+from ..alignment import moved_onto
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import (
     COARSE,
@@ -267,6 +267,11 @@ def read_consensus(
     return Posed(volumes, second, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd)
 
 
+def explained_images(run: RunDirectory) -> set[int]:
+    """Numbers of the images that the first consensus explains: no outliers, and nothing of a second molecule."""
+    return {int(row["image"]) for row in files.read_table(run.poses) if "1" not in (row["outlier"], row["second"])}
+
+
 def centred_images(prepared: PreparedStack, numbers: Sequence[int], consensus: Posed, device: torch.device) -> Tensor:
     """Normalised images by their numbers, moved to the centre of the consensus, shape (n, d, d)."""
     images = prepared.normalised(numbers).to(device) - prepared.background
@@ -315,7 +320,7 @@ def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> list[floa
     reference = starts[best].volume.cpu()
     rows: list[dict[str, Any]] = []
     for number, start in enumerate(starts):
-        moved = place(start.volume.cpu(), align(start.volume.cpu(), reference))
+        moved = moved_onto(start.volume.cpu(), reference)
         agreement = 1.0 if number == best else float(mean_fsc(fourier_shell_correlation(moved, reference)))
         row = {"start": number, "coverage": round(coverage(start.poses), 5), "agreement": round(agreement, 4)}
         rows.append({**row, "agrees": int(agreement >= _AGREE)})

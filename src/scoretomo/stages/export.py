@@ -11,6 +11,7 @@ from ..fourier import resample
 from ..landscape import soft_mask
 from ..report import densities, pictures
 from ..rotations import rotations_from_euler, vector_from_rotation
+from .consensus import explained_images
 from .directory import RunDirectory
 from .importing import PreparedStack, read_prepared
 from .progress import say, warn
@@ -61,7 +62,8 @@ def _require_sense(run: RunDirectory, to: files.Program, prepared: PreparedStack
 
 def _poses(run: RunDirectory) -> Poses:
     everything = files.read_table(run.poses)
-    places = [place for place, row in enumerate(everything) if "1" not in (row["second"], row["outlier"])]
+    explained = explained_images(run)
+    places = [place for place, row in enumerate(everything) if int(row["image"]) in explained]
     rows = [everything[place] for place in places]
     angles = torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows], dtype=torch.float64)
     origins = -np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in rows])

@@ -21,14 +21,15 @@ from ..landscape import (
     unrolled,
     way_along,
 )
+from .consensus import explained_images
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
-from .importing import read_prepared
+from .importing import PreparedStack, read_prepared
 from .progress import console, say
 from .report import report_run
 
 _FEWEST = 3  # volumes that have a landscape
 _AGREE = 0.5  # FSC of replicas up to which shells are used
-_STATES, _IN_EACH = 6, 10  # groups at most, and volumes for each at least
+_STATES, _IN_EACH = 6, 10  # groups at most, and as many volumes for one group
 _FRAMES = 11  # of a way along a motion
 _WRITTEN = 3  # components at least that are written
 
@@ -68,7 +69,8 @@ def settle_landscape(run: RunDirectory) -> None:
         return
     clock = Stopwatch()
     with console.status("looking for what moves"):
-        read = _read(run, numbers)
+        prepared = read_prepared(run.images)
+        read = _read(run, prepared, numbers)
         cutoff = _supported(read)
         volumes, differences = read.volumes, read.differences
         for stack in (volumes, differences):
@@ -81,7 +83,7 @@ def settle_landscape(run: RunDirectory) -> None:
         coordinates = unrolled(found, motions)
         rows = _write_tables(run, read, found, coordinates)
         _write_maps(run, read, found, motion_map(volumes, differences) * mask)
-        _write_ways(run, read, coordinates)
+        _write_ways(run, prepared, read, coordinates)
     summary = {
         "volumes": len(numbers),
         "motions": motions,
@@ -114,19 +116,18 @@ def _numbers(run: RunDirectory) -> list[int]:
     """Images whose volumes show the one molecule and what it does, and whose replicas are known."""
     if not run.poses.exists() or not run.volumes_table.exists():
         return []
-    other = {row["image"] for row in files.read_table(run.poses) if "1" in (row["outlier"], row["second"])}
-    rows = [row for row in files.read_table(run.volumes_table) if row["status"] == "done" and row["image"] not in other]
-    numbers = [int(row["image"]) for row in rows]
-    return [number for number in numbers if run.difference(number).exists()]
+    explained = explained_images(run)
+    numbers = [int(row["image"]) for row in files.read_table(run.volumes_table) if row["status"] == "done"]
+    return [number for number in numbers if number in explained and run.difference(number).exists()]
 
 
-def _read(run: RunDirectory, numbers: list[int]) -> Read:
+def _read(run: RunDirectory, prepared: PreparedStack, numbers: list[int]) -> Read:
     volumes = []
     for number in numbers:
         volume = torch.from_numpy(files.read_map(run.volume(number)).density)
         volumes.append(resample(volume, min(len(volume), DIFFERENCE_SIDE), 3))
     differences = torch.stack([torch.from_numpy(files.read_map(run.difference(number)).density) for number in numbers])
-    pixel_size, ratio = read_prepared(run.images).pixel_size, len(volume) / len(volumes[0])
+    pixel_size, ratio = prepared.pixel_size, len(volume) / len(volumes[0])
     if ratio > 1:  # a coarser map lies on the others only if it says how much coarser it is
         pixel_size = (pixel_size or 1.0) * ratio
     return Read(numbers, torch.stack(volumes), differences, pixel_size)
@@ -175,9 +176,8 @@ def _write_maps(run: RunDirectory, read: Read, found: Components, spread: Tensor
         files.write_map(run.landscape / f"component-{k + 1}.mrc", component.numpy(), read.pixel_size)
 
 
-def _write_ways(run: RunDirectory, read: Read, coordinates: np.ndarray) -> None:
+def _write_ways(run: RunDirectory, prepared: PreparedStack, read: Read, coordinates: np.ndarray) -> None:
     """Along every motion a series of volumes at their full size."""
-    prepared = read_prepared(run.images)
     for motion in range(coordinates.shape[1]):
         way = way_along(coordinates, motion, _FRAMES)
         frames = np.zeros((_FRAMES, *(prepared.images.shape[-1],) * 3), dtype=np.float32)

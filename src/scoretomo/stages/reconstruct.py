@@ -20,7 +20,7 @@ from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..rotations import point_group
-from .consensus import FEWEST, Posed, centred_images, find_consensus, read_consensus
+from .consensus import FEWEST, Posed, centred_images, explained_images, find_consensus, read_consensus
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .motion import conformations, settle_motion
@@ -334,8 +334,8 @@ def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, d
 
 def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[str, Any]]) -> None:
     """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it."""
-    other = {int(row["image"]) for row in files.read_table(run.poses) if "1" in (row["outlier"], row["second"])}
-    paths = [run.volume(row["image"]) for row in rows if row["status"] == "done" and row["image"] not in other]
+    explained = explained_images(run)
+    paths = [run.volume(row["image"]) for row in rows if row["status"] == "done" and row["image"] in explained]
     if len(paths) > 1:
         total = np.zeros((prepared.images.shape[-1],) * 3)
         for path in paths:
