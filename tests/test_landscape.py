@@ -5,7 +5,18 @@ import pytest
 import torch
 
 from scoretomo.fourier import coordinates
-from scoretomo.landscape import Components, dimensions, motion_map, principal_components, soft_mask, states, unrolled, way_along
+from scoretomo.landscape import (
+    Components,
+    dimensions,
+    motion_map,
+    principal_components,
+    seen_motions,
+    soft_mask,
+    states,
+    unrolled,
+    way_along,
+)
+from scoretomo.rotations import random_rotations
 
 SIZE, COUNT = 14, 160
 
@@ -14,11 +25,13 @@ def stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def blobs(places: torch.Tensor) -> torch.Tensor:
-    """A body in the middle and two blobs at places (n, 2, 3), as volumes (n, d, d, d)."""
+def blobs(places: torch.Tensor, body: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """A body in the middle, or at x of its own, and two blobs at places (n, 2, 3), as volumes (n, d, d, d)."""
     points = coordinates(SIZE, 3).permute(1, 2, 3, 0)
     arms = torch.exp(-(points[None, None] - places[:, :, None, None, None]).square().sum(-1) / 4).sum(1)
-    return arms + torch.exp(-points.square().sum(-1) / 8)
+    middle = torch.zeros(len(places), 3)
+    middle[:, 0] = body
+    return arms + torch.exp(-(points[None] - middle[:, None, None, None]).square().sum(-1) / 8)
 
 
 def turning(motions: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -143,3 +156,38 @@ def test_states_are_groups_with_a_member_that_stands_for_them():
     found = states(principal_components(volumes, differences, soft_mask(volumes)), 3)
     assert found.members.tolist() == which.tolist()  # the largest first
     assert [int(which[place]) for place in found.representatives] == [0, 1, 2]
+
+
+def sliding(whole: bool) -> tuple[Components, np.ndarray]:
+    """An arm, or all of the molecule, that slides along x."""
+    amounts = torch.linspace(-2, 2, COUNT)
+    places = torch.zeros(COUNT, 2, 3)
+    places[:, 0, 2], places[:, 1, 2] = 4.0, -4.0
+    places[:, 0, 0] = amounts
+    if whole:
+        places[:, 1, 0] = amounts
+    volumes, differences = noisy(blobs(places, amounts if whole else torch.zeros(COUNT)), 0.002)
+    return principal_components(volumes, differences, soft_mask(volumes)), amounts[:, None].numpy() / float(amounts.std())
+
+
+def test_a_view_along_a_motion_shows_nothing_of_it():
+    components, coordinates = sliding(whole=False)
+    along_x = torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]).expand(COUNT, 3, 3)
+    along_y = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).expand(COUNT, 3, 3)
+    inner = slice(20, -20)  # the ends of a way have neighbours on one side only
+    assert np.median(seen_motions(components, coordinates, along_y)[inner]) > 0.3
+    assert np.median(seen_motions(components, coordinates, along_x)[inner]) < 0.02
+
+
+def test_what_shifts_as_a_whole_is_not_seen_as_a_motion():
+    components, coordinates = sliding(whole=True)
+    turns = random_rotations(COUNT, generator=stream(4), dtype=torch.float32)
+    assert np.median(seen_motions(components, coordinates, turns)) < 0.1
+
+
+def test_two_ways_to_say_the_same_are_not_told_apart():
+    components, coordinates = sliding(whole=False)
+    along_y = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).expand(COUNT, 3, 3)
+    twice = np.column_stack([coordinates, coordinates + 1e-3 * np.sin(np.arange(COUNT))[:, None]])
+    alone, beside = seen_motions(components, coordinates, along_y), seen_motions(components, twice, along_y)
+    assert np.median(beside) < 0.5 * np.median(alone)

@@ -1,94 +1,29 @@
-"""Many volumes together: what moves, in how many ways, and which volumes are alike.
-
-The volumes v_i of one frame, inside a mask and without what their replicas do not agree on, minus their mean, have principal
-components; what chance alone does to a volume is known from its two replicas, whose half difference has the spread of their mean.
-Variance that is not more than that is no motion.
+"""The ways in which volumes differ: how many, where each volume stands along them, maps on the way, and states.
 
 A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few dimensions. How many, the
 distances between near neighbours say (Levina & Bickel, 2004), and distances along the graph of neighbours unroll it (Tenenbaum et
 al., 2000).
 """
 
-import math
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation, distance_transform_edt
 from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA, FastICA
+from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.manifold import Isomap
 from sklearn.neighbors import kneighbors_graph
-from torch import Tensor
 
-from .fourier import low_pass
+from .components import Components
 
-_COMPONENTS = 20  # at most
-_BRIGHT = 0.15  # of the highest value: what counts as the molecule
-_GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
 _NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured
 _GRAPH = 10  # neighbours of each volume in the graph that is unrolled
-_CLEARLY = 2.0  # times the variance of chance, from which a component is a motion
 FEWEST = 12  # volumes whose dimension can be asked
 _ENDS = (0.04, 0.96)  # of a way along a motion, as quantiles
 _NEAR = 4  # volumes that a frame of it is made of, mostly
-
-
-class Components(NamedTuple):
-    """Principal components of volumes, and what chance alone would give."""
-
-    mean: Tensor  # (d, d, d)
-    maps: Tensor  # (k, d, d, d), of norm 1
-    coordinates: np.ndarray  # (n, k): volume = mean + Σ coordinate × map
-    variances: np.ndarray  # (k,)
-    chance: np.ndarray  # (k,): variances of the components of what replicas differ in
-    total: float  # variance of all components together
-
-    @property
-    def clear(self) -> int:
-        """Leading components with clearly more variance than chance gives to any."""
-        above = self.variances > _CLEARLY * self.chance.max(initial=0.0)
-        return int(np.argmin(above)) if not above.all() else len(above)
-
-
-def soft_mask(volumes: Tensor) -> Tensor:
-    """Where any of the volumes is bright, a little wider and with a soft edge; (n, d, d, d) to (d, d, d)."""
-    mean = volumes.mean(0)
-    bright = low_pass(mean + 2 * (volumes - mean).square().mean(0).sqrt(), volumes.shape[-1] / 4, 3)
-    inside = binary_dilation((bright > _BRIGHT * bright.max()).cpu().numpy(), iterations=_GROWN)
-    outside = torch.from_numpy(distance_transform_edt(~inside)).to(volumes)
-    return 0.5 * (1 + torch.cos(math.pi * (outside / _EDGE).clamp(0, 1)))
-
-
-def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> Components:
-    """What volumes differ in most, beside what chance makes them differ in.
-
-    Args:
-        volumes: in one frame, shape (n, d, d, d), at least two.
-        differences: half the difference of the replicas of each, shape (n, d, d, d).
-        mask: shape (d, d, d).
-    """
-    place = mask > 0
-    count = min(_COMPONENTS, len(volumes) - 1)
-    inside = (volumes * mask)[:, place].numpy()
-    found = PCA(count, svd_solver="full").fit(inside)
-    noise = (differences * mask)[:, place].double().numpy()
-    chance = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
-    maps = torch.zeros(count, *mask.shape)
-    maps[:, place] = torch.from_numpy(found.components_).float()
-    mean = torch.zeros(mask.shape)
-    mean[place] = torch.from_numpy(found.mean_).float()
-    coordinates = found.transform(inside)
-    total = float(found.explained_variance_.sum() / max(found.explained_variance_ratio_.sum(), 1e-12))
-    return Components(mean, maps, coordinates, found.explained_variance_, np.maximum(chance, 0.0), total)
-
-
-def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:
-    """Standard deviation of each voxel beyond what chance gives it; (n, d, d, d) twice to (d, d, d)."""
-    return (volumes.var(0) - differences.square().mean(0)).clamp_min(0).sqrt()
 
 
 def dimensions(components: Components) -> int:

@@ -1,0 +1,20 @@
+"""Many volumes together: what moves, in how many ways, which volumes are alike, and which can be trusted."""
+
+from .components import Components, motion_map, principal_components, soft_mask
+from .motions import FEWEST, States, Way, dimensions, states, unrolled, way_along
+from .observability import seen_motions
+
+__all__ = [
+    "FEWEST",
+    "Components",
+    "States",
+    "Way",
+    "dimensions",
+    "motion_map",
+    "principal_components",
+    "seen_motions",
+    "soft_mask",
+    "states",
+    "unrolled",
+    "way_along",
+]

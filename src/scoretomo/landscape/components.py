@@ -1,0 +1,76 @@
+"""Principal components of volumes beside what chance gives.
+
+The volumes v_i of one frame, inside a mask and without what their replicas do not agree on, minus their mean, have principal
+components; what chance alone does to a volume is known from its two replicas, whose half difference has the spread of their mean.
+Variance that is not more than that is no motion.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_dilation, distance_transform_edt
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from ..fourier import low_pass
+
+_COMPONENTS = 20  # at most
+_BRIGHT = 0.15  # of the highest value: what counts as the molecule
+_GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
+_CLEARLY = 2.0  # times the variance of chance, from which a component is a motion
+
+
+class Components(NamedTuple):
+    """Principal components of volumes, and what chance alone would give."""
+
+    mean: Tensor  # (d, d, d)
+    maps: Tensor  # (k, d, d, d), of norm 1
+    coordinates: np.ndarray  # (n, k): volume = mean + Σ coordinate × map
+    variances: np.ndarray  # (k,)
+    chance: np.ndarray  # (k,): variances of the components of what replicas differ in
+    total: float  # variance of all components together
+
+    @property
+    def clear(self) -> int:
+        """Leading components with clearly more variance than chance gives to any."""
+        above = self.variances > _CLEARLY * self.chance.max(initial=0.0)
+        return int(np.argmin(above)) if not above.all() else len(above)
+
+
+def soft_mask(volumes: Tensor) -> Tensor:
+    """Where any of the volumes is bright, a little wider and with a soft edge; (n, d, d, d) to (d, d, d)."""
+    mean = volumes.mean(0)
+    bright = low_pass(mean + 2 * (volumes - mean).square().mean(0).sqrt(), volumes.shape[-1] / 4, 3)
+    inside = binary_dilation((bright > _BRIGHT * bright.max()).cpu().numpy(), iterations=_GROWN)
+    outside = torch.from_numpy(distance_transform_edt(~inside)).to(volumes)
+    return 0.5 * (1 + torch.cos(math.pi * (outside / _EDGE).clamp(0, 1)))
+
+
+def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> Components:
+    """What volumes differ in most, beside what chance makes them differ in.
+
+    Args:
+        volumes: in one frame, shape (n, d, d, d), at least two.
+        differences: half the difference of the replicas of each, shape (n, d, d, d).
+        mask: shape (d, d, d).
+    """
+    place = mask > 0
+    count = min(_COMPONENTS, len(volumes) - 1)
+    inside = (volumes * mask)[:, place].numpy()
+    found = PCA(count, svd_solver="full").fit(inside)
+    noise = (differences * mask)[:, place].double().numpy()
+    chance = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
+    maps = torch.zeros(count, *mask.shape)
+    maps[:, place] = torch.from_numpy(found.components_).float()
+    mean = torch.zeros(mask.shape)
+    mean[place] = torch.from_numpy(found.mean_).float()
+    coordinates = found.transform(inside)
+    total = float(found.explained_variance_.sum() / max(found.explained_variance_ratio_.sum(), 1e-12))
+    return Components(mean, maps, coordinates, found.explained_variance_, np.maximum(chance, 0.0), total)
+
+
+def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:
+    """Standard deviation of each voxel beyond what chance gives it; (n, d, d, d) twice to (d, d, d)."""
+    return (volumes.var(0) - differences.square().mean(0)).clamp_min(0).sqrt()
