@@ -7,6 +7,7 @@ import torch
 from scoretomo.fourier import coordinates
 from scoretomo.landscape import (
     Components,
+    States,
     dimensions,
     motion_map,
     principal_components,
@@ -15,6 +16,7 @@ from scoretomo.landscape import (
     states,
     unrolled,
     way_along,
+    way_between,
 )
 from scoretomo.rotations import random_rotations
 
@@ -139,7 +141,7 @@ def test_frames_of_a_way_are_means_of_volumes_along_it():
     along = np.linspace(-1, 1, 41)[:, None]
     way = way_along(along, 0, 5)
     np.testing.assert_allclose(way.weights.sum(1), 1)
-    np.testing.assert_allclose(way.weights @ along[:, 0], way.places, atol=0.03)
+    np.testing.assert_allclose(way.weights @ along, way.places, atol=0.03)
     assert way.places[0] < way.places[-1]
 
 
@@ -156,6 +158,17 @@ def test_states_are_groups_with_a_member_that_stands_for_them():
     found = states(principal_components(volumes, differences, soft_mask(volumes)), 3)
     assert found.members.tolist() == which.tolist()  # the largest first
     assert [int(which[place]) for place in found.representatives] == [0, 1, 2]
+
+
+def test_the_way_between_states_goes_through_what_was_seen():
+    angles = np.linspace(0, 1.5 * np.pi, 91)
+    places = np.column_stack([np.cos(angles), np.sin(angles)])
+    curve = Components(torch.zeros(4, 4, 4), torch.zeros(2, 4, 4, 4), places, np.ones(2), np.zeros(2), 2.0)
+    tour = way_between(curve, States(np.zeros(91, int), np.array([45, 0, 90])), 8)
+    assert tour.order == [1, 0, 2]  # the middle one in the middle
+    assert np.all(np.diff(tour.way.weights @ angles) > 0)
+    assert np.linalg.norm(tour.way.places, axis=1).min() > 0.95  # along the circle, not across
+    np.testing.assert_allclose(tour.way.places[[0, 8, 16]], places[[0, 45, 90]], atol=1e-9)
 
 
 def sliding(whole: bool) -> tuple[Components, np.ndarray]:

@@ -1,13 +1,14 @@
 """Many volumes together: what moves, in how many ways, which volumes are alike, and which can be trusted."""
 
 from .components import Components, motion_map, principal_components, soft_mask
-from .motions import FEWEST, States, Way, dimensions, states, unrolled, way_along
+from .motions import FEWEST, States, Tour, Way, dimensions, states, unrolled, way_along, way_between
 from .observability import seen_motions
 
 __all__ = [
     "FEWEST",
     "Components",
     "States",
+    "Tour",
     "Way",
     "dimensions",
     "motion_map",
@@ -17,4 +18,5 @@ __all__ = [
     "states",
     "unrolled",
     "way_along",
+    "way_between",
 ]

@@ -6,11 +6,12 @@ al., 2000).
 """
 
 import warnings
+from itertools import pairwise, permutations
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, shortest_path
 from sklearn.cluster import KMeans
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
@@ -104,27 +105,67 @@ def states(components: Components, count: int) -> States:
 
 
 class Way(NamedTuple):
-    """A way along one motion, and how much of each volume is in each of its frames."""
+    """A way through the volumes, and how much of each is in each frame: a frame shows what volumes nearby have in common."""
 
-    places: np.ndarray  # (frames,): along the motion
+    places: np.ndarray  # (frames, k): in the space that it leads through
     weights: np.ndarray  # (frames, n), each frame's sum is 1
 
 
 def way_along(coordinates: np.ndarray, motion: int, frames: int) -> Way:
     """The way along one motion from one end to the other, the other motions held at their middle.
 
-    A frame is the mean of the volumes that are near, so that it shows what they have in common.
-
     Args:
         coordinates: of the volumes along the motions, shape (n, k).
         motion: which, from 0.
         frames: how many.
     """
+    places = np.zeros((frames, coordinates.shape[1]))
     first, last = np.quantile(coordinates[:, motion], _ENDS)
-    places = np.linspace(first, last, frames)
-    way = np.zeros((frames, coordinates.shape[1]))
-    way[:, motion] = places
-    apart = np.linalg.norm(way[:, None] - coordinates[None], axis=2)
+    places[:, motion] = np.linspace(first, last, frames)
+    return _through(places, coordinates)
+
+
+class Tour(NamedTuple):
+    """A way that visits every state once."""
+
+    order: list[int]  # the states as they are visited, from 0; the i-th stands at frame i × legs
+    way: Way
+
+
+def way_between(components: Components, found: States, legs: int) -> Tour:
+    """The shortest way from state to state through volumes that are alike.
+
+    Between two states it goes along the graph of neighbours, so through conformations that were seen, not straight across.
+
+    Args:
+        components: of the volumes.
+        found: their states.
+        legs: frames from one state to the next.
+    """
+    places = components.coordinates[:, : max(1, components.clear)]
+    graph = kneighbors_graph(places, _neighbours(places), mode="distance", include_self=False)
+    ends = found.representatives
+    far, before = shortest_path(graph, directed=False, indices=ends, return_predecessors=True)
+    between = far[:, ends]
+    order = min(permutations(range(len(ends))), key=lambda tour: (sum(between[leg] for leg in pairwise(tour)), tour))
+    frames = [places[ends[order[0]]][None]]
+    for first, last in pairwise(order):
+        nodes = [ends[last]]
+        while nodes[-1] != ends[first]:
+            nodes.append(before[first, nodes[-1]])
+        frames.append(_evenly(places[nodes[::-1]], legs))
+    return Tour(list(order), _through(np.concatenate(frames), places))
+
+
+def _evenly(line: np.ndarray, count: int) -> np.ndarray:
+    """So many places along a broken line (m, k), equally far from each other, its beginning left out."""
+    lengths = np.concatenate([[0.0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
+    at = np.linspace(0, lengths[-1], count + 1)[1:]
+    return np.column_stack([np.interp(at, lengths, column) for column in line.T])
+
+
+def _through(places: np.ndarray, coordinates: np.ndarray) -> Way:
+    apart = np.linalg.norm(places[:, None] - coordinates[None], axis=2)
     width = np.sort(apart, 1)[:, min(_NEAR, len(coordinates)) - 1 :][:, :1]
     weights = np.exp(-0.5 * (2 * apart / np.maximum(width, 1e-6)) ** 2)
     return Way(places, weights / weights.sum(1, keepdims=True))

@@ -13,6 +13,8 @@ from ..fourier import fourier_shell_correlation, low_pass, resample
 from ..landscape import (
     FEWEST,
     Components,
+    States,
+    Way,
     dimensions,
     motion_map,
     principal_components,
@@ -20,6 +22,7 @@ from ..landscape import (
     states,
     unrolled,
     way_along,
+    way_between,
 )
 from .consensus import explained_images
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
@@ -31,6 +34,7 @@ _FEWEST = 3  # volumes that have a landscape
 _AGREE = 0.5  # FSC of replicas up to which shells are used
 _STATES, _IN_EACH = 6, 10  # groups at most, and as many volumes for one group
 _FRAMES = 11  # of a way along a motion
+_LEGS = 6  # frames from state to state
 _WRITTEN = 3  # components at least that are written
 
 
@@ -81,9 +85,13 @@ def settle_landscape(run: RunDirectory) -> None:
         moves = _moves(run)
         motions = dimensions(found) if moves else 0
         coordinates = unrolled(found, motions)
-        rows = _write_tables(run, read, found, coordinates)
+        most = max(1, min(_STATES, len(numbers) // _IN_EACH)) if motions else 1
+        groups = states(found, most)
+        rows = _write_tables(run, read, found, coordinates, groups)
         _write_maps(run, read, found, motion_map(volumes, differences) * mask)
-        _write_ways(run, prepared, read, coordinates)
+        for motion in range(motions):
+            _write_way(run, f"motion-{motion + 1}", prepared, read, way_along(coordinates, motion, _FRAMES))
+        _write_states(run, prepared, read, found, groups)
     summary = {
         "volumes": len(numbers),
         "motions": motions,
@@ -141,9 +149,10 @@ def _supported(read: Read) -> int:
     return int(below[0]) + 1 if len(below) else len(curve) - 1
 
 
-def _write_tables(run: RunDirectory, read: Read, found: Components, coordinates: np.ndarray) -> list[dict[str, Any]]:
-    """scree.csv: variances; states.csv: who stands for whom; returns the place of every volume, rows of landscape.csv."""
-    groups = states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if coordinates.shape[1] else 1)
+def _write_tables(
+    run: RunDirectory, read: Read, found: Components, coordinates: np.ndarray, groups: States
+) -> list[dict[str, Any]]:
+    """scree.csv: variances; returns the place of every volume, rows of landscape.csv."""
     written = min(found.coordinates.shape[1], max(_WRITTEN, coordinates.shape[1]))
     rows: list[dict[str, Any]] = []
     for place, number in enumerate(read.numbers):
@@ -158,14 +167,6 @@ def _write_tables(run: RunDirectory, read: Read, found: Components, coordinates:
             for k, (value, chance) in enumerate(zip(found.variances.tolist(), found.chance.tolist(), strict=True))
         ],
     )
-    counts = np.bincount(groups.members, minlength=len(groups.representatives))
-    files.write_table(
-        run.landscape / "states.csv",
-        [
-            {"state": k + 1, "volumes": int(counts[k]), "representative": read.numbers[place]}
-            for k, place in enumerate(groups.representatives.tolist())
-        ],
-    )
     return rows
 
 
@@ -176,17 +177,27 @@ def _write_maps(run: RunDirectory, read: Read, found: Components, spread: Tensor
         files.write_map(run.landscape / f"component-{k + 1}.mrc", component.numpy(), read.pixel_size)
 
 
-def _write_ways(run: RunDirectory, prepared: PreparedStack, read: Read, coordinates: np.ndarray) -> None:
-    """Along every motion a series of volumes at their full size."""
-    for motion in range(coordinates.shape[1]):
-        way = way_along(coordinates, motion, _FRAMES)
-        frames = np.zeros((_FRAMES, *(prepared.images.shape[-1],) * 3), dtype=np.float32)
-        for place, number in enumerate(read.numbers):
-            if way.weights[:, place].max() > 1e-4:
-                density = files.read_map(run.volume(number)).density
-                for frame in range(_FRAMES):
-                    frames[frame] += np.float32(way.weights[frame, place]) * density
-        folder = run.landscape / f"motion-{motion + 1}"
-        files.make_folder(folder)
-        for frame, density in enumerate(frames):
-            files.write_map(folder / f"{frame:02d}.mrc", density, prepared.pixel_size)
+def _write_states(run: RunDirectory, prepared: PreparedStack, read: Read, found: Components, groups: States) -> None:
+    """states.csv: who stands for whom; and the volumes on the way that visits them all."""
+    tour = way_between(found, groups, _LEGS)
+    counts = np.bincount(groups.members, minlength=len(groups.representatives))
+    rows = [
+        {"state": k + 1, "volumes": int(counts[k]), "representative": read.numbers[place], "frame": tour.order.index(k) * _LEGS}
+        for k, place in enumerate(groups.representatives.tolist())
+    ]
+    if len(rows) > 1:
+        _write_way(run, "states", prepared, read, tour.way)
+    files.write_table(run.landscape / "states.csv", rows)
+
+
+def _write_way(run: RunDirectory, name: str, prepared: PreparedStack, read: Read, way: Way) -> None:
+    """A series of volumes at their full size."""
+    frames = np.zeros((len(way.places), *(prepared.images.shape[-1],) * 3), dtype=np.float32)
+    for place, number in enumerate(read.numbers):
+        if way.weights[:, place].max() > 1e-4:
+            density = files.read_map(run.volume(number)).density
+            for frame in range(len(frames)):
+                frames[frame] += np.float32(way.weights[frame, place]) * density
+    files.make_folder(run.landscape / name)
+    for frame, density in enumerate(frames):
+        files.write_map(run.landscape / name / f"{frame:02d}.mrc", density, prepared.pixel_size)
