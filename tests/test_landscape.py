@@ -14,6 +14,7 @@ from scoretomo.landscape import (
     seen_motions,
     soft_mask,
     states,
+    umap_embedding,
     unrolled,
     way_along,
     way_between,
@@ -204,3 +205,14 @@ def test_two_ways_to_say_the_same_are_not_told_apart():
     twice = np.column_stack([coordinates, coordinates + 1e-3 * np.sin(np.arange(COUNT))[:, None]])
     alone, beside = seen_motions(components, coordinates, along_y), seen_motions(components, twice, along_y)
     assert np.median(beside) < 0.5 * np.median(alone)
+
+
+def test_umap_keeps_groups_apart_and_together():
+    pytest.importorskip("umap")
+    group = np.repeat([0, 1, 2], 20)
+    places = np.random.default_rng(0).normal(size=(60, 4)) + 30 * np.eye(4)[group]
+    clear = Components(torch.zeros(4, 4, 4), torch.zeros(4, 4, 4, 4), places, np.ones(4), np.zeros(4), 4.0)
+    embedded = umap_embedding(clear)
+    apart = np.linalg.norm(embedded[:, None] - embedded, axis=2)
+    assert apart[group[:, None] == group].max() < apart[group[:, None] != group].min()
+    assert np.array_equal(embedded, umap_embedding(clear))

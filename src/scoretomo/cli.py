@@ -206,17 +206,23 @@ def evaluate(
 
 
 @app.command(sort_key=4)
-def landscape(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)]) -> None:
+def landscape(
+    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    *,
+    umap: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
+) -> None:
     """See what moves in the volumes of a run: motions, states, maps along each motion.
 
     Parameters
     ----------
     directory
         Run directory.
+    umap
+        Also place the volumes in a plane by UMAP (needs the umap extra).
     """
     from .stages.landscape import landscape_only
 
-    landscape_only(directory)
+    landscape_only(directory, umap=umap)
 
 
 @app.command(sort_key=4)

@@ -1,6 +1,7 @@
 """Many volumes together: what moves, in how many ways, which volumes are alike, and which can be trusted."""
 
 from .components import Components, motion_map, principal_components, soft_mask
+from .embedding import umap_embedding
 from .motions import FEWEST, States, Tour, Way, dimensions, states, unrolled, way_along, way_between
 from .observability import seen_motions
 
@@ -16,6 +17,7 @@ __all__ = [
     "seen_motions",
     "soft_mask",
     "states",
+    "umap_embedding",
     "unrolled",
     "way_along",
     "way_between",

@@ -1,6 +1,7 @@
 """From the volumes of a run to what moves: landscape.csv and landscape/."""
 
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from ..landscape import (
     principal_components,
     soft_mask,
     states,
+    umap_embedding,
     unrolled,
     way_along,
     way_between,
@@ -47,11 +49,11 @@ class Read(NamedTuple):
     pixel_size: float | None  # Å, or pixels of the images where these are larger and nobody knows
 
 
-def landscape_only(directory: Path) -> None:
+def landscape_only(directory: Path, *, umap: bool) -> None:
     """Find what moves in the volumes of a run, again, and write its report.
 
     Raises:
-        InputError: there is no run with volumes in one frame.
+        InputError: there is no run with volumes in one frame, or umap-learn is asked for and not installed.
     """
     run = RunDirectory(directory)
     run.require_one_frame()
@@ -60,11 +62,13 @@ def landscape_only(directory: Path) -> None:
         raise files.InputError(
             f"{directory} has {len(numbers)} volumes of one molecule, expected {_FEWEST} or more: make more of them"
         )
-    settle_landscape(run)
+    if umap and find_spec("umap") is None:
+        raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
+    settle_landscape(run, umap=umap)
     report_run(directory)
 
 
-def settle_landscape(run: RunDirectory) -> None:
+def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
     """landscape.csv, and landscape/ with what moves, for three volumes or more in one frame."""
     run.landscape_table.unlink(missing_ok=True)
     shutil.rmtree(run.landscape, ignore_errors=True)
@@ -88,6 +92,9 @@ def settle_landscape(run: RunDirectory) -> None:
         most = max(1, min(_STATES, len(numbers) // _IN_EACH)) if motions else 1
         groups = states(found, most)
         rows = _write_tables(run, read, found, coordinates, groups)
+        if umap:
+            for row, place in zip(rows, umap_embedding(found), strict=True):
+                row |= {f"umap_{k + 1}": round(float(value), 4) for k, value in enumerate(place)}
         _write_maps(run, read, found, motion_map(volumes, differences) * mask)
         for motion in range(motions):
             _write_way(run, f"motion-{motion + 1}", prepared, read, way_along(coordinates, motion, _FRAMES))
