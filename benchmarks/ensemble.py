@@ -33,17 +33,11 @@ from scoretomo.evaluation import Score, compare
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, resolution_at
 from scoretomo.matching import Matcher, directions
 from scoretomo.projection import project
-from scoretomo.rotations import angular_distance, point_group, rotations_from_euler
+from scoretomo.rotations import angular_distance, point_group
+from scoretomo.stages.consensus import posed_rotations
 
 _COMPONENTS = 20
 CONSENSUS_ONLY = ("--images", 0, "--steps", 20)  # one volume, in few steps: it is the consensus that is asked for
-
-
-def poses_in(path: Path) -> torch.Tensor:
-    """Rotations of a table with rot, tilt, psi, (n, 3, 3)."""
-    return rotations_from_euler(
-        torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in files.read_table(path)], dtype=torch.float64)
-    )
 
 
 def scored(path: Path, truth: torch.Tensor) -> Score:
@@ -90,7 +84,7 @@ def motions(run: Path, truth: Path) -> tuple[float, float, int]:
 def lid_angles(run: Path, truth: Path) -> tuple[np.ndarray, int]:
     """Both angles of every image (n, 2), in the order in which its volume has the lids; and how many are swapped."""
     angles = np.array([[float(row["lid_1"]), float(row["lid_2"])] for row in files.read_table(truth)])
-    swapped = other_side(poses_in(run / "poses.csv"), poses_in(truth))
+    swapped = other_side(posed_rotations(files.read_table(run / "poses.csv")), posed_rotations(files.read_table(truth)))
     angles[swapped] = angles[swapped, ::-1]
     return angles, int(swapped.sum())
 

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from cold import RESULTS, ROOT, scoretomo
+from cold import RESULTS, scoretomo
 from sklearn.cluster import KMeans
 
 from scoretomo import files

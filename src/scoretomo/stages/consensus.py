@@ -1,7 +1,7 @@
 """From prepared images to one volume that explains them all, and the pose of each image in it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -257,14 +257,23 @@ def read_consensus(
     def column(*names: str) -> Tensor:
         return torch.tensor([[float(rows[number][name]) for name in names] for number in numbers], dtype=torch.float64)
 
-    rotations = rotations_from_euler(column("rot", "tilt", "psi")).float()
-    poses = Poses(rotations, column("shift_x", "shift_y").float(), column("correlation")[:, 0].float())
+    poses = Poses(
+        posed_rotations([rows[number] for number in numbers]).float(),
+        column("shift_x", "shift_y").float(),
+        column("correlation")[:, 0].float(),
+    )
     paths = [path for path in (run.consensus, run.second_consensus) if path.exists()]
     volumes = torch.stack([torch.from_numpy(files.read_map(path).density) for path in paths]).to(device) / prepared.s
     (row,) = files.read_table(run.consensus_summary)
     odd = column("outlier")[:, 0].to(device) > 0
     second = torch.tensor([rows[number].get("second", "0") == "1" for number in numbers], device=device)
     return Posed(volumes, second, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd)
+
+
+def posed_rotations(rows: Sequence[Mapping[str, str]]) -> Tensor:
+    """The poses in rows of poses.csv, (n, 3, 3), float64."""
+    angles = [[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows]
+    return rotations_from_euler(torch.tensor(angles, dtype=torch.float64))
 
 
 def explained_images(run: RunDirectory) -> set[int]:

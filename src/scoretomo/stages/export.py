@@ -10,8 +10,8 @@ from .. import files
 from ..fourier import resample
 from ..landscape import soft_mask
 from ..report import densities, pictures
-from ..rotations import rotations_from_euler, vector_from_rotation
-from .consensus import explained_images
+from ..rotations import vector_from_rotation
+from .consensus import explained_images, posed_rotations
 from .directory import RunDirectory
 from .importing import PreparedStack, read_prepared
 from .progress import say, warn
@@ -65,12 +65,11 @@ def _poses(run: RunDirectory) -> Poses:
     explained = explained_images(run)
     places = [place for place, row in enumerate(everything) if int(row["image"]) in explained]
     rows = [everything[place] for place in places]
-    angles = torch.tensor([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows], dtype=torch.float64)
     origins = -np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in rows])
     known = files.read_table(run.landscape_table) if run.landscape_table.exists() else []
     states = {row["image"]: int(row["state"]) for row in known}
     own = np.array([states[row["image"]] for row in rows]) if all(row["image"] in states for row in rows) else None
-    return Poses(np.array(places), rows, rotations_from_euler(angles).numpy(), origins, own)
+    return Poses(np.array(places), rows, posed_rotations(rows).numpy(), origins, own)
 
 
 def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from .. import files
-from ..rotations import rotations_from_euler
+from .consensus import posed_rotations
 from .directory import RunDirectory
 
 
@@ -111,10 +110,9 @@ class OpenRun:
         if not self._run.poses.exists():
             return None
         rows = files.read_table(self._run.poses)
-        angles = torch.from_numpy(_columns(rows, ("rot", "tilt", "psi")))
         return RunPoses(
             _columns(rows, ("image",))[:, 0].astype(int),
-            rotations_from_euler(angles).numpy(),
+            posed_rotations(rows).numpy(),
             _columns(rows, ("shift_x", "shift_y")),
             _columns(rows, ("correlation",))[:, 0],
             _columns(rows, ("outlier",))[:, 0] > 0,
