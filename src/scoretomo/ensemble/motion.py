@@ -283,7 +283,7 @@ def fit(
     weights = [weight for kind in kinds for weight in kind["params"]]
     optimiser = torch.optim.Adam(kinds)
     batch = max(_SHARDS, min(fitting.batch, count // 10))
-    small = _at_side(images, fitting)
+    small = resample(images, min(images.shape[-1], fitting.side), 2)
 
     def gradient(some: Tensor) -> list[Tensor]:
         """Gradient of every parameter."""
@@ -301,7 +301,7 @@ def fit(
     with ThreadPoolExecutor(threads) as pool:
         for epoch in epochs:
             done = epoch / max(1, of - 1)
-            aims, width = _aims(small, fitting, done, cloud.voxel)
+            aims, width = aims_at(small, fitting, done, cloud.voxel)
             for kind in optimiser.param_groups:
                 kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
             for some in torch.randperm(count, generator=generator).to(device).split(batch):
@@ -323,13 +323,18 @@ def _parameters(cloud: Cloud, fitting: Fitting) -> list[dict[str, Any]]:
     return [{"params": weights, "top": fitting.rate * rate, "lr": fitting.rate * rate} for weights, rate in kinds]
 
 
-def _at_side(images: Tensor, fitting: Fitting) -> Tensor:
-    """Images at the side of the model, or smaller."""
-    return resample(images, min(images.shape[-1], fitting.side), 2)
+def aims_at(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tuple[Tensor, float]:
+    """Images as the model should show them after a share of the epochs, and the width of its Gaussians in their pixels.
 
+    Args:
+        images: centred, empty space 0, shape (n, d, d).
+        fitting: schedule.
+        done: share of the epochs.
+        voxel: of the model.
 
-def _aims(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tuple[Tensor, float]:
-    """Images as the model should show them after a share of the epochs, and the width of its Gaussians in their pixels."""
+    Returns:
+        Blurred images, no larger than they need be, shape (n, s, s), and the width.
+    """
     blur = fitting.blur_at(done)
     width = math.hypot(voxel, blur)  # in pixels of the model's side
     side = min(images.shape[-1], fitting.side, 4 * math.ceil(fitting.side * _WIDTH / width / 4 + 1e-6) + 4)
@@ -350,7 +355,7 @@ def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float) -> Tens
 @torch.no_grad()
 def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float) -> Tensor:
     """Share of each image's square that its view leaves, at the blur after a share of the epochs; (n,)."""
-    aims, width = _aims(_at_side(images, fitting), fitting, done, cloud.voxel)
+    aims, width = aims_at(images, fitting, done, cloud.voxel)
     order = torch.arange(len(images), device=images.device).split(_TILE)
     return torch.cat([_unexplained(cloud, some, aims[some], width) for some in order])
 

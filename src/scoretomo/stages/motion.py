@@ -14,6 +14,7 @@ from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import outliers
 from ..ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of, volumes_of
+from ..ensemble.second_look import LOOKS, look_again
 from ..fourier import low_pass
 from ..images import correlation, disc
 from ..matching import Poses, choose
@@ -139,16 +140,36 @@ def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, outlook
             cloud = sharpened(_read(run.rough_motion(level - 1), device), size, at, random_stream(seed, "motion", "sharper", level))
         stream, detail = random_stream(seed, "motion", "all", level), f" at {min(size, at.side)} pixels" if len(levels) > 1 else ""
         with outlook.bar(f"motion {level}") as bar:
-            _teach(cloud, known, at, stream, bar, f"learning how it moves{detail}", threads)
+            moved = _teach(
+                cloud, known, at, stream, bar, f"learning how it moves{detail}", threads, looks=LOOKS if level == 0 else ()
+            )
+        if moved:
+            say(f"{moved} images were in a wrong pose: they look like conformations of others from elsewhere")
         _write(path, cloud, at)
 
 
-def _teach(cloud: Cloud, known: Known, fitting: Fitting, stream: torch.Generator, bar: Progress, what: str, threads: int) -> None:
-    """Fit a model to all images."""
-    count = fitting.epochs_for(len(known.images))
-    shown, taught = bar.add_task(what, total=count), known.consensus.teaching
-    for _ in fit(cloud, known.images, fitting, stream, epochs=range(count), of=count, taught=taught, threads=threads):
+def _teach(
+    cloud: Cloud,
+    known: Known,
+    fitting: Fitting,
+    stream: torch.Generator,
+    bar: Progress,
+    what: str,
+    threads: int,
+    *,
+    looks: Sequence[float],
+) -> int:
+    """Fit a model to all images; after some shares of the epochs seek those that it explains least. Returns how many moved."""
+    count, mine = fitting.epochs_for(len(known.images)), ~known.consensus.second
+    shown, taught, moved = bar.add_task(what, total=count), known.consensus.teaching.clone(), torch.zeros_like(mine)
+    at = [round(share * count) for share in looks]
+    for epoch in fit(cloud, known.images, fitting, stream, epochs=range(count), of=count, taught=taught, threads=threads):
+        if epoch in at:
+            found = look_again(cloud, known.images, fitting, (epoch - 1) / (count - 1), asked=mine)
+            moved |= found
+            taught |= found  # from here on it teaches
         bar.advance(shown)
+    return int(moved.sum())
 
 
 @torch.no_grad()
