@@ -1,14 +1,17 @@
 """How a molecule moves: the cloud of Gaussians, what it learns, and what it must leave alone."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 
 from scoretomo.compute import random_stream
 from scoretomo.ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of, volumes_of
+from scoretomo.ensemble.second_look import look_again
 from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc
 from scoretomo.images import shift
 from scoretomo.projection import project, rotate
-from scoretomo.rotations import point_group, random_rotations
+from scoretomo.rotations import angular_distance, point_group, random_rotations
 
 SIZE = 16
 FITTING = Fitting(side=SIZE, coordinates=1, fields=2, width=24, epochs=120, blur=1.5)
@@ -74,6 +77,35 @@ def test_a_volume_seen_from_its_own_image_is_the_view_of_the_model(learned, movi
     modelled = views_of(learned, SIZE)[7]
     likeness = (view * modelled).sum() / (view.norm() * modelled.norm())
     assert float(likeness) > 0.99
+
+
+def test_images_in_a_wrong_pose_are_found_among_the_conformations_of_others(learned, moving):
+    images, rotations, amounts = moving
+    lost = deepcopy(learned)
+    wrong = torch.zeros(len(images), dtype=torch.bool)
+    wrong[[5, 50]] = True
+    with torch.no_grad():
+        lost.rotations[wrong] = random_rotations(2, random_stream(9, "wrong"))
+        lost.coordinates[wrong] = 0.0
+    moved = look_again(lost, images, FITTING, 1.0, asked=torch.ones(len(images), dtype=torch.bool))
+    assert moved[wrong].all()
+    assert int((moved & ~wrong).sum()) <= 3
+    assert float(angular_distance(lost.poses().detach()[wrong], rotations[wrong]).max()) < 12
+    order = torch.corrcoef(torch.stack([lost.coordinates.detach()[:, 0], amounts]))[0, 1].abs()
+    assert float(order) > 0.95
+
+
+def test_images_of_another_molecule_are_not_sought(learned, moving):
+    images = moving[0].clone()
+    images[7] = blobs((6, 6, 0), (-6, -6, 0), (6, -6, 0)).sum(0)  # shows something else
+    before = deepcopy(learned.state_dict())
+    asked = torch.ones(len(images), dtype=torch.bool)
+    asked[7] = False
+    kept = deepcopy(learned)
+    assert not look_again(kept, images, FITTING, 1.0, asked=asked)[7]
+    for name, values in kept.state_dict().items():
+        if len(values) == len(images):
+            assert torch.equal(values[7], before[name][7])
 
 
 def test_sharpened_it_moves_as_before_and_learns_details(moving, consensus):

@@ -2,8 +2,8 @@
 
 In the consensus the parts that move are smeared out. An image whose conformation is far from the middle may look more like it in a
 wrong pose than in the right one, and the model of the motion then bends until it explains the image there. It does so less well
-than it explains the others; and once these have taught it how the molecule moves, one of their conformations, in some pose, explains
-the image better.
+than it explains the others; and once these have taught it how the molecule moves, one of their conformations, in some pose,
+explains the image better.
 """
 
 from typing import NamedTuple
