@@ -312,11 +312,25 @@ def test_eman_stacks_are_read_in_the_order_of_their_numbers(tmp_path: Path) -> N
         for number, image in enumerate(images_of(12)):
             group = file.create_group(f"MDF/images/{number}")  # HDF5 sorts them 0, 1, 10, 11, 2
             group.create_dataset("image", data=image)
-            group.attrs["EMAN.apix_x"] = 1.75
+            group.attrs["EMAN.apix_x"] = np.array([1.75], dtype=np.float32)  # EMAN2 writes numbers as arrays of one
         file["MDF/images"].attrs["imageid_max"] = 11
     stack = files.read_images(tmp_path / "a.hdf")
     np.testing.assert_array_equal(stack.images, images_of(12))
     assert stack.pixel_size == 1.75
+
+
+def test_eman_images_of_few_bits_have_their_values_back(tmp_path: Path) -> None:
+    images = images_of(3)
+    with h5py.File(tmp_path / "a.hdf", "w") as file:
+        for number, image in enumerate(images):
+            lowest, highest = image.min(), image.max()  # of each image its own
+            stored = np.round((image - lowest) / (highest - lowest) * 4095).astype(np.uint16)
+            group = file.create_group(f"MDF/images/{number}")
+            group.create_dataset("image", data=stored, chunks=stored.shape, compression=1)
+            for name, value in {"bits": np.int32(12), "min": lowest, "max": highest}.items():
+                group.attrs[f"EMAN.stored_render{name}"] = np.array([value])
+    found = files.read_images(tmp_path / "a.hdf").images
+    np.testing.assert_allclose(found, images, atol=(images.max() - images.min()) / 4095)
 
 
 @pytest.mark.parametrize("where", ["MDF/images/0/image", "entry/data"])

@@ -87,9 +87,23 @@ def _eman(path: Path, group: h5py.Group) -> tuple[np.ndarray, float | None]:
     if len(shapes) > 1:
         raise InputError(f"{path} holds images of different sizes ({_list(shapes)}): give images of one size")
     check_memory(path, len(datasets) * int(np.prod(datasets[0].shape, dtype=object)))
-    images = np.stack([_real(path, dataset) for dataset in datasets])
-    size = float(group[numbers[0]].attrs.get("EMAN.apix_x", 0.0))
+    images = np.stack([_unpacked(_real(path, group[name]["image"]), group[name]) for name in numbers])
+    size = _number(group[numbers[0]], "apix_x")
     return images[0] if len(images) == 1 else images, size if 0 < size < float("inf") else None
+
+
+def _unpacked(image: np.ndarray, header: h5py.Group) -> np.ndarray:
+    """The values of an image that EMAN2 has stored in few bits."""
+    bits = int(_number(header, "stored_renderbits"))
+    if bits <= 0:
+        return image
+    lowest, highest = _number(header, "stored_rendermin"), _number(header, "stored_rendermax")
+    return (image / np.float32(2**bits - 1) * (highest - lowest) + lowest).astype(np.float32)
+
+
+def _number(header: h5py.Group, name: str) -> float:
+    """A number of EMAN's header, which it writes as an array of one; 0 if it is missing."""
+    return float(np.ravel(header.attrs.get(f"EMAN.{name}", 0.0))[0])
 
 
 def _only_array(path: Path, file: h5py.File) -> tuple[np.ndarray, float | None]:
