@@ -1,15 +1,18 @@
 """Runs for other programs: each reads our poses as its own convention says."""
 
+import json
 import pickle
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import h5py
 import mrcfile
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from scoretomo import files
@@ -74,6 +77,70 @@ def test_cryosparc_turns_images_into_the_frame_of_the_volume(exported, six_volum
         files.read_images(folder / "particles.cs").images, files.read_images(six_volumes / "images.mrcs").images
     )
     assert ">particles.cs" in (folder / "particles.csg").read_text()
+
+
+def eman_headers(path: Path) -> list[dict[str, np.ndarray]]:
+    """Headers of an EMAN2 stack, as they are in the file."""
+    with h5py.File(path) as file:
+        images = file["MDF/images"]
+        count = int(images.attrs["imageid_max"][0]) + 1
+        assert set(images) == {str(number) for number in range(count)}
+        return [{name.removeprefix("EMAN."): images[str(n)].attrs[name] for name in images[str(n)].attrs} for n in range(count)]
+
+
+def eman_matrices(headers: list[dict[str, np.ndarray]]) -> np.ndarray:
+    """Matrices of 3 rows and 4 columns, from compounds of twelve numbers that are named by row and column."""
+    assert headers[0]["xform.projection"].dtype.names == tuple(f"{row}{column}" for row in range(3) for column in range(4))
+    return np.array([list(header["xform.projection"][0]) for header in headers]).reshape(-1, 3, 4)
+
+
+def eman_view(volume: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The sum over z of a volume that a transform has moved: at p it is what it was at the inverse of p. The centre is d // 2."""
+    size = len(volume)
+    z, y, x = np.indices(volume.shape).reshape(3, -1) - size // 2
+    places = np.linalg.inv(np.vstack([matrix, [0, 0, 0, 1]]))[:3] @ np.stack([x, y, z, np.ones(size**3)])
+    return map_coordinates(volume, places[::-1] + size // 2, order=3, mode="grid-constant").reshape(volume.shape).sum(0)
+
+
+def test_eman_turns_and_moves_our_consensus_to_our_views(exported, six_volumes):
+    folder = exported("eman2")
+    matrices = eman_matrices(eman_headers(folder / "particles.hdf"))
+    volume = files.read_map(folder / "reference.hdf").density
+    np.testing.assert_array_equal(volume, files.read_map(six_volumes / "consensus.mrc").density)
+    theirs = torch.from_numpy(np.stack([eman_view(volume, matrix) for matrix in matrices])).float()
+    views = project(torch.from_numpy(volume), rotations_from_euler(torch.from_numpy(euler(six_volumes))).float())
+    ours = shift(views, torch.from_numpy(shifts(six_volumes)).float())
+    assert float(correlation(ours, theirs, disc(16)).min()) > 0.99
+    assert np.abs(matrices[:, :2, 3]).max() > 0.1  # or the shifts would not matter
+
+
+def test_eman_angles_are_those_of_relion_by_its_own_rule(exported, six_volumes):
+    """az = rot + 90°, alt = tilt, phi = psi − 90°; coordinates turn by az about z, alt about x, phi about z."""
+    matrices = eman_matrices(eman_headers(exported("eman2") / "particles.hdf"))
+    turns = Rotation.from_euler("ZXZ", np.add(euler(six_volumes), [90, 0, -90]), degrees=True).inv()
+    np.testing.assert_allclose(matrices[:, :, :3], turns.as_matrix(), atol=1e-5)
+    np.testing.assert_allclose(matrices[:, :2, 3], shifts(six_volumes), atol=1e-5)
+    assert not matrices[:, 2, 3].any()
+
+
+def test_an_eman_stack_comes_back_with_its_pixel_size_and_its_list_agrees(exported, six_volumes):
+    folder = exported("eman2")
+    original = files.read_images(six_volumes / "images.mrcs")
+    stack = files.read_images(folder / "particles.hdf")
+    np.testing.assert_array_equal(stack.images, original.images)
+    assert stack.pixel_size == pytest.approx(original.pixel_size or 1.0)
+    headers = eman_headers(folder / "particles.hdf")
+    assert {tuple(int(header[name][0]) for name in ("nx", "ny", "nz")) for header in headers} == {(16, 16, 1)}
+    first, _, third, *lines = (folder / "particles.lst").read_text().splitlines(keepends=True)
+    assert first == "#LSX\n"
+    assert {len(line) for line in lines} == {int(third[1:])}
+    fields = [line.strip().split("\t") for line in lines]
+    assert [int(place) for place, _, _ in fields] == list(range(20))
+    assert {path for _, path, _ in fields} == {str((folder / "particles.hdf").absolute())}
+    listed = [json.loads(json.loads(header)["xform.projection"]["matrix"]) for _, _, header in fields]
+    np.testing.assert_allclose(np.reshape(listed, (-1, 3, 4)), eman_matrices(headers), atol=1e-6)
+    assert files.read_map(folder / "mask.hdf").density.max() == pytest.approx(1, abs=1e-3)
+    assert files.read_map(folder / "state-1.hdf").density.shape == (16, 16, 16)
 
 
 def test_cryodrgn_gets_rotations_and_shifts_as_shares_of_the_side(exported, six_volumes):

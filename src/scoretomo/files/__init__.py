@@ -1,7 +1,7 @@
 """Class averages, volumes, tables and run records ⇄ arrays; every write is atomic."""
 
 from ..errors import InputError
-from .exports import Program, write_cryodrgn, write_cryosparc
+from .exports import Program, write_cryodrgn, write_cryosparc, write_eman, write_eman_list
 from .images import ImageStack, Map, read_images, read_map
 from .models import Model, is_model, read_assembly, read_model, select_atoms
 from .mrc import write_images, write_map
@@ -33,6 +33,8 @@ __all__ = [
     "select_atoms",
     "write_cryodrgn",
     "write_cryosparc",
+    "write_eman",
+    "write_eman_list",
     "write_images",
     "write_json",
     "write_map",

@@ -1,14 +1,19 @@
-"""Poses as other programs read them: cryoSPARC (.cs with its .csg) and cryoDRGN (poses.pkl)."""
+"""Poses as other programs read them: cryoSPARC (.cs with its .csg), cryoDRGN (poses.pkl) and EMAN2 (.hdf, .lst)."""
 
+import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import h5py
 import numpy as np
 
 from .writing import atomic, write_text
 
-Program = Literal["chimerax", "relion", "cryosparc", "cryodrgn"]
+Program = Literal["chimerax", "relion", "cryosparc", "eman2", "cryodrgn"]
+
+_TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])  # as EMAN2 keeps one in a header
 
 
 def write_cryosparc(
@@ -82,3 +87,46 @@ def write_cryodrgn(folder: Path, rotations: np.ndarray, shifts: np.ndarray, plac
     for name, content in (("poses", (rotations.astype(np.float32), shifts.astype(np.float32))), ("ind", places)):
         with atomic(folder / f"{name}.pkl") as temporary, open(temporary, "wb") as file:
             pickle.dump(content, file)
+
+
+def write_eman(path: Path, images: np.ndarray, pixel_size: float, transforms: np.ndarray | None = None) -> None:
+    """Images, or one map, as an EMAN2 stack (.hdf): each in a group of its own, its header as the attributes of the group.
+
+    Args:
+        path: the .hdf file.
+        images: shape (n, d, d), axes (y, x); or maps, shape (n, d, d, d), axes (z, y, x).
+        pixel_size: Å.
+        transforms: of each image, its ``xform.projection``: a rotation and, in the last column, a shift in pixels, shape (n, 3, 4).
+    """
+    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+        stack = file.create_group("MDF/images")
+        stack.attrs["imageid_max"] = np.array([len(images) - 1], dtype="<i4")
+        for number, image in enumerate(images):
+            group = stack.create_group(str(number))
+            group["image"] = image.astype("<f4")
+            for axis, length in zip("xyz", (*image.shape[::-1], 1), strict=False):
+                group.attrs[f"EMAN.n{axis}"] = np.array([length], dtype="<i4")
+                group.attrs[f"EMAN.apix_{axis}"] = np.array([pixel_size], dtype="<f4")
+            if transforms is not None:
+                row = transforms[number].astype("<f4").reshape(12)
+                group.attrs.create("EMAN.xform.projection", row.view(_TRANSFORM))
+
+
+def write_eman_list(path: Path, stack: Path, places: Sequence[int], transforms: np.ndarray) -> None:
+    """A list (.lst) of images with their poses, which EMAN2 reads as if it were a stack.
+
+    Args:
+        path: the .lst file.
+        stack: the .hdf file with the images.
+        places: of the images in it, from 0.
+        transforms: of these images, as in `write_eman`, shape (n, 3, 4).
+    """
+    lines = []
+    for place, transform in zip(places, transforms, strict=True):
+        matrix = "[" + ",".join(f"{value:.7g}" for value in transform.flat) + "]"
+        header = {"xform.projection": {"__class__": "Transform", "matrix": matrix}}
+        lines.append(f"{place}\t{stack}\t{json.dumps(header, separators=(',', ':'))}")
+    width = max(map(len, lines), default=0) + 1  # every line is as long, so that EMAN2 finds one without reading those before
+    write_text(
+        path, "\n".join(["#LSX", "# Lines have equal lengths.", f"# {width}", *(line.ljust(width - 1) for line in lines), ""])
+    )

@@ -38,12 +38,12 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     run = RunDirectory(directory)
     run.require_one_frame()
     prepared, poses = read_prepared(run.images), _poses(run)
-    _require_sense(run, to, prepared)
     folder = output or run.path / "export" / to
+    _require_sense(run, folder, to, prepared)
     files.make_folder(folder)
-    how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "cryodrgn": _cryodrgn}[to]
-    said = how(run, folder, prepared, poses)
-    if prepared.pixel_size is None and to in ("relion", "cryosparc"):
+    how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "eman2": _eman2, "cryodrgn": _cryodrgn}
+    said = how[to](run, folder, prepared, poses)
+    if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
         warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
     left_out = len(prepared.images) - len(poses.places)
     if left_out and to != "chimerax":
@@ -51,13 +51,14 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     say(said)
 
 
-def _require_sense(run: RunDirectory, to: files.Program, prepared: PreparedStack) -> None:
+def _require_sense(run: RunDirectory, folder: Path, to: files.Program, prepared: PreparedStack) -> None:
     """Refuse what the other program can't read."""
-    size, path = prepared.images.shape[-1], str(run.path.absolute())
-    if size % 2 and to in ("relion", "cryodrgn"):
+    size = prepared.images.shape[-1]
+    if size % 2 and to in ("relion", "eman2", "cryodrgn"):
         raise files.InputError(f"{to} expects images with an even side, got {size}: run again with --size {size - 1}")
-    if any(sign.isspace() or sign == '"' for sign in path):
-        raise files.InputError(f"{path} has a space or a quotation mark, which {to} can't read: move the run to a plain path")
+    for path in (str(run.path.absolute()), str(folder.absolute())):
+        if any(sign.isspace() or sign == '"' for sign in path):
+            raise files.InputError(f"{path} has a space or a quotation mark, which {to} can't read: choose a plain path")
 
 
 def _poses(run: RunDirectory) -> Poses:
@@ -125,6 +126,29 @@ def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: 
         size=prepared.images.shape[-1],
     )
     return f"for cryoSPARC's Import Result Group: {folder / 'particles.csg'}; import volumes as they are: {run.consensus}"
+
+
+def _eman2(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+    """particles.hdf with a pose in each header, the same as a list, one for every state, and maps."""
+    pixel_size = prepared.pixel_size or 1.0
+    # EMAN2 turns the volume by RELION's matrix, then moves the view by the last column onto the image
+    transforms = np.concatenate([poses.rotations, np.zeros((len(poses.places), 3, 1))], 2)
+    transforms[:, :2, 3] = -poses.origins
+    for earlier in folder.glob("state-*.*"):
+        earlier.unlink()
+    stack = folder / "particles.hdf"
+    files.write_eman(stack, prepared.images.numpy()[poses.places], pixel_size, transforms)
+    files.write_eman_list(folder / "particles.lst", stack.absolute(), range(len(transforms)), transforms)
+    consensus = files.read_map(run.consensus).density
+    files.write_eman(folder / "reference.hdf", consensus[None], pixel_size)
+    files.write_eman(folder / "mask.hdf", _mask(consensus)[None], pixel_size)
+    for row in _states(run):
+        density = files.read_map(run.volume(int(row["representative"]))).density
+        files.write_eman(folder / f"state-{row['state']}.hdf", density[None], pixel_size)
+        if poses.states is not None:
+            own = np.flatnonzero(poses.states == int(row["state"])).tolist()
+            files.write_eman_list(folder / f"state-{row['state']}.lst", stack.absolute(), own, transforms[own])
+    return f"for EMAN2: {stack}, or particles.lst, with reference.hdf, mask.hdf and the maps of the states beside it"
 
 
 def _cryodrgn(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
