@@ -1,8 +1,8 @@
-# make demo: a moving box from simulation to report; make test: the tests. Both set up .venv with all they need.
+# make demo: a moving box from simulation to report; make test: the tests; make docs: the docs site. All set up .venv with all they need.
 PYTHON ?= python3
 SCORETOMO = .venv/bin/scoretomo
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("scoretomo needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
@@ -20,9 +20,14 @@ test: .venv/installed
 	.venv/bin/python -m pytest --numprocesses 2
 
 check: .venv/installed
-	.venv/bin/ruff format --check src tests benchmarks
-	.venv/bin/ruff check src tests benchmarks
+	.venv/bin/ruff format --check src tests benchmarks docs/conf.py
+	.venv/bin/ruff check src tests benchmarks docs/conf.py
 	.venv/bin/mypy
 
+docs: .venv/installed
+	rm -rf site
+	.venv/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going --conf-dir docs . site
+	@echo "Open site/index.html in a browser."
+
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site docs/api

@@ -1,10 +1,12 @@
 """The examples of the documentation run as they stand."""
 
 import re
+import runpy
 import shutil
 from pathlib import Path
 
 import numpy as np
+from test_house import FLOORS, PACKAGE
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -21,3 +23,11 @@ def test_python_examples_run_as_they_stand(six_volumes, tmp_path, monkeypatch, c
     assert names["views"].shape == (40, 24, 24)
     assert names["step"].number == 30
     assert np.isfinite(names["step"].volumes.numpy()).all()
+
+
+def test_every_room_of_the_house_has_a_page_of_the_site():
+    pages = runpy.run_path(str(DOCS / "conf.py"))["ROOMS"]
+    assert set().union(*FLOORS) - {"errors", "cli", "stages"} <= set(pages)
+    for room in ("score", "ensemble"):  # nothing is exported from the folder itself
+        parts = {path.stem if path.is_file() else path.name for path in (PACKAGE / room).iterdir()} - {"__init__", "__pycache__"}
+        assert set(pages[room]) == {room, *(f"{room}.{part}" for part in parts)}

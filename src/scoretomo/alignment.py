@@ -63,7 +63,7 @@ def align(moving: Tensor, target: Tensor, *, hands: bool = True) -> Alignment:
         hands: also try the mirror image of the moving map.
 
     Returns:
-        The alignment in which the maps share most information (see `_evaluate`). Of equivalent answers (symmetric maps) any one.
+        The alignment in which the maps share most information. Of equivalent answers (symmetric maps) any one.
 
     Raises:
         ValueError: maps of different or odd shapes, or a map that is constant or not finite.
@@ -107,7 +107,7 @@ def moved_onto(moving: Tensor, target: Tensor) -> Tensor:
 
 
 def zero_background(volume: Tensor) -> Tensor:
-    """Bring the median outside the inscribed ball to 0, since a box of another value would show when it is turned."""
+    """Bring the median outside the inscribed ball to 0, (d, d, d), since a box of another value would show when it is turned."""
     size = volume.shape[-1]
     return volume - volume[radius(size, 3, device=volume.device) >= size // 2].median()
 

@@ -141,7 +141,7 @@ def single_map(truths: Iterable[Tensor], rotations: Iterable[Tensor]) -> Tensor:
 
 
 def interpolated(truth: Tensor, rotation: Tensor) -> Tensor:
-    """The truth after the interpolation of a posed map: from its image's frame to the common one and back."""
+    """The truth, (d, d, d), after the interpolation of a posed map: from its image's frame to the common one and back."""
     return rotate(rotate(truth, rotation.mT), rotation)
 
 

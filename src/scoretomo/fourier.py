@@ -12,13 +12,13 @@ from torch import Tensor
 
 
 def centred_fft(array: Tensor, dims: int) -> Tensor:
-    """DFT over the last ``dims`` axes, origin at index size // 2 before and after."""
+    """DFT over the last ``dims`` axes, origin at index size // 2 before and after; complex, same shape."""
     axes = tuple(range(-dims, 0))
     return torch.fft.fftshift(torch.fft.fftn(torch.fft.ifftshift(array, dim=axes), dim=axes), dim=axes)
 
 
 def centred_ifft(array: Tensor, dims: int) -> Tensor:
-    """Inverse of `centred_fft`."""
+    """Inverse of `centred_fft`; complex, same shape."""
     axes = tuple(range(-dims, 0))
     return torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(array, dim=axes), dim=axes), dim=axes)
 
@@ -217,7 +217,7 @@ class Resolution(NamedTuple):
 
 
 def resolution_at(curve: Tensor, size: int, threshold: float) -> Resolution:
-    """First crossing of the threshold, linearly interpolated between shells; curve over shells 0 … size // 2, one map."""
+    """First crossing of the threshold, linearly interpolated between shells; curve of one map, shape (size // 2 + 1,)."""
     values = curve.tolist()
     for shell in range(1, len(values)):
         if values[shell] < threshold:
@@ -235,5 +235,5 @@ def area_under_fsc(curve: Tensor, size: int) -> float:
 
 
 def soft_edge(distance: Tensor, edge: float, width: float) -> Tensor:
-    """Raised cosine: 1 where distance ≤ edge, 0 beyond edge + width."""
+    """Raised cosine: 1 where distance ≤ edge, 0 beyond edge + width, all in one unit; the shape is that of the distance."""
     return 0.5 + 0.5 * torch.cos(math.pi * ((distance - edge) / width).clamp(0, 1))

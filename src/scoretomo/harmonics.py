@@ -128,7 +128,7 @@ class TurnedImages:
         return torch.complex(harmonics.real @ self.basis, harmonics.imag @ self.basis)
 
     def products_of_components(self, components: Tensor) -> Tensor:
-        """`products` of views that are given as components."""
+        """`products` of views that are given as components, shape (m, v, c)."""
         rows = torch.cat([components.real, components.imag], 1)  # (m, 2v, components)
         products = torch.bmm(rows, self.templates.transpose(1, 2))  # (m, 2v, 2n)
         (rr, ri), (ir, ii) = (half.tensor_split(2, 2) for half in products.tensor_split(2, 1))

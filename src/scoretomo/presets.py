@@ -32,14 +32,17 @@ class Experiment:
 
 
 # fmt: off
+#: How Algorithm 1 descends: as published, and with a noise level that falls.
 PRESETS: dict[str, Descent] = {
     #                   steps    t first, last    views first, last
     "paper":    Descent(2000,    (1.0, 1.0),      (2, 6),              anchor=1.0, rate=1.7),
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
 }
 
+#: How the model of the motion is fitted.
 MOTION = Fitting()
 
+#: How volumes are refined in the common frame.
 REFINEMENTS: dict[str, Refinement] = {
     "still": Refinement(  # from the consensus
         replicas=2,
@@ -58,6 +61,7 @@ REFINEMENTS: dict[str, Refinement] = {
     ),
 }
 
+#: How the network is trained.
 TRAININGS: dict[str, Training] = {
     #                           examples   batch       shards      rate
     "paper":          Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
@@ -65,6 +69,7 @@ TRAININGS: dict[str, Training] = {
     "fast":           Training(240_000,    batch=32,   shards=2,   rate=2e-3,   interpolation="bicubic",  focus=0.8),
 }
 
+#: The paper's experiments, at its size and small.
 EXPERIMENTS: dict[str, Experiment] = {
     #                               simulated     realistic  images  side  network            volumes  method
     "paper-box":         Experiment("box",        False,     300,    88,   "paper",           300,     "paper"),

@@ -114,7 +114,7 @@ def rotate(volume: Tensor, rotation: Tensor, shift: Tensor | None = None) -> Ten
 
 
 def mirror(volume: Tensor) -> Tensor:
-    """The other hand: z → −z about index d // 2. Its view at R = I is the same."""
+    """The other hand: z → −z about index d // 2, shape (…, d, d, d) as before. Its view at R = I is the same."""
     size = volume.shape[-1]
     flipped = volume.flip(-3)
     return flipped.roll(1, -3) if size % 2 == 0 else flipped

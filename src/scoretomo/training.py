@@ -111,7 +111,7 @@ def pack(state: TrainingState) -> dict[str, Tensor]:
 
 
 def unpack(tensors: Mapping[str, Tensor], step: int, state: TrainingState) -> TrainingState:
-    """Put packed tensors back into a new state of the same network; they are copied."""
+    """Put packed tensors back into a new state of the same network, of as many steps; they are copied."""
     for name, network in (("network", state.network), ("average", state.average)):
         network.load_state_dict({key: tensors[f"{name}.{key}"] for key in network.state_dict()})
     moments: dict[int, dict[str, Tensor]] = {}

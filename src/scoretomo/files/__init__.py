@@ -3,7 +3,7 @@
 from ..errors import InputError
 from .exports import Program, write_cryodrgn, write_cryosparc, write_eman, write_eman_list
 from .images import ImageStack, Map, read_images, read_map
-from .models import Model, is_model, read_assembly, read_model, select_atoms
+from .models import Assembly, Model, is_model, read_assembly, read_model, select_atoms
 from .mrc import write_images, write_map
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
@@ -11,6 +11,7 @@ from .weights import read_weights, write_weights
 from .writing import atomic, make_folder, remove_unfinished, write_text
 
 __all__ = [
+    "Assembly",
     "ImageStack",
     "InputError",
     "Map",

@@ -54,7 +54,7 @@ def find_background(images: Tensor, reach: float) -> Background:
 
 
 def subtract_background(images: Tensor, background: Background) -> Tensor:
-    """Bring empty space to 0, inside and outside of an applied mask, and across its soft edge."""
+    """Bring empty space to 0, inside and outside of an applied mask, and across its soft edge; shape (n, d, d) as before."""
     distance = radius(images.shape[-1], 2, device=images.device)
     width = (background.outer - background.inner).nan_to_num(1.0).clamp(min=1e-3)
     edge = background.inner.clamp(max=1e6)

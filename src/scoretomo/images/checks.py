@@ -55,7 +55,7 @@ def _duplicates(images: Tensor, *, chunk: int = 256) -> dict[int, int]:
 
 
 def looks_inverted(images: Tensor) -> bool:
-    """Whether most particles are darker than their background.
+    """Whether most particles in images of shape (n, d, d) are darker than their background.
 
     Particles stand out further from the background than its own ups and downs, to one side.
     """

@@ -29,6 +29,8 @@ _HERE = Path(__file__).parent
 
 
 class Picture(NamedTuple):
+    """A picture inside the page."""
+
     uri: str
     title: str
     description: str  # for screen readers

@@ -129,6 +129,7 @@ class Run(NamedTuple):
 
     @property
     def pixel_size(self) -> float | None:
+        """Å, if it is known."""
         return self.imported.get("pixel_size")
 
     @property
@@ -142,10 +143,12 @@ class Run(NamedTuple):
         return (self.evaluation or {}).get("unit") or ("Å" if self.pixel_size else "px")
 
     def with_status(self, status: str) -> list[Volume]:
+        """The volumes of this status."""
         return [volume for volume in self.volumes if volume.status == status]
 
     @property
     def scores(self) -> list[Score]:
+        """Of the volumes that were compared with a truth."""
         return [volume.score for volume in self.volumes if volume.score]
 
 

@@ -3,11 +3,12 @@
 from .averaging import ClassAverage, RealismSettings, average_class, check_realism, contrast_transfer
 from .maps import MovingMap, isolated, voxel_places
 from .statistics import StackStatistics, measure
-from .taking import EDGE, Phantom, Simulated, Specimen, phantom_volume, simulate, simulate_image, truth_row
+from .taking import EDGE, Movable, Phantom, Simulated, Specimen, phantom_volume, simulate, simulate_image, truth_row
 
 __all__ = [
     "EDGE",
     "ClassAverage",
+    "Movable",
     "MovingMap",
     "Phantom",
     "RealismSettings",

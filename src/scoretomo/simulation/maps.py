@@ -39,7 +39,7 @@ class MovingMap:
 
 
 def isolated(density: Tensor) -> Tensor:
-    """A map with empty space at 0 and nothing in the corners of its box: faded out towards the sphere that every rotation keeps."""
+    """A map, (d, d, d), with empty space at 0 and its corners empty: faded out towards the sphere that every rotation keeps."""
     size = density.shape[-1]
     distance = radius(size, 3)
     fade = soft_edge(distance, (0.5 - _EDGE) * size, _EDGE * size)

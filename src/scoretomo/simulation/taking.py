@@ -20,21 +20,26 @@ class Movable(Protocol):
     """An object with conformations."""
 
     @property
-    def parameters(self) -> tuple[str, ...]: ...
-    def draw(self, count: int, generator: torch.Generator) -> Tensor: ...
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the k numbers in a conformation."""
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw conformations, shape (count, k)."""
 
 
 class Phantom(Movable, Protocol):
     """A shape that can be evaluated at any point, such as the moving box."""
 
-    def density(self, points: Tensor, conformation: Tensor, edge: float) -> Tensor: ...
+    def density(self, points: Tensor, conformation: Tensor, edge: float) -> Tensor:
+        """Density of a conformation, (k,), at points, (…, 3) in half sides; shape (…). Its edge is as wide, in half sides."""
 
 
 @runtime_checkable
 class Specimen(Movable, Protocol):
     """An object that makes its own volumes, such as atoms or a map."""
 
-    def volume(self, size: int, conformation: Tensor, rotation: Tensor) -> Tensor: ...
+    def volume(self, size: int, conformation: Tensor, rotation: Tensor) -> Tensor:
+        """Density of a conformation, (k,), turned by a matrix, (3, 3), on a grid of this size; (d, d, d)."""
 
 
 class Simulated(NamedTuple):
