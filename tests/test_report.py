@@ -18,6 +18,7 @@ from scoretomo.fourier import radius
 from scoretomo.projection import project
 from scoretomo.report import densities, pictures, render_report
 from scoretomo.report.words import duration, listing
+from scoretomo.rotations import rotation_about_z
 
 SETTINGS = """[run]
 stack = "classes.star"
@@ -400,6 +401,33 @@ def test_thumbnail_shows_the_front_of_the_volume_where_the_projection_has_it() -
     assert abs(ys.mean() - 24) < 2
     assert abs(xs.mean() - 24) < 2
     assert picture[0, 0, 3] == 0
+
+
+def test_surface_is_orange_where_it_is_painted() -> None:
+    values = np.zeros((24, 24, 24), np.uint8)
+    values[8:16, 8:16, 4:20] = 255
+    right = np.zeros((12, 12, 12), np.float32)
+    right[:, :, 6:] = 1
+    picture = pictures.surface(values, 128, 0.5, 48, view=torch.eye(3), paint=right).astype(int)
+    warmth = picture[..., 0] - picture[..., 2]
+    assert warmth[24, 34] > 60
+    assert abs(warmth[24, 14]) < 15
+
+
+def test_surface_turns_with_its_view() -> None:
+    values = np.zeros((24, 24, 24), np.uint8)
+    values[11:14, 11:14, 14:20] = 255  # on the side of positive x
+    quarter = rotation_about_z(torch.tensor(np.pi / 2)).float()  # x to y
+    for view, place in ((torch.eye(3), (24, 33)), (quarter, (33, 24))):
+        ys, xs = np.nonzero(pictures.surface(values, 128, 0.5, 48, view=view)[..., 3] > 128)
+        assert (ys.mean(), xs.mean()) == pytest.approx(place, abs=1)
+
+
+def test_edges_of_a_surface_are_soft() -> None:
+    values = np.zeros((24, 24, 24), np.uint8)
+    values[8:16, 8:16, 8:16] = 255
+    opacity = pictures.surface(values, 128, 0.5, 96)[..., 3]
+    assert 50 < np.count_nonzero((opacity > 0) & (opacity < 255)) < 0.1 * opacity.size
 
 
 def test_difference_colours_are_symmetric_about_the_middle() -> None:

@@ -19,8 +19,7 @@ from .moving import describe_motion
 from .results import Image, Pose, Run, Shared, Volume, read_run
 from .views import random_views
 
-DENSITY_SIDE = 64  # longest side of an embedded density, in voxels …
-SMALL_DENSITY_SIDE = 48  # … and where not all would fit
+DENSITY_SIDE = 64  # longest side of an embedded density, in voxels; SMALL_DENSITY_SIDE where not all would fit
 DENSITY_BUDGET = 17_000_000  # characters of base64 for all densities of the page
 PICTURE_BUDGET = 4_500_000  # pixels of all pictures of the volumes
 THUMBNAIL = 96  # pixels
@@ -155,7 +154,7 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
         image = pixels.get(volume.number)
         if volume.path:
             density = read_map(volume.path).density
-            thumbnail = _thumbnail(density, reach)
+            thumbnail = pictures.thumbnail(density, reach, THUMBNAIL)
             rows = _rows(volume, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
         elif image is not None:
             shown = pictures.grey(pictures.at_most(image, side), pictures.common_scale(image))
@@ -179,7 +178,7 @@ def _consensus(shared: Shared | None, reach: float) -> Common | None:
     for name, path in named.items():
         if path:
             density = read_map(path).density
-            maps.append((name, _thumbnail(density, reach), _triple(density, name, 192)))
+            maps.append((name, pictures.thumbnail(density, reach, THUMBNAIL), _triple(density, name, 192)))
     return Common(maps, words.consensus(shared))
 
 
@@ -242,18 +241,13 @@ def _triple(density: np.ndarray, name: str, side: int, *, cut: bool = False, los
     ]
 
 
-def _thumbnail(density: np.ndarray, reach: float) -> str:
-    values = densities.quantise(density, SMALL_DENSITY_SIDE).values
-    return pictures.data_uri(pictures.surface(values, pictures.otsu_level(values), reach, THUMBNAIL), quality=80)
-
-
 def _reach(done: Sequence[Volume]) -> float:
     """Half the width of every view of a surface, in box sides: one for the run, so that sizes compare; from a dozen volumes."""
     found = []
     for k in densities.spread_order(len(done), [])[:12]:
         path = done[k].path
         if path:
-            values = densities.quantise(read_map(path).density, SMALL_DENSITY_SIDE).values
+            values = densities.quantise(read_map(path).density, pictures.SMALL_DENSITY_SIDE).values
             found.append(pictures.extent(values, pictures.otsu_level(values)))
     return 1.12 * min(max([*found, 0.2]), 0.5) if found else 0.5
 
@@ -271,7 +265,7 @@ def _embed(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
     side = DENSITY_SIDE
     sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
     if sample and statistics.fmean(sample) * len(order) > DENSITY_BUDGET:
-        side = SMALL_DENSITY_SIDE
+        side = pictures.SMALL_DENSITY_SIDE
     spent, there = 0, set[str]()
     chosen = {}
     for volume in order:

@@ -1,6 +1,5 @@
 """What moves: the landscape of the volumes, in words and pictures."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -97,16 +96,13 @@ def _sentences(found: Landscape) -> list[str]:
     ]
 
 
-def _surface(path: Path, reach: float) -> str:
-    values = densities.quantise(read_map(path).density, 48).values
-    return pictures.data_uri(pictures.surface(values, pictures.otsu_level(values), reach, _FRAME), quality=80)
-
-
 def _along(found: Landscape, reach: float) -> list[Strip]:
     strips = []
     for number, paths in enumerate(found.ways, start=1):
         chosen = [paths[round(k)] for k in np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths)))]
-        frames: list[tuple[str, str, int | None]] = [(_surface(path, reach), "", None) for path in chosen]
+        frames: list[tuple[str, str, int | None]] = [
+            (pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in chosen
+        ]
         strips.append(Strip(f"Along motion {number}", frames))
     return strips
 
@@ -119,7 +115,13 @@ def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:
     for row in found.states:
         number, path = int(row["representative"]), paths.get(int(row["representative"]))
         if path:
-            frames.append((_surface(path, reach), f"{counted(int(row['volumes']), 'volume')}, like {number}", number))
+            frames.append(
+                (
+                    pictures.thumbnail(read_map(path).density, reach, _FRAME),
+                    f"{counted(int(row['volumes']), 'volume')}, like {number}",
+                    number,
+                )
+            )
     return [Strip("States, and the volume in the middle of each", frames)]
 
 

@@ -3,22 +3,26 @@
 import base64
 import io
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torch.nn.functional import grid_sample, normalize
+from torch.nn.functional import avg_pool3d, grid_sample, max_pool2d, normalize
 
 from ..fourier import resample
+from . import densities
 
 # Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
 _WARM = np.array((255.0, 140.0, 26.0))
 SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before its brightening by a power of 1 / 1.5
+_PALE, _ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units
 LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
+SMALL_DENSITY_SIDE = 48  # longest side of the density behind a thumbnail, in voxels
+_FINER = 3  # rays along each side of a pixel with an edge
+_RAYS = 1 << 16  # at a time
 
 
 class Scale(NamedTuple):
@@ -96,52 +100,138 @@ def extent(values: np.ndarray, level: float) -> float:
     return float(np.quantile(np.linalg.norm(above, axis=1), 0.99)) / len(values) if len(above) else 0.5
 
 
-def surface(values: np.ndarray, level: float, reach: float, side: int) -> np.ndarray:
-    """Shaded isosurface as in the viewer's first view, for the thumbnails.
+def thumbnail(density: np.ndarray, reach: float, side: int) -> str:
+    """The surface of a volume at its own level, in the first view, as a data URI; `reach` as in `surface`."""
+    values = densities.quantise(density, SMALL_DENSITY_SIDE).values
+    return data_uri(surface(values, otsu_level(values), reach, side), quality=80)
+
+
+def surface(
+    values: np.ndarray,
+    level: float,
+    reach: float,
+    side: int,
+    *,
+    view: Tensor | None = None,
+    paint: np.ndarray | None = None,
+) -> np.ndarray:
+    """Shaded isosurface, lit as in the viewer; where an edge crosses a pixel, it is drawn from several rays.
 
     Args:
-        values: 8-bit density, shape (d, d, d), axes (z, y, x).
+        values: density, shape (d, d, d), axes (z, y, x); the thumbnails give 8 bits.
         level: where the surface is, in the same units.
         reach: half the width of the view, in box sides.
         side: of the picture, in pixels.
+        view: rotation that turns the density into view, shape (3, 3); the viewer's first view if not given.
+        paint: how much of the surface's pale grey is orange, 0 to 1, shape (e, e, e) over the same box; all blue if not given.
 
     Returns:
         Red, green, blue and opacity, shape (side, side, 4), uint8.
     """
+    scene = _turned(values, level, reach, oblique_view() if view is None else view, paint)
+    centres = (torch.arange(side) + 0.5) * (2 / side) - 1
+    places = torch.stack(torch.meshgrid(centres, centres, indexing="ij")[::-1], -1).reshape(-1, 2)
+    pixels, depth = _cast(scene, places)
+    edges = _edges(depth.reshape(side, side), 12 * reach / side).flatten()
+    within = (torch.arange(_FINER) + 0.5) * (2 / _FINER / side) - 1 / side
+    finer = torch.stack(torch.meshgrid(within, within, indexing="ij"), -1).reshape(1, -1, 2)
+    pixels[edges] = _cast(scene, (places[edges][:, None] + finer).reshape(-1, 2))[0].reshape(-1, _FINER**2, 4).mean(1)
+    opacity = pixels[:, 3:]
+    picture = torch.cat([pixels[:, :3] / opacity.clamp(min=1e-6), opacity], -1)
+    return (255 * picture).round().to(torch.uint8).reshape(side, side, 4).numpy()
+
+
+class _Scene(NamedTuple):
+    """A density turned into view: rays are its columns."""
+
+    columns: Tensor  # (k, s, s): depth, y, x
+    depth: Tensor  # (k,), in box sides
+    level: float
+    reach: float
+    view: Tensor
+    density: Tensor  # (d, d, d)
+    slope: Tensor  # (3, d, d, d): x, y, z
+    paint: Tensor | None
+
+
+def _turned(values: np.ndarray, level: float, reach: float, view: Tensor, paint: np.ndarray | None) -> _Scene:
     density = torch.from_numpy(values.astype(np.float32))
-    size = len(density)
-    smooth = torch.nn.functional.avg_pool3d(density[None, None], 3, 1, 1)
-    density = 0.5 * density[None, None] + 0.5 * smooth
-    depth, points = _rays(reach, size, side)
-    samples = _sample(density, points, size)[0]
-    above = samples > level
-    first = above.int().argmax(0)
-    before = (first - 1).clamp(min=0)
-    near, far = samples.gather(0, before[None])[0], samples.gather(0, first[None])[0]
-    part = ((level - near) / (far - near).clamp(min=1e-6)).clamp(0, 1)
-    index = first[None, ..., None].expand(1, side, side, 3)
-    where = points.gather(0, index)[0] + (part - 1)[..., None] * (depth[1] - depth[0]) * oblique_view()[2]
-    slope = torch.cat([_sample(g[None, None], where[None], size) for g in torch.gradient(density[0, 0])[::-1]])[:, 0]
-    normal = normalize(-slope.permute(1, 2, 0) @ oblique_view().T, dim=-1)
-    facing = -normal[..., 2].clamp(max=0)
-    key = (normal @ normalize(torch.tensor(LIGHT), dim=0)).clamp(min=0)
-    shade = (0.22 + 0.16 * facing + 0.66 * key) * (1 - 0.35 * (first / len(depth) - 0.2).clamp(0, 0.6))
-    coverage = ((samples.amax(0) - level) / max(0.25 * level, 1.0) + 0.5).clamp(0, 1) * above.any(0)
-    colour = 255 * (torch.tensor(SURFACE) * shade[..., None]) ** (1 / 1.5)
-    picture = torch.cat([colour.clamp(0, 255), 255 * coverage[..., None]], -1)
-    return picture.round().to(torch.uint8).numpy()
-
-
-@lru_cache(maxsize=2)
-def _rays(reach: float, size: int, side: int) -> tuple[Tensor, Tensor]:
-    """Depths (k,) and the points p = Qᵀ(u, v, w) of all rays of a view, shape (k, side, side, 3), in box sides."""
-    across = torch.linspace(-reach, reach, side)
-    depth = torch.linspace(-1.2 * reach, 1.2 * reach, max(40, round(2.6 * reach * size)))
+    density = 0.5 * density + 0.5 * avg_pool3d(density[None, None], 3, 1, 1)[0, 0]
+    across = torch.linspace(-reach, reach, max(2, round(2 * reach * len(density))))
+    depth = torch.linspace(-1.2 * reach, 1.2 * reach, max(40, round(2.6 * reach * len(density))))
     w, v, u = torch.meshgrid(depth, across, across, indexing="ij")
-    return depth, torch.stack([u, v, w], -1) @ oblique_view()
+    return _Scene(
+        columns=_sample(density[None], torch.stack([u, v, w], -1) @ view)[0],
+        depth=depth,
+        level=level,
+        reach=reach,
+        view=view,
+        density=density,
+        slope=torch.stack(torch.gradient(density)[::-1]),
+        paint=None if paint is None else torch.from_numpy(paint.astype(np.float32)),
+    )
 
 
-def _sample(density: Tensor, points: Tensor, size: int) -> Tensor:
-    """Trilinear values of (1, 1, d, d, d) at points (a, b, c, 3) in box sides about index d // 2; shape (1, a, b, c)."""
+def _cast(scene: _Scene, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Rays from places (n, 2), −1 to 1 over the picture: what is hit, (n, 4), transparent if nothing; its depth (n,), then inf."""
+    pixels, depth = torch.zeros(len(places), 4), torch.full((len(places),), math.inf)
+    for first in range(0, len(places), _RAYS):
+        part = places[first : first + _RAYS]
+        samples = grid_sample(scene.columns[None], part[None, None], align_corners=True)[0, :, 0]
+        hit = (samples.amax(0) > scene.level).nonzero()[:, 0]
+        samples = samples[:, hit]
+        step = (samples > scene.level).to(torch.uint8).argmax(0)
+        near, far = samples.gather(0, (step - 1).clamp(min=0)[None])[0], samples.gather(0, step[None])[0]
+        back = (1 - (scene.level - near) / (far - near).clamp(min=1e-6)).clamp(0, 1)
+        deep = scene.depth[step] - back * (scene.depth[1] - scene.depth[0])
+        depth[first + hit] = deep
+        pixels[first + hit, :3] = _shaded(scene, torch.cat([part[hit] * scene.reach, deep[:, None]], 1))
+        pixels[first + hit, 3] = 1
+    return pixels, depth
+
+
+def _shaded(scene: _Scene, seen: Tensor) -> Tensor:
+    """Colour of points of the surface, (n, 3), 0 to 1; as in the viewer."""
+    points = seen @ scene.view
+    normal = normalize(-_sample(scene.slope, points).T, dim=-1)
+    facing_us = normal @ scene.view.T
+    light = normalize(torch.tensor(LIGHT), dim=0)
+    key, facing = (facing_us @ light).clamp(min=0), -facing_us[:, 2].clamp(max=0)
+    shine = (facing_us @ normalize(light + torch.tensor((0, 0, -1)), dim=0)).clamp(min=0) ** 40
+    sky = (0.45 + 0.55 * _openness(scene, points, normal)) * (0.80 - 0.20 * facing_us[:, 1])
+    cue = 1 - 0.35 * _smoothstep(-0.35, 0.45, seen[:, 2])
+    colour = torch.tensor(SURFACE)
+    if scene.paint is not None:
+        share = _sample(scene.paint[None], points).T.clamp(0, 1)
+        colour = (1 - share) * torch.tensor(_PALE) + share * torch.tensor(_ORANGE)
+    bright = (0.42 * sky + 0.16 * facing + 0.62 * key * (0.75 + 0.25 * sky)) * cue
+    return (colour * bright[:, None] + 0.10 * shine[:, None]).clamp(0, 1) ** (1 / 1.5)
+
+
+def _openness(scene: _Scene, points: Tensor, normal: Tensor) -> Tensor:
+    """How much of the sky above points of the surface is free of density, 0 to 1: crevices are darker."""
+    least = torch.nn.functional.one_hot(normal.abs().argmin(1), 3).to(normal)
+    aside = normalize(torch.linalg.cross(normal, least), dim=-1)
+    other = torch.linalg.cross(normal, aside)
+    ways = [normalize(normal + math.cos(a) * aside + math.sin(a) * other, dim=-1) for a in (2 * math.pi / 5 * k for k in range(5))]
+    far = torch.tensor([0.063, 0.108, 0.153])[:, None, None, None]  # box sides
+    above = _sample(scene.density[None], points + far * torch.stack([*ways, normal]))[0]
+    return 1 - _smoothstep(0.6 * scene.level, 1.2 * scene.level, above).mean((0, 1))
+
+
+def _smoothstep(low: float, high: float, values: Tensor) -> Tensor:
+    part = ((values - low) / (high - low)).clamp(0, 1)
+    return part * part * (3 - 2 * part)
+
+
+def _edges(depth: Tensor, jump: float) -> Tensor:
+    """Pixels among whose neighbours the depth jumps: what they show is not one colour."""
+    far = depth.clamp(max=1e3)[None]
+    return (max_pool2d(far, 3, 1, 1) + max_pool2d(-far, 3, 1, 1))[0] > jump
+
+
+def _sample(fields: Tensor, points: Tensor) -> Tensor:
+    """Trilinear values of (c, d, d, d) at points (..., 3) in box sides about index d // 2; shape (c, ...)."""
+    size = fields.shape[-1]
     grid = points * (2 * size / (size - 1)) + (2 * (size // 2) / (size - 1) - 1)
-    return grid_sample(density, grid[None], align_corners=True, padding_mode="zeros")[0]
+    return grid_sample(fields[None], grid.reshape(1, 1, 1, -1, 3), align_corners=True)[0].reshape(len(fields), *points.shape[:-1])
