@@ -249,6 +249,28 @@ def export(
 
 
 @app.command(sort_key=4)
+def figures(
+    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    *,
+    output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
+) -> None:
+    """Draw movies along each motion and of the consensus turning (MP4, GIF, PNG), and figures for a paper (PDF, SVG).
+
+    Needs the figures extra: pip install 'scoretomo[figures]'.
+
+    Parameters
+    ----------
+    directory
+        Run directory.
+    output
+        Where to write; figures/ in the run directory if not given.
+    """
+    from .stages.figures import draw_figures
+
+    draw_figures(directory, output)
+
+
+@app.command(sort_key=4)
 def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)]) -> None:
     """Write report.html of a run: one page that opens offline.
 

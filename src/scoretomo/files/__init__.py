@@ -4,6 +4,7 @@ from ..errors import InputError
 from .exports import Program, write_cryodrgn, write_cryosparc, write_eman, write_eman_list
 from .images import ImageStack, Map, read_images, read_map
 from .models import Assembly, Model, is_model, read_assembly, read_model, select_atoms
+from .movies import write_gif, write_mp4, write_png
 from .mrc import write_images, write_map
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
@@ -36,9 +37,12 @@ __all__ = [
     "write_cryosparc",
     "write_eman",
     "write_eman_list",
+    "write_gif",
     "write_images",
     "write_json",
     "write_map",
+    "write_mp4",
+    "write_png",
     "write_pose_star",
     "write_reference_star",
     "write_table",

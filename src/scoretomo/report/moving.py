@@ -45,7 +45,7 @@ def describe_motion(run: Run, reach: float) -> Motion | None:
     found = run.landscape
     if found is None:
         return None
-    names = _axes(found)
+    names = landscape_axes(found)
     scatter = charts.scatter_chart(
         [(float(row[names[0]]), float(row[names[1]]), int(row["image"]), int(row["state"])) for row in found.rows],
         label=f"Each volume by {_plain(names[0])} and {_plain(names[1])}",
@@ -62,7 +62,7 @@ def describe_motion(run: Run, reach: float) -> Motion | None:
     )
 
 
-def _axes(found: Landscape) -> tuple[str, str]:
+def landscape_axes(found: Landscape) -> tuple[str, str]:
     """Columns of landscape.csv to draw: two motions, or as many as there are and components."""
     motions = [f"motion_{k + 1}" for k in range(found.motions)][:2]
     first, second = [*motions, *[f"component_{k + 1 + (found.motions == 1)}" for k in range(2)]][:2]

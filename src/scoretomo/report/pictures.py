@@ -18,7 +18,7 @@ from . import densities
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
 _WARM = np.array((255.0, 140.0, 26.0))
 SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before its brightening by a power of 1 / 1.5
-_PALE, _ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units
+PALE, ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units
 LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
 SMALL_DENSITY_SIDE = 48  # longest side of the density behind a thumbnail, in voxels
 _FINER = 3  # rays along each side of a pixel with an edge
@@ -203,7 +203,7 @@ def _shaded(scene: _Scene, seen: Tensor) -> Tensor:
     colour = torch.tensor(SURFACE)
     if scene.paint is not None:
         share = _sample(scene.paint[None], points).T.clamp(0, 1)
-        colour = (1 - share) * torch.tensor(_PALE) + share * torch.tensor(_ORANGE)
+        colour = (1 - share) * torch.tensor(PALE) + share * torch.tensor(ORANGE)
     bright = (0.42 * sky + 0.16 * facing + 0.62 * key * (0.75 + 0.25 * sky)) * cue
     return (colour * bright[:, None] + 0.10 * shine[:, None]).clamp(0, 1) ** (1 / 1.5)
 

@@ -13,7 +13,7 @@ from .. import __version__, files
 from ..compute import available_cores
 from .record import write_settings
 
-_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "export", "evaluation")
+_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation")
 _MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
 _RESULTS = (
     "consensus/poses.csv",
@@ -56,6 +56,7 @@ class RunDirectory:
         self.volumes_star = path / "volumes.star"
         self.landscape = path / "landscape"
         self.landscape_table = path / "landscape.csv"
+        self.figures = path / "figures"
         self.evaluation = path / "evaluation"
         self.report = path / "report.html"
         self.score = path / "score"

@@ -1,0 +1,101 @@
+"""From what a run has found to movies for a talk and figures for a paper: figures/."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import Progress, TaskID
+from torch import Tensor
+
+from .. import files
+from ..report import figures, movies
+from ..report.results import Run, read_run
+from .directory import RunDirectory, Stopwatch
+from .progress import progress_bar, say
+
+_SIDE = 480  # pixels of a picture in a movie
+_SHOWN = Fraction(2, 25)  # seconds for a frame: GIF counts in hundredths
+
+
+class Drawing(NamedTuple):
+    """Where pictures go, and how far that is."""
+
+    folder: Path
+    bar: Progress
+    task: TaskID
+
+    def counted(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same pictures, told to the bar."""
+        for picture in pictures:
+            yield picture
+            self.bar.advance(self.task, picture.shape[1] / picture.shape[0])
+
+
+def draw_figures(directory: Path, output: Path | None) -> None:
+    """Draw a movie along every motion, one of the consensus turning, and figures; what was drawn before is drawn again.
+
+    Raises:
+        InputError: the ``figures`` extra is missing, or there is no finished run with volumes in one frame.
+    """
+    missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
+    if missing:
+        raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
+    directory_of_run = RunDirectory(directory)
+    directory_of_run.require_one_frame()
+    clock, run = Stopwatch(), read_run(directory)
+    ways = run.landscape.ways if run.landscape else []
+    folder = output or directory_of_run.figures
+    if output is None:
+        shutil.rmtree(folder, ignore_errors=True)  # also movies along motions that are no more
+    files.make_folder(folder)
+    for name, figure in figures.charts(run).items():
+        figures.save(figure, folder / name)
+    turns = movies.FRAMES + len(figures.VIEWS)
+    with progress_bar() as bar:
+        task = bar.add_task("drawing", total=turns + len(ways) * (movies.FRAMES + 2 + figures.SURFACES))
+        drawing = Drawing(folder, bar, task)
+        spread = files.read_map(run.landscape.motion_map).density if run.landscape and ways else None
+        for number, paths in enumerate(ways, start=1):
+            _draw_motion(drawing, run, f"motion-{number}", _volumes(paths), spread)
+        body = _volumes([directory_of_run.consensus])
+        view = movies.best_view(_volumes(ways[0]) if ways else body)
+        _draw_consensus(drawing, run, body, movies.scene_of(body, view, spread))
+    directory_of_run.record("figures", folder=str(folder), seconds=clock.seconds())
+    say(f"movies and figures: {folder.absolute()}")
+
+
+def _volumes(paths: Iterable[Path]) -> Tensor:
+    return torch.stack([movies.fine(files.read_map(path).density) for path in paths])
+
+
+def _draw_motion(drawing: Drawing, run: Run, name: str, way: Tensor, spread: np.ndarray | None) -> None:
+    """A movie, its frames, and a row of surfaces."""
+    scene = movies.scene_of(way, movies.best_view(way), spread)
+    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, way, _SIDE))))
+    _write_movie(drawing.folder / name, loop)
+    files.make_folder(drawing.folder / name)
+    for number, frame in enumerate(loop):
+        files.write_png(drawing.folder / name / f"{number:03d}.png", frame)
+    drawn = list(drawing.counted(figures.along_motion(scene, way)))
+    figures.save(figures.row(drawn, [""] * len(drawn), scene, _box(run)), drawing.folder / name)
+
+
+def _draw_consensus(drawing: Drawing, run: Run, body: Tensor, scene: movies.Scene) -> None:
+    """It turns; and it is seen from three sides."""
+    _write_movie(drawing.folder / "consensus", list(drawing.counted(movies.turntable(scene, body[0], _SIDE))))
+    drawn = list(drawing.counted(figures.three_views(scene, body[0])))
+    figures.save(figures.row(drawn, list(figures.VIEWS), scene, _box(run)), drawing.folder / "consensus")
+
+
+def _write_movie(path: Path, frames: list[np.ndarray]) -> None:
+    files.write_mp4(path.with_suffix(".mp4"), frames, _SHOWN)
+    files.write_gif(path.with_suffix(".gif"), frames, _SHOWN)
+
+
+def _box(run: Run) -> float | None:
+    return run.size * run.pixel_size if run.pixel_size else None
