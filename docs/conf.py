@@ -29,7 +29,10 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
     "reconstruction": ["reconstruction"],
     "ensemble": [
         "ensemble",
-        *(f"ensemble.{part}" for part in ("consensus", "symmetry", "motion", "splatting", "inversion", "knowledge", "refinement")),
+        *(
+            f"ensemble.{part}"
+            for part in ("consensus", "symmetry", "motion", "second_look", "splatting", "inversion", "knowledge", "refinement")
+        ),
     ],
     "evaluation": ["evaluation"],
     "landscape": ["landscape"],
