@@ -9,7 +9,7 @@ from .mrc import write_images, write_map
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
-from .writing import atomic, make_folder, remove_unfinished, write_text
+from .writing import atomic, is_alive, make_folder, remove_unfinished, write_text
 
 __all__ = [
     "Assembly",
@@ -20,6 +20,7 @@ __all__ = [
     "Program",
     "append_record",
     "atomic",
+    "is_alive",
     "is_model",
     "make_folder",
     "read_assembly",

@@ -72,12 +72,13 @@ def remove_unfinished(folder: Path) -> None:
     """Remove temporary files of processes that were killed while they wrote to a folder, or below it."""
     for temporary in folder.rglob(".*.part"):
         writer = temporary.suffixes[-2][1:] if len(temporary.suffixes) > 1 else ""
-        if writer.isdecimal() and not _is_alive(int(writer)):
+        if writer.isdecimal() and not is_alive(int(writer)):
             with suppress(OSError):
                 temporary.unlink()
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine is there."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -33,7 +33,7 @@ from ..rotations import euler_from_rotations, point_group, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .outlook import Outlook
-from .progress import console, say, warn
+from .progress import say, warn
 
 _STARTS = 4  # random blobs: one proves nothing, several that agree do
 _FEWEST_SECOND = 12  # images that are asked whether they show one other thing
@@ -111,12 +111,12 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     first = [Start(run.path, seed, number, imposed) for number in range(_STARTS)]
     tried = _try_starts(first, outlook, workers, device)
     best = _best(tried)
-    with console.status("comparing the starts"):
+    with outlook.working("comparing the starts"):
         agreements = _compare(run, tried, best)
     group = _group(imposed, device)
     going_on = _going_on(agreements, best) if len(images) < FEWEST else [best]
     detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
-    with console.status("settling the poses of the images"):
+    with outlook.working("settling the poses of the images"):
         found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
         doubt = left_out_doubt(images, found.poses, group=group)
         if symmetry == "auto":
@@ -199,7 +199,7 @@ def _second_consensus(
     tried = [Start(run.path, seed, number, "C1", tuple(places.tolist())) for number in range(_STARTS)]
     best = _best(_try_starts(tried, outlook, workers, images.device))
     (settled,) = _in_detail([tried[best]], outlook, workers, images.device)
-    with console.status("asking the images that are explained least whether they show one other thing"):
+    with outlook.working("asking the images that are explained least whether they show one other thing"):
         doubt = left_out_doubt(images[places], settled.poses)
     good = ~outliers(settled.poses)
     before = 1 - float(found.poses.correlations[places[good]].mean())
@@ -208,7 +208,7 @@ def _second_consensus(
         say(f"{told}, the consensus {100 * before:.1f} %: they do not show one other thing")
         return None
     warn(f"{told}, the consensus {100 * before:.1f} %: a mixture; what these images show is in {run.second_consensus.name}")
-    with console.status("asking every image which of the two it shows"):
+    with outlook.working("asking every image which of the two it shows"):
         poses = best_poses(settled.volume, images)
     theirs = 1 - poses.correlations < _EXPLAINS * doubts
     theirs[places[good]] = True

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import __version__, files
 from ..compute import available_cores
+from .pulse import Word, tell
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation")
@@ -37,6 +38,7 @@ class RunDirectory:
         self.path = path
         self.config = path / "config.toml"
         self.log = path / "log.jsonl"
+        self.progress = path / "progress.json"
         self.images = path / "images.mrcs"
         self.consensus = path / "consensus.mrc"
         self.second_consensus = path / "consensus-2.mrc"
@@ -101,8 +103,17 @@ class RunDirectory:
         """
         files.make_folder(self.path)
         self.clear(keep_images=keep_images)
+        self.go_on()
         write_settings(self.config, settings)
         self.record("start", scoretomo=__version__, **_machine())
+
+    def go_on(self) -> None:
+        """Say to other processes that this one works on the run."""
+        tell(self.progress, Word("reading images"))
+
+    def end(self) -> None:
+        """Say that nobody works on it any more, because all that was asked for is done."""
+        self.progress.unlink(missing_ok=True)
 
     def clear(self, *, keep_images: bool) -> None:
         """Remove results, and unless the prepared images stay, these and the network that has learned from them."""

@@ -29,7 +29,7 @@ from ..landscape import (
 from .consensus import explained_images
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
-from .progress import console, say
+from .progress import say, working
 from .report import report_run
 
 _FEWEST = 3  # volumes that have a landscape
@@ -76,7 +76,7 @@ def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
     if len(numbers) < _FEWEST:
         return
     clock = Stopwatch()
-    with console.status("looking for what moves"):
+    with working("looking for what moves", run.progress):
         prepared = read_prepared(run.images)
         read = _read(run, prepared, numbers)
         cutoff = _supported(read)

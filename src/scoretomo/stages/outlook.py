@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Column
@@ -9,7 +10,8 @@ from rich.text import Text
 
 from ..ensemble.motion import Fitting
 from .directory import Stopwatch
-from .progress import progress_bar
+from .progress import progress_bar, word_of, working
+from .pulse import telling
 
 # Core-seconds of an image at 32 pixels, and the power of the side by which they grow. Only what they are to each other counts: how
 # fast the machine is shows as it goes. From the log.jsonl of `benchmarks/ensemble.py cost`.
@@ -26,10 +28,11 @@ class Outlook:
 
     Args:
         works: the stages in their order, and how long each takes, in any unit that they share.
+        told: progress.json of the run, where other processes read how far it is; None if none are to.
     """
 
-    def __init__(self, works: Mapping[str, float]) -> None:
-        self._ahead = dict(works)
+    def __init__(self, works: Mapping[str, float], told: Path | None = None) -> None:
+        self._ahead, self._told = dict(works), told
         self._done, self._clock, self._foreseen = 0.0, Stopwatch(), True
 
     def expect(self, stage: str, work: float) -> None:
@@ -55,8 +58,15 @@ class Outlook:
     @contextmanager
     def bar(self, name: str) -> Iterator[Progress]:
         """Work on a stage with a progress bar."""
-        with self.stage(name), progress_bar(*([_AllStages(self)] if len(self._ahead) > 1 else [])) as bar:
+        shown = progress_bar(*([_AllStages(self)] if len(self._ahead) > 1 else []))
+        with self.stage(name), shown as bar, telling(self._told, lambda: word_of(bar, self.seconds_left)):
             yield bar
+
+    @contextmanager
+    def working(self, what: str) -> Iterator[None]:
+        """Work on what has no bar: the end of a stage, or one that is short."""
+        with working(what, self._told, lambda: self.seconds_left(0.0)):
+            yield
 
     def seconds_left(self, share: float) -> float | None:
         """Seconds for what is left of the stage at work, of which a share is done, and all stages after it; None before work."""
@@ -83,7 +93,9 @@ class _AllStages(ProgressColumn):
         return Text(f"all {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
 
 
-def ensemble_outlook(images: int, size: int, fitting: Fitting | None, volumes: float, workers: int) -> Outlook:
+def ensemble_outlook(
+    images: int, size: int, fitting: Fitting | None, volumes: float, workers: int, told: Path | None = None
+) -> Outlook:
     """What the ensemble method has ahead of it.
 
     Args:
@@ -92,6 +104,7 @@ def ensemble_outlook(images: int, size: int, fitting: Fitting | None, volumes: f
         fitting: how the motion is learned; None if it is not asked whether there is one.
         volumes: what they take, from `volumes_work`.
         workers: processes.
+        told: progress.json of the run.
     """
     large = size / 32
     works = {
@@ -104,7 +117,7 @@ def ensemble_outlook(images: int, size: int, fitting: Fitting | None, volumes: f
             passes = at.epochs_for(images) * (min(size, at.side) / 32) ** _PASS_POWER
             works[f"motion {level}"] = _PASS * images * passes / min(workers, _PASS_THREADS)
     works["left out"] = _LEFT_OUT * images * large**_LEFT_OUT_POWER
-    return Outlook({**works, "volumes": volumes})
+    return Outlook({**works, "volumes": volumes}, told)
 
 
 def volumes_work(size: int, steps: int, batches: int, workers: int) -> float:

@@ -1,5 +1,9 @@
 """What is shown in the terminal while work goes on."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -10,6 +14,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+from .pulse import Word, telling
 
 console = Console(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
 
@@ -37,3 +43,30 @@ def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
     if not beyond:
         columns.append(TimeElapsedColumn())
     return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), *beyond, console=console)
+
+
+@contextmanager
+def working(what: str, told: Path | None, left: Callable[[], float | None] = lambda: None) -> Iterator[None]:
+    """Show, in the terminal and to other processes, that something is being done of which nobody knows how far it is.
+
+    Args:
+        what: it is.
+        told: progress.json of the run; None if other processes are not to be told.
+        left: seconds for all stages.
+    """
+    with console.status(what), telling(told, lambda: Word(what, seconds_left_in_all=left())):
+        yield
+
+
+def word_of(bar: Progress, left: Callable[[float], float | None] = lambda share: None) -> Word | None:
+    """What a bar shows; None before there is anything.
+
+    Args:
+        bar: whose last task counts.
+        left: seconds for all stages when a share of this one is done.
+    """
+    if not bar.tasks:
+        return None
+    task = bar.tasks[-1]
+    share = task.percentage / 100
+    return Word(task.description, round(share, 4), task.time_remaining, left(share))

@@ -9,7 +9,8 @@ from ..score.exact import ExactScore
 from ..score.quality import denoising_error, wiener_bound
 from .directory import RunDirectory
 from .importing import read_prepared
-from .progress import progress_bar
+from .progress import progress_bar, word_of
+from .pulse import telling
 from .train import held_out_numbers, open_network
 
 _LEVELS = 13
@@ -30,7 +31,7 @@ def measure_score(run: RunDirectory, device: torch.device) -> None:
     clean = {kind: augment(images, background, mask, stream) for kind, images in kinds.items()}
     noise = {kind: torch.randn(images.shape, generator=stream).to(device) for kind, images in clean.items()}
     exact, rows = ExactScore(known, background, mask), []
-    with progress_bar() as bar:
+    with progress_bar() as bar, telling(run.progress, lambda: word_of(bar)):
         for t in bar.track(torch.logspace(-1.7, 1.3, _LEVELS).tolist(), description="measuring the score"):
             row: dict[str, object] = {"t": round(t, 5)}
             for name, denoise in (("network", network), ("exact", exact)):

@@ -122,7 +122,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        outlook = _outlook(prepared, settings, todo, processes_for(workers))
+        outlook = _outlook(run, prepared, settings, todo, processes_for(workers))
         tasks = _tasks(run, prepared, settings, todo, outlook, workers)
         _work_off(run, tasks, finished, outlook, workers)
         finished = _finished(run)
@@ -135,15 +135,17 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     return True
 
 
-def _outlook(prepared: PreparedStack, settings: ReconstructSettings, todo: Sequence[list[int]], processes: int) -> Outlook:
+def _outlook(
+    run: RunDirectory, prepared: PreparedStack, settings: ReconstructSettings, todo: Sequence[list[int]], processes: int
+) -> Outlook:
     """What is ahead, as far as it can be foreseen."""
     if settings.method != "ensemble":
-        return Outlook({"volumes": 1.0})
+        return Outlook({"volumes": 1.0}, run.progress)
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST
     likely: Known = "still" if not asked else "moving" if settings.denoiser == "network" else "modelled"
     work = volumes_work(size, settings.schedule(size, likely).steps * sum(map(len, todo)), len(todo), processes)
-    return ensemble_outlook(count, size, settings.fitting(size) if asked else None, work, processes)
+    return ensemble_outlook(count, size, settings.fitting(size) if asked else None, work, processes, run.progress)
 
 
 def _tasks(

@@ -40,8 +40,10 @@ def run_all(
         raise files.InputError("--network, --examples and --held-out are about a learned score: give --denoiser network as well")
     settings = asdict(importing) | asdict(volumes) | (asdict(training) if learns else {})
     asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **settings}}
-    begun = check_settings(run.config, asked, force=force)
-    if not (begun and run.images.exists()):
+    begun = check_settings(run.config, asked, force=force, beside=(run.progress.name,))
+    if begun and run.images.exists():
+        run.go_on()
+    else:
         imported = read_and_prepare(stack, pixel_size, importing)
         select_numbers(imported.prepared.numbers, len(imported.sources), volumes.images)
         run.begin(asked, keep_images=False)
@@ -54,6 +56,7 @@ def run_all(
         report_run(output)
     else:
         say(f"{output} is finished: {run.report.absolute()}")
+    run.end()
 
 
 def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
@@ -64,11 +67,14 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     if not record.exists() or not run.images.exists():
         raise files.InputError(f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {run.images}")
     asked = {"run": {**files.read_json(record)["asked"], **asdict(volumes)}}
-    if not check_settings(run.config, asked, force=force, beside=None):
+    if check_settings(run.config, asked, force=force, beside=None):
+        run.go_on()
+    else:
         run.begin(asked, keep_images=True)
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked:
         settle_landscape(run)
+    run.end()
     done = "" if worked else f"{directory} is finished: "
     say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
 
@@ -89,6 +95,7 @@ def train_only(
     with joined_group() as group:
         if group.rank == 0:
             _import(stack, run, pixel_size, importing, force=force)
+            run.go_on()
         group.wait_for_first()
         worked = train_network(run, settings, group, seed=seed, workers=workers, force=force)
     if group.rank > 0:
@@ -96,6 +103,7 @@ def train_only(
     measure_score(run, best_device())
     if worked or not run.report.exists():
         report_run(output)
+    run.end()
     say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
 
 

@@ -19,7 +19,7 @@ from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
 from .motion import conformations
 from .outlook import Outlook
-from .progress import console, say
+from .progress import say
 from .train import open_network
 
 Score = ExactScore | TangentScore | NetworkScore
@@ -68,17 +68,17 @@ def settle_score(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) 
         return False
     if not run.left_out.exists():
         with outlook.stage("left out"):
-            _ask(run, denoiser, seed)
+            _ask(run, denoiser, seed, outlook)
     (row,) = files.read_table(run.left_out)
     return row.get("look_alike") == "1"
 
 
-def _ask(run: RunDirectory, denoiser: str, seed: int) -> None:
+def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
     torch.set_num_threads(1)
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device)
     mask, good = disc(prepared.images.shape[-1]).to(device), consensus.teaching
-    with console.status("asking left-out images what the score should know"):
+    with outlook.working("asking left-out images what the score should know"):
         images = centred_images(prepared, prepared.numbers, consensus, device)
         views = None
         if run.motion.exists():

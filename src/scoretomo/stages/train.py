@@ -19,7 +19,8 @@ from ..score.network import Architecture, NetworkScore, PreconditionedUNet, arch
 from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, fingerprint, read_prepared
-from .progress import progress_bar
+from .progress import progress_bar, word_of
+from .pulse import telling
 from .record import check_settings, write_settings
 
 _POINTS = 200  # of the loss curve
@@ -179,7 +180,7 @@ def _watch(
     before = float(rows[-1]["seconds"]) if rows else 0.0
     every = max(1, training.steps // _POINTS)
     clock, saved, losses = Stopwatch(), time.monotonic(), list(pending)
-    with progress_bar() as bar:
+    with progress_bar() as bar, telling(run.progress, lambda: word_of(bar)):
         shown = bar.add_task(f"training on {count} images", total=training.steps, completed=state.step)
         for step in steps:
             done = step.state.step
