@@ -131,6 +131,8 @@ def advice(run: Run) -> list[str]:
             "There are no volumes yet. The learned score should know what class averages look like: its samples below should pass "
             "for class averages, without being copies of them. Then make volumes with it (scoretomo reconstruct)."
         ]
+    if run.with_status("missing") and not run.with_status("done"):
+        return ["No volume is there yet: how to read them is said here as soon as there is one."]
     if any(volume.pose for volume in run.volumes):
         sentences = [
             "All volumes are in one frame, that of consensus.mrc: what differs between two of them is their conformation. "
