@@ -284,6 +284,28 @@ def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)
     report_run(directory)
 
 
+@app.command(sort_key=4)
+def watch(
+    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    *,
+    live: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
+) -> int:
+    """See how a run goes on: its stages, the time left, what is known by now, the last volume; Ctrl-C leaves the run alone.
+
+    It ends when the run is finished, and with exit code 1 when its job has stopped before.
+
+    Parameters
+    ----------
+    directory
+        Run directory, of a job that runs anywhere.
+    live
+        Also serve the report as it grows, to browsers on this machine, until Ctrl-C.
+    """
+    from .stages.watch import watch_run
+
+    return 0 if watch_run(directory, live=live) else 1
+
+
 @app.command(sort_key=5)
 def simulate(
     object_: Annotated[str, Parameter(name="--object", group=WHERE)],
@@ -375,8 +397,7 @@ def launch(
     if unknown:
         raise InputError(f"{config} should have a section for each command ({', '.join(COMMANDS)}), got {unknown[0]!r}: correct it")
     app.config = cyclopts.config.Dict(settings, source=str(config))
-    app(tokens, exit_on_error=True, result_action="return_value")
-    return 0
+    return int(app(tokens, exit_on_error=True, result_action="return_value") or 0)
 
 
 def main() -> int:

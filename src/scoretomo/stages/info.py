@@ -5,17 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.text import Text
 
 from .. import files
 from ..images import ImportSettings, prepare
 from .directory import RunDirectory, require_run
 from .importing import read_prepared
-from .montage import in_rows, sheet, tiles
+from .montage import in_characters, in_rows, sheet, shows_pictures, tiles
 from .progress import console, say, warn
 
 _TILE = 96  # pixels of a picture in a montage file
-_CELL = 20  # pixels of a picture in the terminal, two to a character
+_CELL = 20  # pixels of a picture in the terminal
 
 
 def show_info(file: Path, montage: Path | None) -> None:
@@ -107,17 +106,12 @@ def _statistics(values: np.ndarray) -> None:
 
 
 def _draw(images: Sequence[np.ndarray]) -> None:
-    """As many images as fit in two rows of the terminal, two pixels to a character; nothing where it is not a terminal."""
-    if not console.is_terminal:
+    """As many images as fit in two rows of the terminal; nothing where it can't show pictures."""
+    if not shows_pictures(console):
         return
     columns = max(1, console.width // (_CELL + 1))
     shown = tiles(images[: 2 * columns], _CELL)
     for first in range(0, len(shown), columns):
-        for line in range(0, _CELL, 2):
-            text = Text(no_wrap=True)
-            for tile in shown[first : first + columns]:
-                for upper, lower in zip(tile[line], tile[line + 1], strict=True):
-                    text.append("▀", f"rgb({upper},{upper},{upper}) on rgb({lower},{lower},{lower})")
-                text.append(" ")
-            console.print(text)
+        for line in in_characters(shown[first : first + columns]):
+            console.print(line)
         console.print()

@@ -1,9 +1,11 @@
-"""Many images in one picture."""
+"""Many images in one picture, of pixels or of characters."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
+from rich.console import Console
+from rich.text import Text
 
 from ..report import pictures
 
@@ -28,3 +30,21 @@ def sheet(rows: Sequence[Sequence[np.ndarray] | np.ndarray], side: int, scale: p
             y, x = row * (side + 2), column * (side + 2)
             picture[y : y + side, x : x + side] = tile
     return PIL.Image.fromarray(picture)
+
+
+def shows_pictures(console: Console) -> bool:
+    """Whether a terminal has colours enough for pictures of characters."""
+    return console.is_terminal and not console.no_color and console.color_system in ("256", "truecolor")
+
+
+def in_characters(shown: Sequence[np.ndarray]) -> list[Text]:
+    """Lines of grey tiles side by side, of one even side, two pixels to a character."""
+    lines = []
+    for line in range(0, len(shown[0]), 2):
+        text = Text(no_wrap=True)
+        for tile in shown:
+            for upper, lower in zip(tile[line], tile[line + 1], strict=True):
+                text.append("▀", f"rgb({upper},{upper},{upper}) on rgb({lower},{lower},{lower})")
+            text.append(" ")
+        lines.append(text)
+    return lines

@@ -1,0 +1,318 @@
+"""Watching a run from another process: what its job says of itself, what its files say, and the live report."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from scoretomo.files import is_alive, read_records
+from scoretomo.stages import live, pulse
+from scoretomo.stages.directory import RunDirectory
+from scoretomo.stages.live import GrowingReport, served
+from scoretomo.stages.outlook import Outlook
+from scoretomo.stages.pulse import Word, feel, tell, telling
+from scoretomo.stages.state import State, read_state
+from scoretomo.stages.watch import changes, view
+
+
+@pytest.fixture
+def finished(six_volumes: Path, tmp_path: Path) -> RunDirectory:
+    """A copy of a finished run of six volumes."""
+    return RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+
+
+@pytest.fixture
+def halfway(finished: RunDirectory) -> RunDirectory:
+    """The same with one volume still to be made, and nothing of what comes after."""
+    for path in (finished.volumes_star, finished.volumes_table, finished.landscape_table, finished.report, finished.volume(10)):
+        path.unlink()
+    return finished
+
+
+@pytest.fixture
+def killed(halfway: RunDirectory) -> RunDirectory:
+    """The same, whose job was killed."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from scoretomo.stages.pulse import Word, tell\n"
+        "tell(Path(sys.argv[1]), Word('reconstructing 6 volumes', 0.8, 3.0, 4.0)); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, halfway.progress]).returncode == -signal.SIGKILL
+    return halfway
+
+
+def stages(state: State) -> dict[str, str]:
+    return {stage.name: stage.state for stage in state.stages}
+
+
+def written(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.01)
+
+
+# What a job says ------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_says_what_it_does_and_leaves_nothing_at_its_end(box, tmp_path, run_with, monkeypatch):
+    said = []
+    monkeypatch.setattr(pulse, "_SOON", 0.0)
+    monkeypatch.setattr(pulse, "tell", lambda path, word: (said.append(word.doing), tell(path, word)))
+    run = run_with(box, tmp_path / "run", workers=1, method="annealed", images="0,1", steps=3)
+    assert "reconstructing 2 volumes" in said
+    assert "writing the report" in said
+    assert not RunDirectory(run).progress.exists()
+    assert read_state(RunDirectory(run)).job == "finished"
+
+
+def test_a_bar_is_told_with_its_share_and_the_time_left_for_all(tmp_path, monkeypatch):
+    path = tmp_path / "progress.json"
+    tell(path, Word(""))
+    monkeypatch.setattr(pulse, "_SOON", 0.0)
+    outlook = Outlook({"first": 1.0, "second": 3.0}, path)
+    with outlook.bar("first") as bar:
+        shown = bar.add_task("going on", total=4)
+        bar.advance(shown, 2)
+        time.sleep(0.1)
+        wait_for(lambda: feel(path).word.share == 0.5)
+        assert feel(path).word.doing == "going on"
+    left = feel(path).word
+    assert left.doing == ""
+    assert left.seconds_left_in_all > 0
+
+
+def test_a_report_made_beside_a_running_job_does_not_speak_for_it(tmp_path):
+    path = tmp_path / "progress.json"
+    path.write_text(json.dumps({"host": "another", "process": 1, "doing": "its own work"}))
+    with telling(path, lambda: Word("a report")):
+        time.sleep(0.2)
+    assert json.loads(path.read_text())["doing"] == "its own work"
+    with telling(tmp_path / "nobody.json", lambda: Word("a report")):
+        time.sleep(0.2)
+    assert not (tmp_path / "nobody.json").exists()
+
+
+# What the files say ---------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_has_just_begun_reads_images(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    run.begin({"run": {"method": "ensemble", "denoiser": "tangent"}}, keep_images=False)
+    state = read_state(run)
+    assert state.job == "running"
+    assert (state.stages[0].state, state.stages[0].what) == ("working", "reading images")
+    assert set(list(stages(state).values())[1:]) == {"waiting"}
+
+
+def test_a_running_job_is_at_the_first_stage_that_is_not_done(halfway):
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.8, 3.0, 4.0))
+    state = read_state(halfway)
+    assert state.job == "running"
+    assert stages(state) == {
+        **dict.fromkeys(("images", "consensus", "motion", "score"), "done"),
+        "volumes": "working",
+        **dict.fromkeys(("landscape", "report"), "waiting"),
+    }
+    (volumes,) = (stage for stage in state.stages if stage.name == "volumes")
+    assert volumes.what == "5 of 6"
+    assert state.last == [r["image"] for r in read_records(halfway.log) if r["event"] == "volume" and r["image"] != 10][-1]
+    assert {"correlation", "starts", "outliers", "replicas agree"} <= dict(state.facts).keys()
+
+
+def test_a_killed_job_is_said_to_have_stopped(killed, command):
+    state = read_state(killed)
+    assert state.job == "stopped"
+    assert stages(state)["volumes"] == "waiting"
+    code, printed = command("watch", killed.path)
+    assert code == 1
+    assert "stopped before its end, at “reconstructing 6 volumes”; the same command continues it" in printed
+
+
+def test_a_job_that_is_not_heard_of_is_neither_running_nor_given_up(halfway):
+    tell(halfway.progress, Word("reconstructing 6 volumes"))
+    said = json.loads(halfway.progress.read_text())
+    halfway.progress.write_text(json.dumps({**said, "host": "another", "process": 2**22 + 1}))
+    assert read_state(halfway).job == "running"  # nobody can know here whether that process is there
+    halfway.progress.write_text(json.dumps({**said, "host": "another", "time": "2026-01-02T03:04:05+00:00"}))
+    state = read_state(halfway)
+    assert (state.job, state.over) == ("silent", False)
+    assert "January" in state.heard
+
+
+def test_what_lies_there_from_before_does_not_count_as_done(finished):
+    finished.volume(4).unlink()
+    assert finished.report.exists()
+    assert stages(read_state(finished))["report"] == "waiting"
+    assert read_state(finished).job == "stopped"
+
+
+def test_volumes_without_a_report_are_finished_once_their_job_has_ended(finished, command):
+    finished.report.unlink()
+    assert read_state(finished).job == "finished"
+    assert "a report: scoretomo report" in command("watch", finished.path)[1]
+
+
+# The terminal ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_is_said_line_by_line_and_not_touched(finished, command):
+    before = written(finished.path)
+    code, printed = command("watch", finished.path)
+    assert code == 0
+    assert printed.rstrip().endswith(f"finished; report: {finished.report}")
+    assert "volumes: 6 of 6, done in" in printed
+    assert written(finished.path) == before
+
+
+def test_a_directory_without_a_run_is_refused(tmp_path, command):
+    for path in (tmp_path, tmp_path / "nothing"):
+        code, printed = command("watch", path)
+        assert code == 2
+        assert "none has begun there: scoretomo run STACK" in printed
+
+
+def test_only_changes_are_said(halfway):
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.81, 3.0))
+    first = read_state(halfway)
+    assert "volumes: 5 of 6, 81 %, 3 s left" in changes(halfway, None, first)
+    assert changes(halfway, first, first) == []
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.89, 1.0))
+    assert changes(halfway, first, read_state(halfway)) == []
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.91, 1.0))
+    assert changes(halfway, first, read_state(halfway)) == ["volumes: 5 of 6, 91 %, 1 s left"]
+
+
+def test_stopping_to_watch_leaves_the_job_alone(halfway, command):
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.5))
+    before = written(halfway.path)
+    stop = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    stop.start()
+    assert command("watch", halfway.path)[0] == 0
+    assert written(halfway.path) == before
+
+
+@pytest.mark.parametrize(
+    ("terminal", "pictures"),
+    [
+        ({"force_terminal": True, "color_system": "truecolor"}, True),
+        ({"force_terminal": True, "color_system": "truecolor", "no_color": True}, False),
+        ({"force_terminal": True, "color_system": "standard"}, False),
+        ({"force_terminal": True, "color_system": "truecolor", "height": 18}, False),
+        ({"force_terminal": False}, False),
+    ],
+)
+def test_the_last_volume_is_drawn_where_there_are_colours_and_room(halfway, terminal, pictures):
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.81, 3.0))
+    console = Console(**{"width": 80, "height": 40, "soft_wrap": True, **terminal})
+    state = read_state(halfway)
+    lines = console.render_lines(view(halfway, state, None, console), console.options)
+    text = "\n".join("".join(segment.text for segment in line) for line in lines)
+    assert "81 %" in text
+    assert ("▀" in text) == pictures
+    assert (f"image {state.last} " in text) == pictures
+    assert len(lines) <= console.height
+
+
+# The live report ------------------------------------------------------------------------------------------------------
+
+
+def ask(address: str, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str, str]:
+    """Status, tag and content of an answer."""
+    connection = HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=10)
+    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    content = answer.read().decode()
+    connection.close()
+    return answer.status, answer.headers["ETag"], content
+
+
+def test_the_live_page_renews_itself_and_the_report_on_disk_does_not(finished):
+    before = written(finished.path)
+    with served(finished) as address:
+        wait_for(lambda: "Volume 10" in ask(address)[2])
+        status, tag, page = ask(address)
+        assert status == 200
+        assert ask(address, If_None_Match=tag)[::2] == (304, "")
+        assert ask(address, If_None_Match='"of-another"')[0] == 200
+    assert "location.reload" in page
+    assert "location.reload" not in finished.report.read_text()
+    assert written(finished.path) == before
+
+
+def test_the_live_page_is_for_this_machine_and_nothing_else_is_served(finished):
+    with served(finished) as address:
+        assert address.startswith("http://127.0.0.1:")
+        for host in ("example.org", "example.org:80", "127.0.0.1.example.org", "", "[::"):
+            assert ask(address, Host=host)[0] == 403, host
+        assert ask(address, Host="localhost:9000")[0] == 200  # through a tunnel
+        for path in ("/report.html", "/config.toml", "/../config.toml", "/?"):
+            assert ask(address, path)[0] == 404, path
+        for method in ("POST", "PUT", "HEAD"):
+            assert ask(address, method=method)[0] == 501, method
+
+
+def test_an_unfinished_run_is_rendered_but_not_again_and_again(halfway, monkeypatch):
+    rendered = []
+    monkeypatch.setattr(GrowingReport, "_render", lambda self: rendered.append(self) or f"<body>{len(rendered)}</body>")
+    report = GrowingReport(halfway)
+    assert b"nothing to show yet" in report.page.content
+    report.look()
+    report.look()
+    assert len(rendered) == 1
+    tell(halfway.progress, Word("reconstructing 6 volumes"))
+    report.look()
+    assert len(rendered) == 1  # that is no result
+    halfway.record("volume", image=10, status="diverged")
+    (halfway.path / "volumes" / "099.mrc").touch()
+    report.look()
+    assert len(rendered) == 1  # it rests
+    monkeypatch.setattr(live.time, "monotonic", lambda: 1e12)
+    report.look()
+    assert len(rendered) == 2
+    assert report.page.content.startswith(b"<body>2<script>")
+
+
+def test_a_report_that_is_newer_than_all_else_is_shown_as_it_is(finished, monkeypatch):
+    monkeypatch.setattr(GrowingReport, "_render", lambda self: pytest.fail("nothing is to be rendered"))
+    report = GrowingReport(finished)
+    finished.report.touch()
+    report.look()
+    assert b"Volume 10" in report.page.content
+
+
+def test_a_report_that_cannot_be_rendered_leaves_the_page_as_it_was(halfway):
+    report = GrowingReport(halfway)
+    report.look()
+    rendered = report.page
+    assert b"5 of 6 volumes are done" in rendered.content
+    halfway.images.with_suffix(".csv").write_text("damaged")
+    report._rested = 0.0
+    report.look()
+    assert report.page == rendered
+    report.look()  # it rests before it tries again
+    assert report._rested > time.monotonic()
+
+
+def test_the_end_does_not_wait_for_a_report_that_is_being_rendered(halfway, tmp_path, monkeypatch):
+    note = tmp_path / "process"
+    monkeypatch.setattr(live, "_RENDER", f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    began = time.monotonic()
+    with served(halfway) as address:
+        wait_for(lambda: note.exists() and note.read_text() != "")
+        assert "nothing to show yet" in ask(address)[2]
+    assert time.monotonic() - began < 30
+    wait_for(lambda: not is_alive(int(note.read_text())))
