@@ -48,6 +48,13 @@ def test_few_images_do_not_tell_whether_there_is_motion(six_volumes):
     assert "too few images to ask" in (six_volumes / "report.html").read_text()
 
 
+def test_few_images_do_not_tell_what_to_trust(six_volumes):
+    rows = files.read_table(six_volumes / "reliability.csv")
+    assert [int(row["image"]) for row in rows] == NUMBERS
+    assert {row["expected_fsc"] for row in rows} == {""}
+    assert {row["word"] for row in rows} <= {"with care", "do not"}
+
+
 def test_looking_again_gives_the_same(six_volumes, command):
     before = (six_volumes / "landscape.csv").read_bytes()
     stale = six_volumes / "landscape" / "motion-7"

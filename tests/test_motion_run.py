@@ -66,6 +66,18 @@ def test_each_motion_is_shown_from_one_end_to_the_other(finished):
     assert "Where it moves" in page
 
 
+def test_every_volume_says_how_far_it_can_be_trusted_and_what_its_image_shows(finished):
+    rows = files.read_table(finished / "reliability.csv")
+    assert [row["image"] for row in rows] == NUMBERS.split(",")
+    motions = files.read_json(finished / "landscape" / "summary.json")["motions"]
+    for row in rows:
+        if row["word"] != "do not" or row["expected_fsc"]:
+            assert 0 <= float(row["low"]) < float(row["expected_fsc"]) < float(row["high"]) <= 1
+        assert row["reason"]
+        shares = [float(row[f"motion_{k + 1}_seen"]) for k in range(motions)]
+        assert all(0 <= share <= 1 for share in shares)
+
+
 def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):
     prepared = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
     rows = {int(row["image"]): row for row in files.read_table(finished / "poses.csv")}

@@ -178,16 +178,16 @@ def shell_index(size: int, dims: int, *, device: torch.device | str = "cpu") -> 
     return radius(size, dims, device=device).round().long()
 
 
-def fourier_shell_correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Fourier shell correlation of two maps.
+def fourier_shell_correlation(first: Tensor, second: Tensor, dims: int = 3) -> Tensor:
+    """Fourier shell correlation of two maps, or Fourier ring correlation of two images.
 
     Args:
-        first, second: (…, d, d, d) volumes; the leading axes broadcast.
+        first, second: (…, d, d, d) volumes, or (…, d, d) images; the leading axes broadcast.
+        dims: 3 or 2.
 
     Returns:
         FSC at shells 0 … d // 2, shape (…, d // 2 + 1). A shell empty in one of the maps has FSC 0.
     """
-    dims = 3
     size = first.shape[-1]
     a, b = centred_fft(first.double(), dims), centred_fft(second.double(), dims)
     shell = shell_index(size, dims, device=first.device).flatten()

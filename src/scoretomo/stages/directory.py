@@ -25,6 +25,7 @@ _RESULTS = (
     "volumes.csv",
     "volumes.star",
     "landscape.csv",
+    "reliability.csv",
     "report.html",
 )
 DIFFERENCE_SIDE = 64  # pixels of what replicas differ in, at most
@@ -58,6 +59,7 @@ class RunDirectory:
         self.volumes_star = path / "volumes.star"
         self.landscape = path / "landscape"
         self.landscape_table = path / "landscape.csv"
+        self.reliability = path / "reliability.csv"
         self.figures = path / "figures"
         self.evaluation = path / "evaluation"
         self.report = path / "report.html"

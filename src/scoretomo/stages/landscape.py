@@ -19,6 +19,7 @@ from ..landscape import (
     dimensions,
     motion_map,
     principal_components,
+    seen_motions,
     soft_mask,
     states,
     umap_embedding,
@@ -26,10 +27,11 @@ from ..landscape import (
     way_along,
     way_between,
 )
-from .consensus import explained_images
+from .consensus import explained_images, posed_rotations
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import say, working
+from .reliability import settle_reliability
 from .report import report_run
 
 _FEWEST = 3  # volumes that have a landscape
@@ -38,6 +40,7 @@ _STATES, _IN_EACH = 6, 10  # groups at most, and as many volumes for one group
 _FRAMES = 11  # of a way along a motion
 _LEGS = 6  # frames from state to state
 _WRITTEN = 3  # components at least that are written
+_SEEN_SIDE = 32  # pixels, at which it is asked what views show
 
 
 class Read(NamedTuple):
@@ -69,15 +72,22 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
 
 
 def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
-    """landscape.csv, and landscape/ with what moves, for three volumes or more in one frame."""
-    run.landscape_table.unlink(missing_ok=True)
+    """Write landscape.csv and landscape/, of three volumes or more in one frame, and reliability.csv of as many as there are."""
+    for table in (run.landscape_table, run.reliability):
+        table.unlink(missing_ok=True)
     shutil.rmtree(run.landscape, ignore_errors=True)
-    numbers = _numbers(run)
-    if len(numbers) < _FEWEST:
+    if not run.poses.exists() or not run.volumes_table.exists():
         return
+    numbers = _numbers(run)
+    prepared = read_prepared(run.images)
+    seen = _look(run, prepared, numbers, umap=umap) if len(numbers) >= _FEWEST else {}
+    settle_reliability(run, prepared, seen)
+
+
+def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, umap: bool) -> dict[int, list[float]]:
+    """Find what moves, and write it; returns how much of each motion the image of each volume shows."""
     clock = Stopwatch()
     with working("looking for what moves", run.progress):
-        prepared = read_prepared(run.images)
         read = _read(run, prepared, numbers)
         cutoff = _supported(read)
         volumes, differences = read.volumes, read.differences
@@ -99,6 +109,7 @@ def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
         for motion in range(motions):
             _write_way(run, f"motion-{motion + 1}", prepared, read, way_along(coordinates, motion, _FRAMES))
         _write_states(run, prepared, read, found, groups)
+        shown = _shown(run, numbers, found, coordinates)
     summary = {
         "volumes": len(numbers),
         "motions": motions,
@@ -117,6 +128,16 @@ def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
         say(f"{motions or 'no'} motion{'' if motions == 1 else 's'}: {run.landscape_table}")
     else:
         say(f"how the volumes differ: {run.landscape_table}")
+    return shown
+
+
+def _shown(run: RunDirectory, numbers: list[int], found: Components, coordinates: np.ndarray) -> dict[int, list[float]]:
+    """How much of each motion the image of each volume shows."""
+    poses = {int(row["image"]): row for row in files.read_table(run.poses)}
+    rotations = posed_rotations([poses[number] for number in numbers]).float()
+    side = min(_SEEN_SIDE, found.mean.shape[-1])
+    small = found._replace(mean=resample(found.mean, side, 3), maps=resample(found.maps, side, 3))
+    return dict(zip(numbers, seen_motions(small, coordinates, rotations).tolist(), strict=True))
 
 
 def _moves(run: RunDirectory) -> bool | None:
@@ -129,8 +150,6 @@ def _moves(run: RunDirectory) -> bool | None:
 
 def _numbers(run: RunDirectory) -> list[int]:
     """Images whose volumes show the one molecule and what it does, and whose replicas are known."""
-    if not run.poses.exists() or not run.volumes_table.exists():
-        return []
     explained = explained_images(run)
     numbers = [int(row["image"]) for row in files.read_table(run.volumes_table) if row["status"] == "done"]
     return [number for number in numbers if number in explained and run.difference(number).exists()]

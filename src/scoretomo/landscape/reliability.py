@@ -1,0 +1,113 @@
+"""How far each volume can be trusted, from what a run knows without a truth.
+
+The share of a volume that is wrong, 1 − FSC, is expected to be the share that the model of the motion leaves unexplained of a
+typical image, ring by ring, times what sets this volume apart from a typical one of the run:
+
+    log(1 − FSC_i) = a + log(1 − rings) + b · log(1 − replicas_i) + c · log(1 − fit_i) + d · log(isolation_i),
+
+each logarithm of a volume minus the median of the run. The numbers a, b, c, d and the spread of what is left come from simulated
+molecules with truth (benchmarks/reliability.py); the interval is that of volumes of molecules which they were not taken from.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+_LIKE = 20  # other images, to whose conformations the distance is measured
+_TINY = 1e-5
+_TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
+_APART = 0.3  # of a logarithm: from here on a mark sets a volume apart
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What simulated molecules say.
+
+    Attributes:
+        offset, replicas, fit, isolation: a, b, c, d.
+        low, high: quantiles 0.1 and 0.9 of log(1 − FSC) minus what is expected.
+    """
+
+    offset: float
+    replicas: float
+    fit: float
+    isolation: float
+    low: float
+    high: float
+
+
+CALIBRATION = Calibration(offset=-0.43, replicas=0.7, fit=0.2, isolation=0.15, low=-0.3, high=0.3)
+
+
+class Marks(NamedTuple):
+    """What a run says of volumes of a moving molecule; (n,) each."""
+
+    replicas: np.ndarray  # mean FSC of the replicas of each
+    fit: np.ndarray  # correlation of the image with the view of the model
+    rings: np.ndarray  # mean Fourier ring correlation of the same
+    isolation: np.ndarray  # distance to the conformations of other images
+
+
+class Expected(NamedTuple):
+    """What is to be expected of volumes; (n,) each."""
+
+    fsc: np.ndarray  # mean FSC to the truth
+    low: np.ndarray  # of its 80 % interval
+    high: np.ndarray
+    replicas: np.ndarray  # how far each mark sets the volume apart, of a logarithm; above 0 is worse than typical
+    fit: np.ndarray
+    isolation: np.ndarray
+
+    def word(self, place: int) -> str:
+        """Whether to trust a volume: trust, with care, or do not."""
+        if self.fsc[place] < _DOUBTED:
+            return "do not"
+        return "trust" if self.low[place] >= _TRUSTED else "with care"
+
+    def reason(self, place: int) -> str:
+        """The most telling mark of a volume, in a sentence."""
+        marks = {
+            "its replicas differ more than those of other volumes": self.replicas[place],
+            "the model explains its image less well than others": self.fit[place],
+            "few images show conformations like it": self.isolation[place],
+        }
+        worst = max(marks, key=lambda name: marks[name])
+        good = self.word(place) == "trust"
+        if marks[worst] > _APART:
+            return f"though {worst}" if good else worst
+        return "its marks are good" if good else "images and model agree only in coarse features"
+
+
+def isolation(coordinates: np.ndarray) -> np.ndarray:
+    """Mean distance of each conformation to the nearest others, in units of their spread; (n, k) to (n,)."""
+    spread = coordinates.std(0)
+    places = coordinates / np.sqrt(np.square(spread).mean() + _TINY)
+    apart = np.sort(np.linalg.norm(places[:, None] - places, axis=2), 1)
+    return apart[:, 1 : _LIKE + 1].mean(1)
+
+
+def expected(marks: Marks, calibration: Calibration = CALIBRATION) -> Expected:
+    """What is to be expected of volumes from their marks.
+
+    Args:
+        marks: of all volumes of a run.
+        calibration: what simulated molecules say.
+    """
+    apart = {
+        "replicas": calibration.replicas * _beyond(np.log(1 - marks.replicas + _TINY)),
+        "fit": calibration.fit * _beyond(np.log(1 - marks.fit + _TINY)),
+        "isolation": calibration.isolation * _beyond(np.log(marks.isolation + _TINY)),
+    }
+    wrong = level(marks) + calibration.offset + sum(apart.values())
+    fsc, low, high = (1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.high, calibration.low))
+    return Expected(fsc, low, high, **apart)
+
+
+def level(marks: Marks) -> float:
+    """log(1 − rings) of a typical image."""
+    return float(np.log(1 - np.median(marks.rings) + _TINY))
+
+
+def _beyond(logarithms: np.ndarray) -> np.ndarray:
+    return logarithms - np.median(logarithms)
