@@ -79,7 +79,17 @@ def cloud(places: np.ndarray) -> Components:
     return Components(torch.zeros(1, 1, 1), torch.zeros(count, 1, 1, 1), places, variances, 0 * variances, float(variances.sum()))
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_chance_does_not_make_one_motion_several():
+    draw = np.random.default_rng(0)
+    along = draw.uniform(-20, 20, 200)
+    chance = draw.normal(size=(200, 8))
+    places = np.column_stack([along, 0.02 * along**2, np.zeros((200, 6))]) + chance
+    found = cloud(places)._replace(chance=np.ones(8))
+    assert dimensions(found) == 1
+    assert dimensions(found._replace(chance=np.zeros(8))) > 1  # it can't be told where nobody knows the chance
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_a_cloud_has_as_many_dimensions_as_it_has(count):
     places = np.random.default_rng(count).normal(size=(600, count)) @ np.random.default_rng(0).normal(size=(count, 8))
     assert dimensions(cloud(places)) == count

@@ -1,10 +1,12 @@
 """The ways in which volumes differ: how many, where each volume stands along them, maps on the way, and states.
 
-A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few dimensions. How many, the
-distances between near neighbours say (Levina & Bickel, 2004), and distances along the graph of neighbours unroll it (Tenenbaum et
-al., 2000).
+A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few dimensions m. How many, the
+distances between near neighbours say, whose number grows as N ∝ rᵐ (as in Levina & Bickel, 2004); those no farther than chance puts
+them are not asked, for chance makes the sheet a cloud of many dimensions. Distances along the graph of neighbours unroll it
+(Tenenbaum et al., 2000).
 """
 
+import math
 import warnings
 from itertools import pairwise, permutations
 from typing import NamedTuple
@@ -20,7 +22,9 @@ from sklearn.neighbors import kneighbors_graph
 
 from .components import Components
 
-_NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured
+_NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured, or
+_BEYOND = 3.0  # from so many times the distance that chance alone puts between volumes
+_WIDER = 2.5  # … to so many times as many
 _GRAPH = 10  # neighbours of each volume in the graph that is unrolled
 FEWEST = 12  # volumes whose dimension can be asked
 _ENDS = (0.04, 0.96)  # of a way along a motion, as quantiles
@@ -28,16 +32,21 @@ _NEAR = 4  # volumes that a frame of it is made of, mostly
 
 
 def dimensions(components: Components) -> int:
-    """In how many independent ways the volumes differ; 0 if they don't, beyond chance; fewer than 12 can't tell more than 2."""
+    """In how many independent ways the volumes differ; 0 if they don't, beyond chance.
+
+    Fewer than 12 volumes can't tell more than 2, and five or more ways may be told as fewer.
+    """
     clear = components.clear
     if clear == 0 or len(components.coordinates) < FEWEST:
         return min(clear, 2)
-    first, last = _NEIGHBOURS
-    places = torch.from_numpy(components.coordinates[:, :clear]).double()
-    near = torch.cdist(places, places).sort(1).values[:, 1 : min(last, len(places) - 1) + 1]
-    logs = near.clamp_min(1e-12).log()
-    estimates = [k / float((logs[:, k : k + 1] - logs[:, :k]).sum(1).mean()) for k in range(first - 1, near.shape[1])]
-    return max(1, min(clear, round(float(np.mean(estimates)))))
+    places = torch.from_numpy(components.coordinates[:, :clear])
+    far = torch.cdist(places, places).sort(1).values.numpy()
+    noise = _BEYOND * math.sqrt(2 * float(components.chance.sum()))
+    near, most = _NEIGHBOURS
+    first = min(max(near, int(np.median((far < noise).sum(1)))), len(far) // 4)
+    last = min(max(most, round(_WIDER * first)), len(far) - 1)
+    growth = np.log(np.maximum(far[:, last], 1e-12) / np.maximum(far[:, first], 1e-12)).mean()
+    return max(1, min(clear, round(math.log(last / first) / max(float(growth), 1e-6))))
 
 
 def unrolled(components: Components, count: int) -> np.ndarray:
