@@ -1,17 +1,15 @@
 """The report: one page that holds everything a run has on disk, and nothing from elsewhere."""
 
 import base64
-import json
 import re
 import zlib
-from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from runs import HOSTILE, blob, write_evaluation, write_run, write_score
 
 from scoretomo import files
 from scoretomo.fourier import radius
@@ -19,167 +17,6 @@ from scoretomo.projection import project
 from scoretomo.report import densities, pictures, render_report
 from scoretomo.report.words import duration, listing
 from scoretomo.rotations import rotation_about_z
-
-SETTINGS = """[run]
-stack = "classes.star"
-size = 16
-seed = 0
-method = "paper"
-"""
-HOSTILE = 'classes<script>alert("x")</script>&.mrcs'
-
-
-def blob(size: int, seed: int) -> np.ndarray:
-    """Three Gaussian blobs and a little noise."""
-    rng = np.random.default_rng(seed)
-    x = np.arange(size) - size // 2
-    grid = np.stack(np.meshgrid(x, x, x, indexing="ij"))
-    density = 0.01 * rng.standard_normal((size, size, size))
-    for centre in rng.uniform(-size / 6, size / 6, (3, 3)):
-        density += np.exp(-((grid - centre[:, None, None, None]) ** 2).sum(0) / (2 * (size / 12) ** 2))
-    return density.astype(np.float32)
-
-
-def write_run(
-    run: Path,
-    volumes: Mapping[int, np.ndarray | None],
-    *,
-    asked: Sequence[int] = (),
-    left_out: Mapping[int, str] | None = None,
-    pixel_size: float | None = 3.54,
-    source: str = "classes.mrcs",
-    finished: bool = True,
-) -> Path:
-    """Write a run directory as the stages do.
-
-    Args:
-        run: where.
-        volumes: density of each image's volume, or None if its descent diverged.
-        asked: images of which no volume is there yet.
-        left_out: images that could not be used, with their reasons.
-        pixel_size: Å per pixel.
-        source: the user's file.
-        finished: whether volumes.csv was written; else the volumes are in the log only.
-    """
-    left_out = left_out or {}
-    kept = sorted({*volumes, *asked})
-    size = next(len(density) for density in volumes.values() if density is not None)
-    views = [density.sum(0) if (density := volumes.get(number)) is not None else np.eye(size) for number in kept]
-    for folder in ("volumes", "convergence"):
-        (run / folder).mkdir(parents=True, exist_ok=True)
-    files.write_images(run / "images.mrcs", np.stack(views).astype(np.float32), pixel_size)
-    files.write_table(
-        run / "images.csv",
-        [
-            {
-                "number": number,
-                "source": f"{number + 1:06d}@{source}",
-                "kept": int(number in kept),
-                "slice": kept.index(number) if number in kept else "",
-                "reason": left_out.get(number, ""),
-                "warning": "the particle reaches the mask" if number == 1 else "",
-            }
-            for number in sorted({*kept, *left_out})
-        ],
-    )
-    said = {"source": source, "pixel_size": pixel_size, "size": size, "notes": ["grey scales differ: made equal"]}
-    files.write_text(run / "images.json", json.dumps(said))
-    files.write_text(run / "config.toml", SETTINGS)
-    now = {"time": "2026-01-01T00:00:00+00:00"}
-    files.append_record(run / "log.jsonl", {**now, "event": "start", "scoretomo": "0.1.0", "torch": "2.9.9"})
-    rows: list[dict[str, Any]] = []
-    for number, density in volumes.items():
-        name = f"{number:03d}"
-        diverged = density is None
-        rows.append(
-            {
-                "image": number,
-                "file": "" if diverged else f"volumes/{name}.mrc",
-                "status": "diverged" if diverged else "done",
-                "seconds": 2.5,
-                "steps": 3,
-                "anchor_correlation": 0.9,
-                "anchor_residual": 0.1,
-                "view_residual": 0.2,
-            }
-        )
-        if density is not None:
-            files.write_map(run / "volumes" / f"{name}.mrc", density, pixel_size)
-        residuals = [1.0, 40.0, float("nan")] if diverged else [1.0, 0.5, 0.25]
-        steps = [
-            {"step": step, "t": 0.5, "views": 2 + step // 2, "anchor_residual": value, "view_residual": value}
-            for step, value in enumerate(residuals)
-        ]
-        files.write_table(run / "convergence" / f"{name}.csv", steps)
-        files.append_record(run / "log.jsonl", {**now, "event": "volume", **rows[-1]})
-    if finished:
-        files.write_table(run / "volumes.csv", rows)
-        files.append_record(run / "log.jsonl", {**now, "event": "reconstructed", "seconds": 2.5 * len(rows), "workers": 1})
-    return run
-
-
-def write_evaluation(run: Path, numbers: Sequence[int], *, gain: bool = False) -> None:
-    """Compare every volume with itself as its truth, shell by shell a little worse."""
-    folder = run / "evaluation"
-    (folder / "aligned").mkdir(parents=True)
-    shells = [1.0, 0.9, 0.7, 0.4, 0.1]
-    scores, curves = [], []
-    for number in numbers:
-        volume = run / "volumes" / f"{number:03d}.mrc"
-        (folder / "aligned" / volume.name).write_bytes(volume.read_bytes())
-        scores.append(
-            {
-                "image": number,
-                "truth": str(volume.resolve()),
-                "hand": "mirrored" if number % 2 else "same",
-                "mean_fsc": 0.5 + 0.001 * number,
-                "auc": 0.3,
-                "resolution_0.5": 12.3,
-                "resolution_0.143": 9.87,
-            }
-        )
-        curves.append({"image": number, **{f"shell_{shell}": value for shell, value in enumerate(shells)}})
-    files.write_table(folder / "scores.csv", scores)
-    files.write_table(folder / "fsc.csv", curves)
-    summary: dict[str, Any] = {"n": len(numbers), "mean_fsc": 0.5, "auc": 0.3, "unit": "Å", "size": 8, "pixel_size": 3.54}
-    summary["mean_curve"] = shells
-    if gain:
-        summary |= {"single_map_mean_fsc": 0.4, "ceiling_mean_fsc": 0.8, "conformation_gain": 0.25}
-    files.write_text(folder / "summary.json", json.dumps(summary))
-
-
-def write_score(run: Path, *, held_out: Sequence[int] = (), samples: int = 5, copies: bool = False) -> None:
-    """Write a trained network's record and curves, and samples: copies, or as far from the images as these from each other."""
-    for folder in ("score", "samples"):
-        (run / folder).mkdir()
-    record = {"network": "fast", "examples": 6400, "held_out": list(held_out)}
-    files.write_weights(run / "score" / "weights.safetensors", {"w": np.zeros(1, np.float32)}, record)
-    files.write_text(run / "score" / "train.toml", '[train]\nnetwork = "fast"\n')
-    loss = [{"images_seen": 100 * k, "loss": 1 / k, "rate": 0.1, "seconds": k} for k in range(1, 9)]
-    files.write_table(run / "score" / "loss.csv", loss)
-    errors = [
-        {
-            "t": t,
-            "network_training": 0.4 * t,
-            "network_held_out": 0.5 * t if held_out else "",
-            "exact_training": 0.3,
-            "exact_held_out": 0.6 if held_out else "",
-            "wiener": 0.7 * t,
-        }
-        for t in (0.02, 0.1, 0.5, 1.0, 2.0, 20.0)
-    ]
-    files.write_table(run / "score" / "denoising.csv", errors)
-    if samples:
-        images = files.read_images(run / "images.mrcs").images
-        drawn = np.stack([images[k % len(images)] for k in range(samples)])
-        for name in ("samples", "nearest"):
-            files.write_images(run / "samples" / f"{name}.mrcs", drawn, None)
-        correlations = [0.99 if copies else 0.91 + 0.001 * k for k in range(samples)]
-        rows = [
-            {"sample": k, "nearest": k % 2, "angle": 30.0, "flipped": 0, "correlation": correlations[k], "natural": 0.9}
-            for k in range(samples)
-        ]
-        files.write_table(run / "samples" / "samples.csv", rows)
 
 
 class Page(HTMLParser):
@@ -364,7 +201,7 @@ def test_three_hundred_noisy_volumes_stay_under_thirty_megabytes(tmp_path: Path)
 
 
 def test_densities_that_exceed_the_budget_are_left_to_some_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scoretomo.report.DENSITY_BUDGET", 9000)
+    monkeypatch.setattr("scoretomo.report.embedded.BUDGET", 9000)
     page = Page(render_report(write_run(tmp_path, {number: blob(16, number) for number in range(5)})))
     turning = page.all("div", class_="surface")
     assert 1 <= len([slot for slot in turning if "data-densities" in slot]) < 5

@@ -1,6 +1,5 @@
 """Report: pictures and the written summary, from results on disk only."""
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,15 +13,20 @@ from ..files import InputError, read_map
 from ..images import shift
 from ..projection import project
 from . import charts, densities, pictures, words
+from .embedded import Embedded, of_all, of_motion_map, of_volumes
+from .findings import findings
 from .learned import describe_score
-from .moving import describe_motion
-from .results import Image, Pose, Run, Shared, Volume, read_run
+from .methods import describe_methods
+from .moving import Motion, describe_motion
+from .reliability import reliability_table
+from .results import Image, Pose, Run, Volume, read_run
+from .settings import in_sections, in_words, machine
+from .travel import follow
 from .views import random_views
 
-DENSITY_SIDE = 64  # longest side of an embedded density, in voxels; SMALL_DENSITY_SIDE where not all would fit
-DENSITY_BUDGET = 17_000_000  # characters of base64 for all densities of the page
 PICTURE_BUDGET = 4_500_000  # pixels of all pictures of the volumes
 THUMBNAIL = 96  # pixels
+SCRIPTS = ("viewer.js", "densities.js", "page.js", "landscape.js", "table.js")
 
 _HERE = Path(__file__).parent
 
@@ -52,7 +56,7 @@ class Sheet(NamedTuple):
     facts: list[tuple[str, str]]
     convergence: Markup | None
     fsc: Markup | None
-    densities: list["Embedded"]
+    densities: list[Embedded]
 
 
 class Common(NamedTuple):
@@ -60,18 +64,8 @@ class Common(NamedTuple):
 
     maps: list[tuple[str, str, list[Picture]]]  # name, thumbnail, pictures
     sentences: list[str]
-
-
-class Embedded(NamedTuple):
-    """One density in the page, by the name of its element."""
-
-    name: str
-    side: int
-    box: float  # side in Å, or in pixels of the run
-    level: float
-    peak: float
-    kind: str  # volume | truth
-    data: str  # empty if an element of this name is in the page already
+    densities: list[Embedded]  # of the same maps
+    motion_map: Embedded | None  # what moves in the consensus
 
 
 def render_report(run: Path) -> str:
@@ -91,6 +85,8 @@ def render_report(run: Path) -> str:
     results = read_run(run)
     reach = _reach(results.with_status("done"))
     sheets = list(_sheets(results, reach))
+    ways = [follow(paths) for paths in results.landscape.ways] if results.landscape else []
+    motion, consensus = describe_motion(results, ways, reach), _consensus(results, reach)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -108,19 +104,23 @@ def render_report(run: Path) -> str:
         score=describe_score(results),
         views=random_views(results),
         sheets=sheets,
-        motion=describe_motion(results, reach),
-        consensus=_consensus(results.shared, reach),
-        embedded=[density for sheet in sheets for density in sheet.densities if density.data],
+        motion=motion,
+        consensus=consensus,
+        embedded=[density for density in _all_embedded(sheets, motion, consensus) if density.data],
+        findings=findings(results, ways),
+        table=reliability_table(results),
+        methods=describe_methods(results),
         tiles=_tiles(results),
         overview=_overview(results),
         gain=_gain(results.evaluation),
-        settings=_settings(results.settings),
-        machine=_machine(results.records),
-        log=[(record.get("time", ""), record.get("event", ""), _plain(record)) for record in results.records],
+        settings=in_sections(results.settings),
+        machine=machine(results.records),
+        log=[(record.get("time", ""), record.get("event", ""), in_words(record)) for record in results.records],
         style=Markup((_HERE / "page.css").read_text(encoding="utf-8")),
-        scripts=[Markup((_HERE / name).read_text(encoding="utf-8")) for name in ("viewer.js", "page.js")],
+        scripts=[Markup((_HERE / name).read_text(encoding="utf-8")) for name in SCRIPTS],
         length=words.length,
         counted=words.counted,
+        expected=words.expected,
     )
 
 
@@ -144,7 +144,7 @@ def _tiles(run: Run) -> list[Tile]:
 def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
     """A sheet for every volume; those that come first in `_priority` carry a density until the budget is spent."""
     done = run.with_status("done")
-    packed = _embed(run, done)
+    packed = of_volumes(run, done)
     pixels = {image.number: image.pixels for image in run.images}
     mean = run.evaluation.get("mean_curve") if run.evaluation else None
     side = _picture_side(len(done), run.size)
@@ -170,7 +170,19 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
         )
 
 
-def _consensus(shared: Shared | None, reach: float) -> Common | None:
+def _all_embedded(sheets: Sequence[Sheet], motion: Motion | None, consensus: Common | None) -> Iterator[Embedded]:
+    for sheet in sheets:
+        yield from sheet.densities
+    for way in motion.ways if motion else []:
+        yield from way.densities
+    if consensus:
+        yield from consensus.densities
+        if consensus.motion_map:
+            yield consensus.motion_map
+
+
+def _consensus(run: Run, reach: float) -> Common | None:
+    shared, found = run.shared, run.landscape
     if shared is None:
         return None
     maps = []
@@ -179,7 +191,8 @@ def _consensus(shared: Shared | None, reach: float) -> Common | None:
         if path:
             density = read_map(path).density
             maps.append((name, pictures.thumbnail(density, reach, THUMBNAIL), _triple(density, name, 192)))
-    return Common(maps, words.consensus(shared))
+    moving = of_motion_map(found.motion_map) if found and found.motions else None
+    return Common(maps, words.consensus(shared), of_all(shared, run.pixel_size), moving)
 
 
 def _picture_side(count: int, size: int) -> int:
@@ -252,61 +265,11 @@ def _reach(done: Sequence[Volume]) -> float:
     return 1.12 * min(max([*found, 0.2]), 0.5) if found else 0.5
 
 
-def _priority(done: Sequence[Volume]) -> list[Volume]:
-    """Best and worst score first, then volumes spread evenly over the set."""
-    ranked = sorted((v.score.mean_fsc, k) for k, v in enumerate(done) if v.score)
-    extremes = [ranked[-1][1], ranked[0][1]] if ranked else []
-    return [done[k] for k in densities.spread_order(len(done), extremes)]
-
-
-def _embed(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
-    """Densities (and truths) by image number, until the budget of the page is spent."""
-    order = _priority(done)
-    side = DENSITY_SIDE
-    sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
-    if sample and statistics.fmean(sample) * len(order) > DENSITY_BUDGET:
-        side = pictures.SMALL_DENSITY_SIDE
-    spent, there = 0, set[str]()
-    chosen = {}
-    for volume in order:
-        pair = _pair(run, volume, side, there)
-        spent += sum(len(density.data) for density in pair)
-        if spent > DENSITY_BUDGET:
-            break
-        there |= {density.name for density in pair}
-        chosen[volume.number] = pair
-    return chosen
-
-
-def _pair(run: Run, volume: Volume, side: int, there: set[str]) -> list[Embedded]:
-    """A volume, beside its truth if it was aligned with one that can still be read."""
-    truth = _truth(volume)
-    shown = read_map(volume.aligned if truth is not None and volume.aligned else volume.path or Path())
-    box = len(shown.density) * ((shown.pixel_size or run.pixel_size) if run.pixel_size else 1.0)
-    pair = [_embedded(f"density-{volume.number}", shown.density, side, box, "volume")]
-    if truth is not None and volume.score:
-        name = f"truth-{sorted({str(score.truth) for score in run.scores}).index(str(volume.score.truth))}"
-        there_already = Embedded(name, 0, 0, 0, 0, "truth", "")
-        pair.append(there_already if name in there else _embedded(name, truth, side, box, "truth"))
-    return pair
-
-
-def _truth(volume: Volume) -> np.ndarray | None:
-    """The truth on the grid of the aligned volume, if both can be read."""
-    if not (volume.score and volume.aligned and volume.score.truth.is_file()):
-        return None
-    truth, aligned = read_map(volume.score.truth), read_map(volume.aligned)
-    return densities.on_grid(truth.density, truth.pixel_size, len(aligned.density), aligned.pixel_size)
-
-
-def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str) -> Embedded:
-    values, peak = densities.quantise(density, side)
-    return Embedded(name, len(values), box, pictures.otsu_level(values), peak, kind, densities.packed(values))
-
-
 def _facts(volume: Volume, unit: str) -> list[tuple[str, str]]:
     row, score = volume.row, volume.score
     facts = []
+    if volume.trust and volume.trust.expected is not None:
+        facts.append(("expected FSC (80 % of volumes like it)", words.expected(volume.trust)))
     if row.get("replica_fsc"):
         facts.append(("mean FSC of replicas", f"{float(row['replica_fsc']):.3f}"))
     if row.get("anchor_correlation"):
@@ -362,38 +325,3 @@ def _gain(evaluation: Mapping[str, Any] | None) -> Markup | None:
     if not evaluation or evaluation.get("conformation_gain") is None:
         return None
     return charts.gain_scale(evaluation["single_map_mean_fsc"], evaluation["mean_fsc"], evaluation["ceiling_mean_fsc"])
-
-
-def _settings(settings: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """config.toml as sections of names and values."""
-    loose = {name: value for name, value in settings.items() if not isinstance(value, Mapping)}
-    sections = ([("", loose)] if loose else []) + [(name, value) for name, value in settings.items() if isinstance(value, Mapping)]
-    return [(title, [(name, _value(value)) for name, value in section.items()]) for title, section in sections]
-
-
-def _machine(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Versions and machine, as the last ``start`` of the log has them."""
-    start: Mapping[str, Any] = next((record for record in reversed(records) if record.get("event") == "start"), {})
-    out = []
-    for name, value in start.items():
-        if isinstance(value, Mapping):
-            out += [(key, _value(entry)) for key, entry in value.items()]
-        elif name not in ("time", "event"):
-            out.append((name, _value(value)))
-    return out
-
-
-def _value(value: object) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_value(entry)}" for name, entry in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(_value(entry) for entry in value)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _plain(record: Mapping[str, Any]) -> str:
-    """A log record in words, cut where it is long."""
-    text = "; ".join(f"{name} {_value(value)}" for name, value in record.items() if name not in ("time", "event"))
-    return text if len(text) <= 200 else text[:199] + "…"

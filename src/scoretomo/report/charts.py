@@ -211,29 +211,50 @@ def scree_chart(components: Sequence[tuple[float, float]], *, label: str) -> Mar
     return _svg(axes, label, parts, "scree")
 
 
-def scatter_chart(points: Sequence[tuple[float, float, int, int]], *, axes: tuple[str, str], label: str) -> Markup:
-    """Volumes as points that lead to them.
+class Spread(NamedTuple):
+    """Values along one axis of a scatter: names and places are all that the page needs to draw it."""
+
+    name: str
+    places: list[float]  # of each value, from 0 to 1
+    ticks: list[tuple[str, float]]  # label, place
+
+
+def spread(name: str, values: Sequence[float]) -> Spread:
+    """Values on an axis that holds them all, with a little space around."""
+    pad = 0.06 * ((max(values) - min(values)) or 1.0)
+    low, high = min(values) - pad, max(values) + pad
+    ticks = [(f"{tick:g}", round((tick - low) / (high - low), 4)) for tick in _ticks(low, high, 5)]
+    return Spread(name, [round((value - low) / (high - low), 4) for value in values], ticks)
+
+
+SCATTER = Axes(560, 440, 44, 12, 16, 42, (0, 1), (0, 1))
+
+
+def scatter_chart(points: Sequence[tuple[int, int, str, str]], x: Spread, y: Spread, *, label: str) -> Markup:
+    """Volumes as points that lead to them; page scripts move them to other axes.
 
     Args:
-        points: x, y, number of the image, number of the state from 1.
-        axes: names of x and y.
-        label: what a screen reader says.
+        points: number of the image, number of the state from 1, a word for its colour if there is one, what a screen reader says.
+        x: where the points are, left to right.
+        y: and from below to above.
+        label: what a screen reader says of the whole.
     """
-    ranges = []
-    for values in ([point[0] for point in points], [point[1] for point in points]):
-        pad = 0.06 * ((max(values) - min(values)) or 1.0)
-        ranges.append((min(values) - pad, max(values) + pad))
-    place = Axes(560, 440, 44, 12, 16, 42, ranges[0], ranges[1])
-    parts = _y_axis(place, _ticks(*ranges[1], 5))
-    parts += [_text(place.at_x(t), place.height - place.bottom + 17, f"{t:g}", "tick") for t in _ticks(*ranges[0], 6)]
-    parts.append(_text((place.left + place.width - place.right) / 2, place.height - 6, axes[0], "axis"))
-    parts.append(_text(place.left + 4, place.top + 10, axes[1], "axis", "start"))
-    parts += [
-        f'<a href="#image-{number}" aria-label="Volume {number}"><circle class="volume state-{state}" data-number="{number}" '
-        f'cx="{place.at_x(x):.1f}" cy="{place.at_y(y):.1f}" r="5"><title>volume {number}, state {state}</title></circle></a>'
-        for x, y, number, state in points
-    ]
-    return _svg(place, label, parts, "scatter").replace(Markup(' role="img"'), Markup(' role="group"'))
+    parts = ['<g class="ticks">']
+    for text, place in y.ticks:
+        parts.append(f'<path class="grid" d="M{SCATTER.left} {SCATTER.at_y(place):.1f}H{SCATTER.width - SCATTER.right}"/>')
+        parts.append(_text(SCATTER.left - 7, SCATTER.at_y(place) + 4, text, "tick", "end"))
+    parts += [_text(SCATTER.at_x(place), SCATTER.height - SCATTER.bottom + 17, text, "tick") for text, place in x.ticks]
+    parts.append("</g>")
+    parts.append(_text((SCATTER.left + SCATTER.width - SCATTER.right) / 2, SCATTER.height - 6, x.name, "axis x"))
+    parts.append(_text(SCATTER.left + 4, SCATTER.top + 10, y.name, "axis y", "start"))
+    for (number, state, word, said), across, up in zip(points, x.places, y.places, strict=True):
+        kinds = f"volume state-{state}" + (f" {word.replace(' ', '-')}" if word else "")
+        parts.append(
+            f'<a href="#image-{number}" aria-label="{Markup.escape(said)}"><circle class="{kinds}" data-number="{number}" '
+            f'data-state="{state}" cx="{SCATTER.at_x(across):.1f}" cy="{SCATTER.at_y(up):.1f}" r="5"/></a>'
+        )
+    parts.append('<circle class="here" r="9" hidden="hidden"/>')
+    return _svg(SCATTER, label, parts, "scatter").replace(Markup(' role="img"'), Markup(' role="group"'))
 
 
 def _log_ticks(low: float, high: float) -> list[float]:

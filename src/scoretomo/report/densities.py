@@ -17,12 +17,13 @@ class Density(NamedTuple):
     peak: float  # density shown as 255
 
 
-def quantise(density: np.ndarray, side: int) -> Density:
-    """Fourier-crop a volume to at most ``side`` voxels and quantise it."""
+def quantise(density: np.ndarray, side: int, peak: float | None = None) -> Density:
+    """Fourier-crop a volume to at most ``side`` voxels and quantise it, to a given peak or its own."""
     volume = torch.from_numpy(np.ascontiguousarray(density, np.float32))
     small = resample(volume, side, 3).numpy() if side < len(density) else density
-    positive = small[small > 0]
-    peak = float(np.quantile(positive, 0.9995)) if positive.size else 1.0
+    if peak is None:
+        positive = small[small > 0]
+        peak = float(np.quantile(positive, 0.9995)) if positive.size else 1.0
     return Density(np.clip(small * (255 / peak), 0, 255).round().astype(np.uint8), peak)
 
 

@@ -109,7 +109,7 @@ def _scatter(found: Landscape) -> Figure:
     """Volumes along two motions, each in the colour of its state."""
     figure = _figure(SINGLE, 75)
     axes = figure.add_subplot()
-    names = landscape_axes(found)
+    names = (landscape_axes(found) * 2)[:2]
     for number, colour in enumerate(_STATES[: len(found.states)], start=1):
         places = np.array([[float(row[name]) for name in names] for row in found.rows if int(row["state"]) == number])
         label = f"{number}  ({len(places)})"

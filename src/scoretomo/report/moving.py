@@ -1,5 +1,7 @@
 """What moves: the landscape of the volumes, in words and pictures."""
 
+import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +9,10 @@ from markupsafe import Markup
 
 from ..files import read_map
 from . import charts, densities, pictures
+from .embedded import Embedded, of_ways
 from .results import Landscape, Run
-from .words import counted
+from .travel import Way
+from .words import counted, how_far
 
 _FRAME = 128  # pixels of a surface
 _SHOWN = 6  # frames of a motion
@@ -19,6 +23,14 @@ class Strip(NamedTuple):
 
     title: str
     frames: list[tuple[str, str, int | None]]  # picture, caption, image whose volume it is
+
+
+class Along(NamedTuple):
+    """One motion: pictures, words and densities from one end to the other."""
+
+    strip: Strip
+    words: str
+    densities: list[Embedded]  # empty where the page has no room for them
 
 
 class Heat(NamedTuple):
@@ -34,40 +46,58 @@ class Motion(NamedTuple):
 
     sentences: list[str]
     scatter: Markup
-    axes: str
+    axes: list[str]
+    places: Markup  # axes of the scatter, as JSON
+    frame: Markup  # where in its picture they lie, as JSON
+    states: list[tuple[int, int]]  # number, volumes
     scree: Markup
+    ways: list[Along]
     strips: list[Strip]
     heat: list[Heat]
 
 
-def describe_motion(run: Run, reach: float) -> Motion | None:
+def describe_motion(run: Run, ways: Sequence[Way], reach: float) -> Motion | None:
     """The section about what moves; None where it was not looked at."""
     found = run.landscape
     if found is None:
         return None
-    names = landscape_axes(found)
-    scatter = charts.scatter_chart(
-        [(float(row[names[0]]), float(row[names[1]]), int(row["image"]), int(row["state"])) for row in found.rows],
-        label=f"Each volume by {_plain(names[0])} and {_plain(names[1])}",
-        axes=(_plain(names[0]), _plain(names[1])),
-    )
+    axes = [charts.spread(_plain(name), [float(row[name]) for row in found.rows]) for name in landscape_axes(found)]
+    x, y = axes[0], axes[min(1, len(axes) - 1)]
+    strips, densities = _along(found, reach), of_ways(ways, run.pixel_size)
     scree = [(float(row["variance"]), float(row["chance"])) for row in found.scree]
     return Motion(
         sentences=_sentences(found),
-        scatter=scatter,
-        axes=f"{_plain(names[0])} and {_plain(names[1])}",
+        scatter=charts.scatter_chart(_points(run, found), x, y, label=f"Each volume by {x.name} and {y.name}"),
+        axes=[axis.name for axis in axes],
+        places=Markup(json.dumps([axis._asdict() for axis in axes])),
+        frame=Markup(json.dumps(charts.SCATTER._asdict())),
+        states=[(int(row["state"]), int(row["volumes"])) for row in found.states],
         scree=charts.scree_chart(scree, label="Variance of each principal component, and what chance alone gives"),
-        strips=[*_along(found, reach), *_states(run, found, reach)],
+        ways=[
+            Along(strip, how_far(way, run.pixel_size), frames) for strip, way, frames in zip(strips, ways, densities, strict=True)
+        ],
+        strips=_states(run, found, reach),
         heat=_heat(run, found),
     )
 
 
-def landscape_axes(found: Landscape) -> tuple[str, str]:
-    """Columns of landscape.csv to draw: two motions, or as many as there are and components."""
-    motions = [f"motion_{k + 1}" for k in range(found.motions)][:2]
-    first, second = [*motions, *[f"component_{k + 1 + (found.motions == 1)}" for k in range(2)]][:2]
-    present = found.rows[0].keys()
-    return first, second if second in present else first
+def landscape_axes(found: Landscape) -> list[str]:
+    """Columns of landscape.csv that can be drawn, the first two first; beside a single motion stands the second component."""
+    columns = [name for name in found.rows[0] if name.startswith(("motion_", "component_", "umap_"))]
+    if found.motions == 1 and "component_2" in columns:
+        columns.insert(1, columns.pop(columns.index("component_2")))
+    return columns
+
+
+def _points(run: Run, found: Landscape) -> list[tuple[int, int, str, str]]:
+    """Number, state, word and what is said of each volume."""
+    trusts = {volume.number: volume.trust for volume in run.volumes}
+    points = []
+    for row in found.rows:
+        number, state, trust = int(row["image"]), int(row["state"]), trusts.get(int(row["image"]))
+        said = f"Volume {number}, state {state}" + (f", {trust.word}" if trust else "")
+        points.append((number, state, trust.word if trust else "", said))
+    return points
 
 
 def _plain(name: str) -> str:

@@ -1,54 +1,24 @@
 "use strict";
 
-/* The page: choosing a volume, its surface, ordering the gallery, sorting the table. */
+/* The page: choosing a volume, its surface, ordering the gallery, copying the methods. */
 
 (() => {
   document.documentElement.classList.add("js");
-  const facts = JSON.parse(document.getElementById("facts").textContent);
   const gallery = document.getElementById("gallery");
   const panel = document.getElementById("viewer");
   if (!gallery) return;
-  let viewer = null, sorry = "", chosen = null;
+  let chosen = null;
 
   const links = () => [...gallery.querySelectorAll("a.tile")];
 
   /* 3D -------------------------------------------------------------------------------------------------------------- */
 
-  /* Undo what the report did: base64, deflate, differences along x. */
-  async function unpack(node) {
-    const packed = Uint8Array.from(atob(node.textContent), letter => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
-    const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-    const side = Number(node.dataset.side);
-    for (let i = 0; i < bytes.length; i++) if (i % side) bytes[i] += bytes[i - 1];
-    const {box, level, peak, kind} = node.dataset;
-    return {bytes, side, box: Number(box), level: Number(level), peak: Number(peak), kind};
-  }
-
-  function ready() {
-    if (viewer || sorry) return;
-    if (typeof DecompressionStream === "undefined") {
-      sorry = "This browser is too old to unpack the surfaces; the projections and slices show the same volume.";
-      return;
-    }
-    try {
-      panel.hidden = false;
-      viewer = new SurfaceViewer(panel, facts.unit, facts.reach);
-    } catch {
-      panel.hidden = true;
-      sorry = "Surfaces need WebGL2, which this browser does not offer; the projections and slices show the same volume.";
-    }
-  }
-
   async function showSurface(sheet) {
     const slot = sheet.querySelector(".surface[data-densities]");
     if (!slot) return;
-    ready();
-    if (sorry) {
-      if (!slot.querySelector(".sorry")) slot.insertAdjacentHTML("beforeend", `<p class="sorry">${sorry}</p>`);
-      return;
-    }
-    const densities = await Promise.all(slot.dataset.densities.split(" ").map(name => unpack(document.getElementById(name))));
+    const viewer = viewerOf(panel, slot);
+    if (!viewer) return;
+    const densities = await Promise.all(slot.dataset.densities.split(" ").map(unpack));
     if (sheet !== chosen) return;
     slot.append(panel);
     slot.classList.add("live");
@@ -142,20 +112,32 @@
     gallery.scrollTo(0, 0);
   });
 
-  for (const table of document.querySelectorAll("table.sortable")) {
-    const heads = [...table.tHead.rows[0].cells];
-    heads.forEach((head, column) => head.querySelector("button").addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") === "ascending";
-      heads.forEach(other => other.setAttribute("aria-sort", other === head ? (down ? "descending" : "ascending") : "none"));
-      const key = row => row.cells[column].textContent;
-      const compare = (a, b) => (Number(key(a)) - Number(key(b))) || key(a).localeCompare(key(b));
-      const rows = [...table.tBodies[0].rows].sort((a, b) => (down ? compare(b, a) : compare(a, b)));
-      table.tBodies[0].append(...rows);
-    }));
-  }
-
   const first = links().find(link => link.classList.contains("done")) || links()[0];
   window.addEventListener("hashchange", () => { if (location.hash.startsWith("#image-")) choose(location.hash.slice(7)); });
   if (location.hash.startsWith("#image-")) choose(location.hash.slice(7));
   if (!chosen && first) choose(first.dataset.number, {remember: false});
+})();
+
+/* Copying ------------------------------------------------------------------------------------------------------------- */
+
+(() => {
+  const button = document.getElementById("copy"), text = document.getElementById("methods-text");
+  if (!button) return;
+  button.hidden = false;
+
+  /* The clipboard, or where a page from a file may not use it, the selection. */
+  async function copy() {
+    const words = [...text.querySelectorAll("p, li")].map(node => node.textContent.trim()).join("\n");
+    try {
+      await navigator.clipboard.writeText(words);
+      return true;
+    } catch {
+      getSelection().selectAllChildren(text);
+      return document.execCommand("copy");
+    }
+  }
+  button.addEventListener("click", async () => {
+    button.textContent = await copy() ? "Copied" : "Selected: copy it with the keyboard";
+    setTimeout(() => { button.textContent = "Copy"; }, 2500);
+  });
 })();

@@ -1,5 +1,6 @@
 """What a run has on disk: its images, volumes, scores, settings and log."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,19 @@ class Score(NamedTuple):
     auc: float
     resolution_half: float  # Å, or pixels if the run has no pixel size
     resolution_0143: float
+    frame: tuple[float, ...] | None  # M (rows) and s in pixels: the aligned map at Mᵀq + s is the volume at q; None if not known
     curve: list[float]  # FSC at shells 0 … d // 2
+
+
+class Trust(NamedTuple):
+    """How far to believe a volume, without a truth."""
+
+    word: str  # trust | with care | do not
+    reason: str
+    expected: float | None  # FSC to the truth; None where runs of this kind are not calibrated
+    low: float | None  # four in five truths lie from here …
+    high: float | None  # … to here
+    seen: list[float | None]  # share of each motion that the view of the image shows
 
 
 class Pose(NamedTuple):
@@ -54,6 +67,7 @@ class Volume(NamedTuple):
     path: Path | None
     aligned: Path | None  # the volume moved into the frame of its truth
     score: Score | None
+    trust: Trust | None
     row: Mapping[str, str]  # of volumes.csv
     convergence: list[dict[str, str]]
     pose: Pose | None  # none where each volume is in the frame of its own image
@@ -274,7 +288,7 @@ def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], record
     logged = [record for record in records if record.get("event") == "volume"]
     rows = {int(record["image"]): {name: str(value) for name, value in record.items()} for record in logged}
     rows |= {int(row["image"]): row for row in _table(run / "volumes.csv")}
-    scores, poses = _scores(run), _poses(run)
+    scores, poses, trusts = _scores(run), _poses(run), _trusts(run)
     volumes = []
     for number in sorted(set(rows) | _asked_for(images, settings)):
         row = rows.get(number, {})
@@ -290,12 +304,32 @@ def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], record
                 path=path,
                 aligned=aligned if aligned and aligned.exists() else None,
                 score=scores.get(number),
+                trust=trusts.get(number),
                 row=row,
                 convergence=_table(run / "convergence" / f"{_stem(row, number)}.csv"),
                 pose=poses.get(number),
             )
         )
     return volumes
+
+
+def _trusts(run: Path) -> dict[int, Trust]:
+    """What is known of how far to believe each volume, by image number."""
+    return {
+        int(row["image"]): Trust(
+            word=row["word"],
+            reason=row["reason"],
+            expected=_number(row["expected_fsc"]),
+            low=_number(row["low"]),
+            high=_number(row["high"]),
+            seen=[_number(value) for name, value in row.items() if re.fullmatch(r"motion_\d+_seen", name)],
+        )
+        for row in _table(run / "reliability.csv")
+    }
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def _poses(run: Path) -> dict[int, Pose]:
@@ -336,11 +370,22 @@ def _scores(run: Path) -> dict[int, Score]:
             auc=float(row["auc"]),
             resolution_half=float(row["resolution_0.5"]),
             resolution_0143=float(row["resolution_0.143"]),
+            frame=_frame(row),
             curve=curves[int(row["image"])],
         )
         for row in _table(run / "evaluation" / "scores.csv")
         if int(row["image"]) in curves
     }
+
+
+def _frame(row: Mapping[str, str]) -> tuple[float, ...] | None:
+    """How to see an aligned map where its volume is: the alignment, undone."""
+    if not row.get("rot"):
+        return None
+    back = rotations_from_euler(torch.tensor([float(row[name]) for name in _ANGLES])).T
+    if row["hand"] == "mirrored":
+        back = torch.diag(back.new_tensor([1.0, 1.0, -1.0])) @ back
+    return (*back.flatten().tolist(), *(float(row[f"shift_{axis}"]) for axis in "xyz"))
 
 
 def _found(path: Path, run: Path) -> Path:

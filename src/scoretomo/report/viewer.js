@@ -1,6 +1,6 @@
 "use strict";
 
-/* Isosurfaces that can be turned: one or two densities side by side, ray-marched in one WebGL2 canvas.
+/* Isosurfaces that can be turned: one or two densities side by side, or one that moves, ray-marched in one WebGL2 canvas.
    Coordinates on screen are those of the pictures: x right, y down, z into the page. A point of the screen u is the point Qᵀu
    of the volume, in box sides about voxel side / 2 (whole-number division). */
 
@@ -15,12 +15,17 @@ precision highp float;
 precision highp sampler3D;
 in vec2 place;
 out vec4 pixel;
-uniform sampler3D density;
+uniform sampler3D density, next, heat;    // next: the density that it turns into; heat: where it moves
+uniform float blend, warm, heatCentre;    // share of the next one; 1 where heat is drawn
+uniform vec3 offset;                      // from the frame of the view to that of the density, in box sides
 uniform mat3 turn;                        // Q
 uniform float level, voxel, centre;       // voxel: one sample of the texture, in box sides
 uniform vec3 colour, light;
 
-float at(vec3 p) { return texture(density, p + centre).r; }
+float at(vec3 p) {
+  float here = texture(density, p + centre).r;
+  return blend > 0.0 ? mix(here, texture(next, p + centre).r, blend) : here;
+}
 
 vec3 slope(vec3 p) {
   vec2 e = vec2(1.2 * voxel, 0);
@@ -43,7 +48,7 @@ float openness(vec3 p, vec3 n) {
 
 void main() {
   vec3 way = transpose(turn) * vec3(0, 0, 1);
-  vec3 start = transpose(turn) * vec3(place, 0);
+  vec3 start = transpose(turn) * vec3(place, 0) + offset;
   vec3 low = vec3(-centre), high = vec3(1.0 - centre);
   vec3 a = (low - start) / way, b = (high - start) / way;
   vec3 into = min(a, b), out_of = max(a, b);
@@ -71,7 +76,8 @@ void main() {
   float shine = pow(max(dot(n, normalize(light + vec3(0, 0, -1))), 0.0), 40.0);
   float sky = mix(0.45, 1.0, openness(p, inner)) * (0.80 - 0.20 * n.y);
   float cue = 1.0 - 0.35 * smoothstep(-0.35, 0.45, depth);
-  vec3 shaded = colour * (0.42 * sky + 0.16 * facing + 0.62 * key * mix(0.75, 1.0, sky)) * cue + 0.10 * shine;
+  float moves = warm > 0.0 ? smoothstep(0.2, 0.7, texture(heat, p + heatCentre).r) : 0.0;
+  vec3 shaded = mix(colour, vec3(1.0, 0.46, 0.09), moves) * (0.42 * sky + 0.16 * facing + 0.62 * key * mix(0.75, 1.0, sky)) * cue + 0.10 * shine;
   pixel = vec4(pow(shaded, vec3(1.0 / 1.5)), 1);
 }`;
 
@@ -128,8 +134,10 @@ class SurfaceViewer {
     this.unit = unit;
     this.reach = reach;
     this.canvas = root.querySelector("canvas");
-    this.slider = root.querySelector("input");
+    this.slider = root.querySelector(".controls input");
     this.shown = [];
+    this.textures = [];
+    this.again = () => {};                /* shows the same once more, after the context was lost */
     this.zoom = 1;
     this.turn = this.view("reset");
     this.start();
@@ -163,19 +171,47 @@ class SurfaceViewer {
     gl.vertexAttribPointer(corner, 2, gl.FLOAT, false, 0, 0);
   }
 
-  /* densities: [{bytes, side, box, level, peak, kind}], one or two; box: the side in Å or pixels. */
-  show(densities, labels) {
-    for (const old of this.shown) this.gl.deleteTexture(old.texture);
-    this.shown = densities.map(density => ({...density, ...this.upload(density)}));
+  /* densities: [{bytes, side, box, level, peak, kind, frame, offset}], one or two; box: the side in Å or pixels; frame and offset
+     only where the density is to be seen in another frame than its own. heat: a density that says where the first one moves. */
+  show(densities, labels, heat = null) {
+    this.again = () => this.show(densities, labels, heat);
+    this.release();
+    const warm = heat && this.upload(heat);
+    this.shown = densities.map(density => ({...density, ...this.upload(density), heat: warm}));
     this.root.classList.toggle("pair", densities.length === 2);
     this.root.querySelectorAll(".label").forEach((node, k) => { node.textContent = labels[k] || ""; });
     this.draw();
+  }
+
+  /* Frames of one density on one scale; heat as above. place: from 0, the first, to 1, the last. */
+  showFrames(frames, heat, place) {
+    this.again = () => this.showFrames(frames, heat, this.place);
+    this.release();
+    const warm = this.upload(heat), ready = new Map();
+    const texture = k => {
+      if (!ready.has(k)) ready.set(k, this.upload(frames[k]));
+      return ready.get(k);
+    };
+    this.moveTo = to => {
+      const far = to * (frames.length - 1), k = Math.min(Math.floor(far), frames.length - 2);
+      this.place = to;
+      this.shown = [{...frames[k], ...texture(k), next: texture(k + 1).texture, blend: far - k, heat: warm}];
+      this.draw(true);
+    };
+    this.moveTo(place);
+  }
+
+  release() {
+    for (const old of this.textures) this.gl.deleteTexture(old);
+    this.textures = [];
   }
 
   upload(density) {
     const gl = this.gl;
     const {values, side} = refine(density.bytes, density.side, density.side <= 24 ? 4 : density.side <= 40 ? 3 : 2);
     const texture = gl.createTexture();
+    this.textures.push(texture);
+    gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_3D, texture);
     gl.texImage3D(gl.TEXTURE_3D, 0, gl.R16F, side, side, side, 0, gl.RED, gl.FLOAT, values);
     for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
@@ -211,9 +247,17 @@ class SurfaceViewer {
       const left = stacked ? 0 : Math.round(k * w), bottom = stacked ? Math.round((1 - k) * h) : 0;
       gl.viewport(left, bottom, w, h);
       gl.scissor(left, bottom, w, h);
-      gl.bindTexture(gl.TEXTURE_3D, density.texture);
+      [density.texture, density.next || density.texture, density.heat?.texture || density.texture].forEach((texture, unit) => {
+        gl.activeTexture(gl.TEXTURE0 + unit);
+        gl.bindTexture(gl.TEXTURE_3D, texture);
+      });
+      ["density", "next", "heat"].forEach((name, unit) => gl.uniform1i(this.at(name), unit));
+      gl.uniform1f(this.at("blend"), density.blend || 0);
+      gl.uniform1f(this.at("warm"), density.heat ? 1 : 0);
+      gl.uniform1f(this.at("heatCentre"), density.heat?.centre || 0);
+      gl.uniform3fv(this.at("offset"), density.offset || [0, 0, 0]);
       gl.uniform2f(this.at("reach"), span * w, span * h);
-      gl.uniformMatrix3fv(this.at("turn"), true, this.turn.flat());
+      gl.uniformMatrix3fv(this.at("turn"), true, (density.frame ? multiply(this.turn, density.frame) : this.turn).flat());
       gl.uniform1f(this.at("level"), density.level / 255 * this.factor);
       gl.uniform1f(this.at("voxel"), 1 / density.fine);
       gl.uniform1f(this.at("centre"), density.centre);
@@ -293,9 +337,9 @@ class SurfaceViewer {
     new ResizeObserver(() => this.draw()).observe(canvas);
     canvas.addEventListener("webglcontextlost", event => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
+      this.textures = [];
       this.start();
-      this.shown = this.shown.map(density => ({...density, ...this.upload(density)}));
-      this.draw();
+      this.again();
     });
   }
 }

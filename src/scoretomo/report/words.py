@@ -4,7 +4,10 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Run, Shared, seconds_taken
+from .results import Run, Shared, Trust, seconds_taken
+from .travel import Way
+
+_STILL = 1.5  # pixels that surfaces seem to go where nothing moves
 
 
 class Figure(NamedTuple):
@@ -24,7 +27,12 @@ def listing(numbers: Sequence[int], most: int = 8) -> str:
     names = [str(number) for number in numbers]
     if len(names) > most:
         return ", ".join(names[:most]) + f" and {len(names) - most} more"
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return joined(names)
+
+
+def joined(parts: Sequence[str]) -> str:
+    """Parts of a sentence: a, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def duration(seconds: float) -> str:
@@ -40,6 +48,22 @@ def duration(seconds: float) -> str:
 def length(pixels: float, pixel_size: float | None) -> str:
     """A length in Å, or in pixels if no pixel size is known."""
     return f"{pixels * pixel_size:.3g} Å" if pixel_size else f"{pixels:g} px"
+
+
+def how_far(way: Way, pixel_size: float | None) -> str:
+    """How much of a molecule a motion takes along, and how far."""
+    share = 100 * way.replaced
+    places = f"{share:.0f} %" if share >= 1 else "less than 1 %"
+    if way.travel < _STILL:
+        return f"from end to end {places} of the molecule changes place, by no more than a pixel or two"
+    distance = length(round(way.travel, 1), pixel_size)
+    return f"from end to end {places} of the molecule changes place, by {distance} or more where it goes farthest"
+
+
+def expected(trust: Trust) -> str:
+    """The FSC that a volume should have with the truth, with its interval."""
+    within = f" ({trust.low:.2f} – {trust.high:.2f})" if trust.low is not None and trust.high is not None else ""
+    return f"{trust.expected:.2f}{within}"
 
 
 def summary(run: Run) -> list[str]:
@@ -68,11 +92,6 @@ def summary(run: Run) -> list[str]:
         sentences.append(f"{asked}{len(done) if asked else counted(len(done), 'volume')} came out{each}.")
     if diverged:
         sentences.append(f"The reconstruction of {_images(diverged)} diverged and left no volume.")
-    if run.landscape and run.landscape.moves is False:
-        sentences.append("Left-out images say that the molecule does not move.")
-    elif run.landscape and run.landscape.counted and run.landscape.motions:
-        ways = run.landscape.motions
-        sentences.append(f"By its volumes the molecule moves in {f'{ways} independent ways' if ways > 1 else 'one way'}.")
     seconds = seconds_taken(run)
     each_took = _mean([float(v.row["seconds"]) for v in run.with_status("done") if v.row.get("seconds")])
     if seconds and not missing:
@@ -239,11 +258,14 @@ def figures(run: Run) -> list[Figure]:
     if run.landscape and run.landscape.counted:
         out.append(Figure(str(run.landscape.motions), "", "motion" if run.landscape.motions == 1 else "motions"))
     evaluation = run.evaluation or {}
+    trusts = [volume.trust.word for volume in run.volumes if volume.trust]
+    if trusts:
+        out.append(Figure(str(trusts.count("trust")), f"of {len(trusts)}", "volumes to trust"))
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)
         out.append(Figure(f"{half:.3g}", run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
-    else:
+    elif not trusts:
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:
             out.append(Figure(f"{statistics.median(correlations):.3f}", "", f"{_median(correlations)}anchor correlation"))

@@ -1,0 +1,126 @@
+"""What a run found, in plain words: what moves, how much, in how many states, and how sure that is."""
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .results import Landscape, Run
+from .travel import Way
+from .words import counted, how_far, joined, listing
+
+_SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
+
+class Finding(NamedTuple):
+    """An answer to one question."""
+
+    question: str
+    answer: str
+
+
+def findings(run: Run, ways: Sequence[Way]) -> list[Finding]:
+    """The answers that a run has; none where its volumes share no frame.
+
+    Args:
+        run: all that is on disk.
+        ways: its motions, followed from end to end.
+    """
+    answers = {
+        "What moves": _what(run.landscape) if run.landscape else _rigid(run),
+        "How much": _how_much(ways, run.pixel_size),
+        "States": _states(run.landscape) if run.landscape else "",
+        "How sure": _how_sure(run),
+        "What does not belong": _strangers(run),
+    }
+    return [Finding(question, answer) for question, answer in answers.items() if answer]
+
+
+def in_letters(number: int) -> str:
+    """Small numbers as words."""
+    return _SMALL[number] if number < len(_SMALL) else str(number)
+
+
+def _what(found: Landscape) -> str:
+    if found.moves is None:
+        return "Not known: there are too few images to ask whether the molecule moves. Its volumes differ, but each may "
+        "have errors of its own."
+    if not found.moves:
+        return (
+            "Nothing, as far as the images tell: the molecule is rigid. A shape that moves explains left-out images no "
+            "better than one "
+            "that does not; what differs between volumes are their errors."
+        )
+    if not found.counted:
+        return f"The molecule moves, but {counted(len(found.rows), 'volume')} do not tell in how many ways."
+    if not found.motions:
+        return "The molecule moves, but no motion of its volumes is clear of chance."
+    if found.motions == 1:
+        return "The molecule moves in one way."
+    return f"The molecule moves in {in_letters(found.motions)} independent ways."
+
+
+def _rigid(run: Run) -> str:
+    """What is known without a landscape, for which three volumes are needed."""
+    if run.shared is None or run.shared.moving is None:
+        return ""
+    return "The molecule moves." if run.shared.moves else "Nothing, as far as the images tell: the molecule is rigid."
+
+
+def _how_much(ways: Sequence[Way], pixel_size: float | None) -> str:
+    if len(ways) == 1:
+        said = how_far(ways[0], pixel_size)
+        return f"{said[0].upper()}{said[1:]}."
+    return " ".join(f"Motion {number}: {how_far(way, pixel_size)}." for number, way in enumerate(ways, start=1))
+
+
+def _states(found: Landscape) -> str:
+    sizes = sorted(int(row["volumes"]) for row in found.states)
+    if len(sizes) < 2:
+        return ""
+    groups = in_letters(len(sizes))
+    each = f"{sizes[0]} to {sizes[-1]}" if sizes[0] < sizes[-1] else f"{sizes[0]}"
+    return (
+        f"{groups[0].upper()}{groups[1:]} groups of {each} volumes that are alike. They are a way to sort: "
+        "whether there are steps between them, the scatter below shows."
+    )
+
+
+def _how_sure(run: Run) -> str:
+    sentences = []
+    if run.shared and run.shared.agreements:
+        starts = len(run.shared.agreements) + 1
+        if run.shared.agreeing == starts - 1:
+            sentences.append(f"All {in_letters(starts)} random starts came to the same consensus.")
+        else:
+            sentences.append(
+                f"Only {in_letters(run.shared.agreeing + 1)} of {in_letters(starts)} random starts came to this consensus: "
+                "the shape itself is not certain."
+            )
+    words = [volume.trust.word for volume in run.volumes if volume.trust]
+    if words:
+        asks = {"trust": "trust {}", "with care": "take {} with care", "do not": "do not believe {}"}
+        told = [ask.format(words.count(word)) for word, ask in asks.items() if word in words]
+        sentences.append(f"Of {counted(len(words), 'volume')}, {joined(told)}.")
+        expected = [volume.trust.expected for volume in run.volumes if volume.trust and volume.trust.expected is not None]
+        if expected:
+            sentences.append(f"Half of them should have an FSC with the truth of {statistics.median(expected):.2f} or more.")
+    return " ".join(sentences)
+
+
+def _strangers(run: Run) -> str:
+    """Images that do not show the molecule."""
+    if run.shared is None:
+        return ""
+    sentences = []
+    if run.shared.second:
+        sentences.append(f"{_images(run.shared.second)} {'shows' if len(run.shared.second) == 1 else 'show'} a second molecule.")
+    if run.shared.outliers:
+        sentences.append(f"No view explains {_images(run.shared.outliers).lower()}.")
+    left_out = [image.number for image in run.images if image.selected and image.pixels is None]
+    if left_out:
+        sentences.append(f"{_images(left_out)} could not be used.")
+    return " ".join(sentences) or "Every image fits the one molecule."
+
+
+def _images(numbers: Sequence[int]) -> str:
+    return f"Image{'' if len(numbers) == 1 else 's'} {listing(numbers)}"

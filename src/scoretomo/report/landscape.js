@@ -1,0 +1,244 @@
+"use strict";
+
+/* What moves: the scatter of volumes with its card and panel, the sliders along motions, the consensus in colours. */
+
+(() => {
+  const section = document.getElementById("motion");
+  if (!section) return;
+  const svg = section.querySelector("svg.scatter"), figure = svg.closest("figure");
+  const {axes, frame} = JSON.parse(document.getElementById("places").textContent);
+  const points = [...svg.querySelectorAll("circle.volume")];
+  const ring = svg.querySelector(".here");
+  const card = section.querySelector(".card"), panel = section.querySelector(".chosen-volume");
+  const sheetOf = number => document.getElementById(`image-${number}`);
+  const picture = (number, k) => sheetOf(number)?.querySelectorAll(".row img")[k]?.src;
+  const thumbnail = number => document.querySelector(`.tile[data-number="${number}"] img`)?.src;
+  let chosen = null, shownAxes = [0, Math.min(1, axes.length - 1)];
+
+  /* Axes and colours ------------------------------------------------------------------------------------------------ */
+
+  const make = (name, attributes, text = "") => {
+    const node = document.createElementNS(svg.namespaceURI, name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.textContent = text;
+    return node;
+  };
+  const across = place => frame.left + place * (frame.width - frame.left - frame.right);
+  const up = place => frame.height - frame.bottom - place * (frame.height - frame.top - frame.bottom);
+
+  function arrange() {
+    const [x, y] = shownAxes.map(k => axes[k]);
+    points.forEach((point, k) => {
+      point.setAttribute("cx", across(x.places[k]).toFixed(1));
+      point.setAttribute("cy", up(y.places[k]).toFixed(1));
+    });
+    const ticks = svg.querySelector(".ticks");
+    ticks.replaceChildren();
+    for (const [label, place] of y.ticks) {
+      ticks.append(make("path", {class: "grid", d: `M${frame.left} ${up(place)}H${frame.width - frame.right}`}));
+      ticks.append(make("text", {class: "tick", x: frame.left - 7, y: up(place) + 4, "text-anchor": "end"}, label));
+    }
+    for (const [label, place] of x.ticks) {
+      ticks.append(make("text", {class: "tick", x: across(place), y: frame.height - frame.bottom + 17, "text-anchor": "middle"}, label));
+    }
+    svg.querySelector(".axis.x").textContent = x.name;
+    svg.querySelector(".axis.y").textContent = y.name;
+    svg.setAttribute("aria-label", `Each volume by ${x.name} and ${y.name}`);
+    mark();
+  }
+
+  ["x", "y"].forEach((name, which) => section.querySelector(`select[name="${name}"]`).addEventListener("change", event => {
+    shownAxes[which] = Number(event.target.value);
+    arrange();
+  }));
+  section.querySelector('select[name="colour"]')?.addEventListener("change", event => {
+    figure.dataset.colour = event.target.value;
+  });
+
+  /* Pointing: the card ---------------------------------------------------------------------------------------------- */
+
+  /* The point nearest to the pointer, if it is near. */
+  function nearest(event) {
+    const box = svg.getBoundingClientRect(), scale = frame.width / box.width;
+    const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
+    let best = null, least = Math.max(14, 22 * scale);
+    for (const point of points) {
+      const far = Math.hypot(point.getAttribute("cx") - x, point.getAttribute("cy") - y);
+      if (far < least) [best, least] = [point, far];
+    }
+    return best;
+  }
+
+  function showCard(point) {
+    card.hidden = !point;
+    points.forEach(other => other.classList.toggle("pointed", other === point));
+    if (!point) return;
+    const number = point.dataset.number;
+    fill(card, number);
+    const scale = svg.getBoundingClientRect().width / frame.width;
+    const x = point.getAttribute("cx") * scale, y = point.getAttribute("cy") * scale + svg.offsetTop;
+    const right = x < figure.clientWidth / 2;
+    card.style.left = right ? `${x + 14}px` : `${x - 14 - card.offsetWidth}px`;
+    card.style.top = `${Math.min(Math.max(y - card.offsetHeight / 2, 0), figure.clientHeight - card.offsetHeight)}px`;
+  }
+
+  /* Put what the page has of a volume into an element's places for it. */
+  function fill(place, number) {
+    const point = points.find(one => one.dataset.number === number), sheet = sheetOf(number);
+    const pictures = {image: picture(number, 0), view: picture(number, 1), surface: thumbnail(number)};
+    for (const [name, source] of Object.entries(pictures)) {
+      const image = place.querySelector(`img.${name}`);
+      if (!image) continue;
+      image.hidden = !source;
+      if (source) image.src = source;
+    }
+    const texts = {
+      name: `Volume ${number}`,
+      state: section.dataset.states > 1 ? `state ${point.dataset.state}` : "",
+      word: sheet?.querySelector("header .word")?.textContent || "",
+      reason: sheet?.querySelector(".reason")?.textContent || "",
+    };
+    for (const [name, text] of Object.entries(texts)) {
+      const node = place.querySelector(`.${name}`);
+      if (node) node.textContent = text;
+    }
+    const badge = place.querySelector(".word");
+    if (badge) badge.className = sheet?.querySelector("header .word")?.className || "word";
+  }
+
+  svg.addEventListener("pointermove", event => { if (event.pointerType !== "touch") showCard(nearest(event)); });
+  svg.addEventListener("pointerleave", () => showCard(null));
+  svg.addEventListener("focusin", event => showCard(event.target.closest("a")?.firstElementChild || null));
+  svg.addEventListener("focusout", () => showCard(null));
+
+  /* Choosing: the panel --------------------------------------------------------------------------------------------- */
+
+  function mark() {
+    ring.toggleAttribute("hidden", !chosen);
+    if (!chosen) return;
+    ring.setAttribute("cx", chosen.getAttribute("cx"));
+    ring.setAttribute("cy", chosen.getAttribute("cy"));
+  }
+
+  async function choose(point) {
+    if (!point || point === chosen) return;
+    chosen = point;
+    const number = point.dataset.number;
+    for (const one of points) {
+      one.parentNode.tabIndex = one === point ? 0 : -1;
+      if (one === point) one.parentNode.setAttribute("aria-current", "true"); else one.parentNode.removeAttribute("aria-current");
+    }
+    mark();
+    fill(panel, number);
+    panel.querySelector("a").href = `#image-${number}`;
+    const slot = panel.querySelector(".slot"), stage = panel.querySelector(".viewer");
+    const density = document.getElementById(`density-${number}`);
+    const viewer = density && viewerOf(stage, slot);
+    slot.classList.toggle("live", Boolean(viewer));
+    stage.hidden = !viewer;
+    if (!viewer) return;
+    const unpacked = inCommonFrame(await unpack(density.id));
+    if (point === chosen) viewer.show([unpacked], []);
+  }
+
+  svg.addEventListener("click", event => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    /* Enter on a link is a click without a place. */
+    const point = event.detail === 0 ? event.target.closest("a")?.firstElementChild : nearest(event);
+    choose(point);
+  });
+
+  svg.addEventListener("keydown", event => {
+    const axis = {ArrowLeft: 0, ArrowRight: 0, Home: 0, End: 0, ArrowUp: 1, ArrowDown: 1}[event.key];
+    if (axis === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const places = axes[shownAxes[axis]].places;
+    const order = points.map((_, k) => k).sort((a, b) => places[a] - places[b] || a - b);
+    const now = order.indexOf(points.indexOf(event.target.closest("a")?.firstElementChild || chosen));
+    const to = {ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, Home: 0, End: order.length - 1}[event.key];
+    const next = points[order[Math.min(Math.max(to, 0), order.length - 1)]];
+    choose(next);
+    next.parentNode.focus({preventScroll: true});
+  });
+
+  points.forEach(point => { point.parentNode.tabIndex = -1; });
+  const first = points.find(point => point.dataset.number === section.dataset.first) || points[0];
+  first.parentNode.tabIndex = 0;
+  whenNear(panel, () => choose(chosen || first));
+
+  /* Along a motion -------------------------------------------------------------------------------------------------- */
+
+  const ways = [...section.querySelectorAll(".way[data-frames]")], stage = section.querySelector(".motion-stage");
+  const calm = matchMedia("(prefers-reduced-motion: reduce)");
+  let active = null, playing = 0;
+
+  async function go(way, place) {
+    way.place = place;
+    way.querySelector("input").value = Math.round(1000 * place);
+    const viewer = viewerOf(stage.querySelector(".viewer"), stage);
+    if (!viewer) return;
+    if (active === way) { if (way.ready) viewer.moveTo(place); return; }
+    active = way;
+    way.ready = false;
+    ways.forEach(other => other.classList.toggle("active", other === way));
+    const frames = await Promise.all(way.dataset.frames.split(" ").map(unpack));
+    if (active !== way) return;
+    stage.classList.add("live");
+    viewer.showFrames(frames, changes(frames), way.place);
+    viewer.root.querySelector(".label.left").textContent = way.querySelector("h3").textContent;
+    way.ready = true;
+  }
+
+  function stop() {
+    cancelAnimationFrame(playing);
+    playing = 0;
+    ways.forEach(way => way.querySelector("button").setAttribute("aria-pressed", "false"));
+  }
+
+  /* There and back in six seconds; whole frames, more slowly, where less motion is wanted. */
+  function play(way) {
+    stop();
+    way.querySelector("button").setAttribute("aria-pressed", "true");
+    const whole = way.dataset.frames.split(" ").length - 1, span = calm.matches ? 1000 * whole : 3000;
+    let start = null;
+    const tick = now => {
+      start ??= now - way.place * span;
+      const turn = (now - start) / span % 2, back = turn < 1 ? turn : 2 - turn;
+      const place = calm.matches ? Math.round(back * whole) / whole : back;
+      if (place !== way.place || active !== way) go(way, place);
+      playing = requestAnimationFrame(tick);
+    };
+    playing = requestAnimationFrame(tick);
+  }
+
+  for (const way of ways) {
+    way.place = 0;
+    way.querySelector("input").addEventListener("input", event => { stop(); go(way, event.target.value / 1000); });
+    way.querySelector("button").addEventListener("click", event => {
+      if (event.currentTarget.getAttribute("aria-pressed") === "true") stop(); else play(way);
+    });
+    way.querySelectorAll(".strip img").forEach((image, k, all) => image.addEventListener("click", () => { stop(); go(way, k / (all.length - 1)); }));
+  }
+  if (ways.length) whenNear(stage, () => { if (!active) go(ways[0], 0); });
+})();
+
+/* The consensus ------------------------------------------------------------------------------------------------------ */
+
+(() => {
+  const stage = document.querySelector("#consensus .consensus-stage");
+  if (!stage) return;
+  const choices = [...stage.querySelectorAll('input[type="radio"]')];
+  async function show(name) {
+    const viewer = viewerOf(stage.querySelector(".viewer"), stage);
+    if (!viewer) return;
+    const heat = name === "map-consensus" && document.getElementById("map-motion");
+    const [density, moves] = await Promise.all([unpack(name), heat ? unpack("map-motion") : null]);
+    stage.classList.add("live");
+    viewer.show([density], [], moves);
+  }
+  choices.forEach(choice => choice.addEventListener("change", () => show(choice.value)));
+  whenNear(stage, () => show(choices.find(choice => choice.checked)?.value || "map-consensus"));
+})();

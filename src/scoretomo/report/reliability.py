@@ -1,0 +1,63 @@
+"""The table of all volumes: how far to believe each, and why."""
+
+from typing import NamedTuple
+
+from .results import Run, Volume
+
+
+class Row(NamedTuple):
+    """What the table says of one volume."""
+
+    volume: Volume
+    state: int | None
+    outlier: bool  # whether its image is one that no view explains, or that shows something else
+    replica_fsc: float | None
+    correlation: float | None
+
+
+class Table(NamedTuple):
+    """The rows, and which columns have something in them."""
+
+    rows: list[Row]
+    states: list[int]
+    words: list[str]
+    motions: int  # of which it is known how much each view shows
+    calibrated: bool
+    outliers: bool
+    replicas: bool
+    truth: bool
+
+
+def reliability_table(run: Run) -> Table | None:
+    """Every volume that came out; None if none did."""
+    done = run.with_status("done")
+    if not done:
+        return None
+    states = {int(row["image"]): int(row["state"]) for row in run.landscape.rows} if run.landscape else {}
+    strangers = {*run.shared.outliers, *run.shared.second} if run.shared else set()
+    rows = [
+        Row(
+            volume=volume,
+            state=states.get(volume.number),
+            outlier=volume.number in strangers,
+            replica_fsc=_number(volume, "replica_fsc"),
+            correlation=_number(volume, "anchor_correlation"),
+        )
+        for volume in done
+    ]
+    found = {volume.trust.word for volume in done if volume.trust}
+    seen = [volume.trust.seen for volume in done if volume.trust and any(share is not None for share in volume.trust.seen)]
+    return Table(
+        rows=rows,
+        states=sorted(set(states.values())) if len(set(states.values())) > 1 else [],
+        words=[word for word in ("trust", "with care", "do not") if word in found],
+        motions=max((len(shares) for shares in seen), default=0),
+        calibrated=any(volume.trust and volume.trust.expected is not None for volume in done),
+        outliers=any(row.outlier for row in rows),
+        replicas=any(row.replica_fsc is not None for row in rows),
+        truth=any(volume.score for volume in done),
+    )
+
+
+def _number(volume: Volume, name: str) -> float | None:
+    return float(volume.row[name]) if volume.row.get(name) else None
