@@ -12,7 +12,6 @@ import torch
 from runs import HOSTILE, blob, write_evaluation, write_run, write_score
 
 from scoretomo import files
-from scoretomo.fourier import radius
 from scoretomo.projection import project
 from scoretomo.report import densities, pictures, render_report
 from scoretomo.report.words import duration, listing
@@ -189,15 +188,6 @@ def test_only_selected_images_are_shown(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(files.InputError, match="not a run directory"):
         render_report(tmp_path)
-
-
-def test_three_hundred_noisy_volumes_stay_under_thirty_megabytes(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    inside = (radius(32, 3) < 15).numpy()
-    noise = [(rng.standard_normal((32, 32, 32)) * inside).astype(np.float32) for _ in range(4)]
-    html = render_report(write_run(tmp_path, {number: noise[number % 4] for number in range(300)}))
-    assert len(html.encode()) < 30e6
-    assert len(Page(html).all("article")) == 300
 
 
 def test_densities_that_exceed_the_budget_are_left_to_some_volumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,185 @@
+"""What the page says of motion, of trust and of methods."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import ball, blob, write_evaluation, write_landscape, write_reliability, write_run, write_shared
+from test_report import Page
+
+from scoretomo import files
+from scoretomo.alignment import Alignment, place
+from scoretomo.fourier import radius
+from scoretomo.report import render_report
+from scoretomo.report.results import read_run
+from scoretomo.report.travel import follow
+from scoretomo.rotations import rotations_from_euler
+
+NUMBERS = [0, 1, 2, 3]
+WORDS = {0: "trust", 1: "trust", 2: "with care", 3: "do not"}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run", {number: blob(16, number) for number in NUMBERS})
+
+
+def write_frames(folder: Path, offsets: list[float]) -> list[Path]:
+    """A still ball beside one that is moved along y."""
+    folder.mkdir()
+    paths = [folder / f"{k:02d}.mrc" for k in range(len(offsets))]
+    for path, offset in zip(paths, offsets, strict=True):
+        files.write_map(path, ball(24, (0, -5, 0), 3) + ball(24, (0, offset, 5), 3), None)
+    return paths
+
+
+def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does(tmp_path: Path) -> None:
+    way = follow(write_frames(tmp_path / "way", list(np.linspace(0, 5, 11))))
+    assert way.travel == pytest.approx(5, abs=0.7)
+    assert 0.2 < way.replaced < 0.5  # one ball of two, which half overlaps itself at the end
+
+
+def test_what_stands_still_goes_nowhere(tmp_path: Path) -> None:
+    way = follow(write_frames(tmp_path / "way", [2.0] * 11))
+    assert (way.travel, way.replaced) == (0, 0)
+
+
+def test_what_moves_and_how_much_is_said_in_plain_words(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS)
+    text = Page(render_report(run)).text
+    assert "What moves The molecule moves in one way." in text
+    said = re.search(r"How much From end to end (\d+) % of the molecule changes place, by ([\d.]+) Å or more", text)
+    assert said
+    assert float(said[2]) == pytest.approx(4 * 3.54, abs=2.5)
+    assert "Two groups of 2 volumes that are alike" in text
+
+
+def test_a_rigid_molecule_is_called_rigid(run: Path) -> None:
+    write_shared(run, NUMBERS, moves=False)
+    write_landscape(run, NUMBERS, motions=0, moves=False)
+    page = Page(render_report(run))
+    assert "What moves Nothing, as far as the images tell: the molecule is rigid." in page.text
+    assert "How much" not in page.text
+    assert not page.all("div", class_="way")
+
+
+def test_too_few_images_are_said_to_be_too_few(run: Path) -> None:
+    write_shared(run, NUMBERS, moves=None)
+    write_landscape(run, NUMBERS, motions=0, moves=None, counted=False)
+    assert "Not known: there are too few images to ask" in Page(render_report(run)).text
+
+
+def test_doubt_about_the_shape_and_images_that_do_not_belong_are_named(run: Path) -> None:
+    write_shared(run, NUMBERS, outliers=[2], agreeing=1)
+    text = Page(render_report(run)).text
+    assert "Only two of four random starts came to this consensus: the shape itself is not certain." in text
+    assert "What does not belong No view explains image 2." in text
+
+
+def test_reliability_is_told_in_the_summary_the_table_and_every_sheet(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_reliability(run, WORDS)
+    page = Page(render_report(run))
+    assert "Of 4 volumes, trust 2, take 1 with care and do not believe 1." in page.text
+    assert "Half of them should have an FSC with the truth of 0.88 or more." in page.text
+    rows = [row["data-word"] for row in page.all("tr") if row.get("data-word")]
+    assert rows == list(WORDS.values())
+    assert len(page.all("i", class_="interval")) == 4
+    assert "expected FSC (80 % of volumes like it) 0.95 (0.85 – 0.99)" in page.text
+    assert "sees motion 1" in page.text
+    assert len(page.all("p", class_="reason")) == 4
+
+
+def test_without_a_calibration_there_is_no_expected_fsc(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_reliability(run, WORDS, calibrated=False, motions=0)
+    page = Page(render_report(run))
+    assert "with care" in page.text
+    assert "xpected FSC" not in page.text
+    assert not page.all("i", class_="interval")
+
+
+def test_without_reliability_the_table_shows_what_there_is(run: Path) -> None:
+    write_evaluation(run, [0, 1, 3])
+    page = Page(render_report(run))
+    assert "All volumes" in page.text
+    assert "reliability" not in page.text
+    assert len([row for row in page.all("tr") if row.get("data-number")]) == 4
+    assert "FSC to the truth" in page.text
+
+
+def test_methods_state_the_settings_of_this_run_and_cite_what_it_used(run: Path) -> None:
+    settings = '[run]\nmethod = "ensemble"\ndenoiser = "tangent"\nsymmetry = "C1"\nseed = 7\n'
+    files.write_text(run / "config.toml", settings)
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS)
+    text = Page(render_report(run)).text
+    methods = text[text.index("What this run did") : text.index("How it was made", text.index("What this run did"))]
+    for said in (
+        "4 2D class averages of 16 × 16 pixels (3.54 Å/pixel)",
+        "scoretomo 0.1.0",
+        "The random seed was 7.",
+        "PyTorch 2.9.9",
+    ):
+        assert said in methods
+    assert "No symmetry was imposed." in methods
+    assert [name for name in ("Levina", "Tenenbaum", "Tipping") if name not in methods] == []
+    assert [name for name in ("Karras", "Harauz", "Hyvärinen") if name in methods] == []  # no network, truth, or second motion
+    assert re.findall(r"\[(\d)\] [A-Z]", methods) == [str(k + 1) for k in range(6)]
+
+
+def test_the_frame_of_an_aligned_map_leads_back_to_the_volume(run: Path) -> None:
+    write_evaluation(run, NUMBERS)
+    rows = files.read_table(run / "evaluation" / "scores.csv")
+    angles = {"rot": 40.0, "tilt": 70.0, "psi": -20.0, "shift_x": 1.0, "shift_y": -0.5, "shift_z": 0.7}
+    files.write_table(run / "evaluation" / "scores.csv", [{**row, **angles, "hand": "mirrored"} for row in rows])
+    score = read_run(run).volumes[0].score
+    assert score
+    assert score.frame
+    turn = rotations_from_euler(torch.tensor([40.0, 70.0, -20.0]))
+    volume = torch.from_numpy(ball(24, (3, -2, 4), 3))
+    aligned = place(volume, Alignment(turn, torch.tensor([1.0, -0.5, 0.7]), True, 0.0))
+    matrix, shift = np.array(score.frame[:9]).reshape(3, 3), np.array(score.frame[9:])
+    found = np.array(np.unravel_index(int(aligned.argmax()), aligned.shape))[::-1] - 12
+    assert np.allclose(found, matrix.T @ (3, -2, 4) + shift, atol=1.0)
+
+
+def test_motions_beyond_the_budget_are_shown_as_pictures(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS, motions=2)
+    monkeypatch.setattr("scoretomo.report.embedded.MOTION_BUDGET", 0)
+    page = Page(render_report(run))
+    assert [way.get("data-frames") for way in page.all("div", class_="way")] == [None, None]
+    assert len(page.all("div", class_="slide")) == 0
+
+
+def test_the_axes_of_the_scatter_are_those_of_the_landscape(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS)
+    html = render_report(run)
+    places = re.search(r'id="places">(.*?)</script>', html)
+    assert places
+    axes = json.loads(places[1])["axes"]
+    assert [axis["name"] for axis in axes] == ["motion 1", "component 2", "component 1"]
+    assert axes[0]["places"] == sorted(axes[0]["places"])
+    assert all(0 <= place <= 1 for axis in axes for place in axis["places"])
+
+
+def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    inside = (radius(48, 3) < 22).numpy()
+    noise = [(rng.standard_normal((48, 48, 48)) * inside).astype(np.float32) for _ in range(3)]
+    run = write_run(tmp_path / "run", {number: noise[number % 3] for number in range(300)})
+    numbers = list(range(300))
+    write_shared(run, numbers)
+    write_landscape(run, numbers, motions=3)
+    for path in (run / "landscape").glob("motion-?/*.mrc"):
+        files.write_map(path, noise[0], 3.54)
+    write_reliability(run, dict.fromkeys(numbers, "with care"), motions=3)
+    html = render_report(run)
+    assert len(html.encode()) < 30e6
+    assert len(Page(html).all("article")) == 300
