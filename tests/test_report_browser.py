@@ -53,6 +53,9 @@ async function read() {
   svg.dispatchEvent(new PointerEvent("pointermove", {...place(2), pointerType: "mouse"}));
   found.card = [card.hidden, card.querySelector(".name").textContent, card.querySelector(".word").textContent];
   found.cardImage = card.querySelector("img.image").src === q("#image-2 .row img").src;
+  const [box, dot] = [card, at(2)].map(node => node.getBoundingClientRect());
+  const apart = Math.min(Math.abs(box.left - dot.right), Math.abs(box.right - dot.left));
+  found.beside = [box.top < dot.bottom && box.bottom > dot.top, apart];
   svg.dispatchEvent(new PointerEvent("pointerleave"));
   found.cardGone = card.hidden;
 
@@ -212,6 +215,9 @@ def test_pointing_at_a_volume_shows_its_card(visit: Visit) -> None:
     assert (hidden, name) == (False, "Volume 2")
     assert word.startswith("with care")
     assert visit.found["cardImage"]
+    level, apart = visit.found["beside"]
+    assert level
+    assert apart < 20
     assert visit.found["cardGone"]
 
 

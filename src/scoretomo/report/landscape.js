@@ -75,10 +75,10 @@
     if (!point) return;
     const number = point.dataset.number;
     fill(card, number);
-    const scale = svg.getBoundingClientRect().width / frame.width;
-    const x = point.getAttribute("cx") * scale, y = point.getAttribute("cy") * scale + svg.offsetTop;
+    const box = svg.getBoundingClientRect(), around = figure.getBoundingClientRect(), scale = box.width / frame.width;
+    const x = point.getAttribute("cx") * scale + box.left - around.left, y = point.getAttribute("cy") * scale + box.top - around.top;
     const right = x < figure.clientWidth / 2;
-    card.style.left = right ? `${x + 14}px` : `${x - 14 - card.offsetWidth}px`;
+    card.style.left = `${right ? x + 14 : Math.max(x - 14 - card.offsetWidth, 0)}px`;
     card.style.top = `${Math.min(Math.max(y - card.offsetHeight / 2, 0), figure.clientHeight - card.offsetHeight)}px`;
   }
 

@@ -68,7 +68,7 @@ def _images(run: Run) -> str:
     kept = sum(image.pixels is not None for image in run.images)
     was = run.imported.get("original_size") or []
     sampled = f"{run.size} × {run.size} pixels" + (f" ({run.pixel_size:.4g} Å/pixel)" if run.pixel_size else "")
-    from_ = f", Fourier-cropped from {was[0]} × {was[1]}" if was and was[0] != run.size else ""
+    from_ = f", Fourier-cropped from {was[0]} × {was[1]}," if was and was[0] != run.size else ""
     asked = run.imported.get("asked") or {}
     changes = [name for name, done in (("inverted in contrast", asked.get("invert")), ("recentred", asked.get("recentre"))) if done]
     return (
@@ -83,6 +83,7 @@ def _volumes(run: Run, settings: dict[str, object]) -> str:
     score = _SCORES[str(settings.get("denoiser", "exact"))]
     steps = sorted({int(volume.row["steps"]) for volume in done if volume.row.get("steps")})
     descent = f" ({listing(steps)} steps of descent each)" if steps else ""
+    again = "" if run.shared is None or run.shared.moves else ", refined once more"
     how = (
         f"{counted(len(done), 'volume')}, one for each image, {'was' if len(done) == 1 else 'were'} reconstructed by "
         f"score-based random "
@@ -93,7 +94,7 @@ def _volumes(run: Run, settings: dict[str, object]) -> str:
         "annealed": f": Algorithm 1 from an empty volume, with a falling noise level{descent}.",
         "ensemble": f", its ensemble method: a consensus of all images, the pose of every image in it, and from there the "
         "volume of each "
-        f"image by Algorithm 1, with the image as an anchor, as the mean of two replicas with different random numbers{descent}.",
+        f"image by Algorithm 1, with the image as an anchor, as the mean of two replicas with different random numbers{again}{descent}.",
     }
     return (
         f"{how}{ways[str(settings['method'])]} The score of the images was {score}. "
@@ -161,7 +162,8 @@ def _truth(run: Run) -> str:
     mean = sum(score.mean_fsc for score in run.scores) / len(run.scores)
     return (
         "Volumes were aligned with the truth over rotations, shifts and both hands and compared by Fourier shell correlation (FSC) "
-        f"[Harauz], unmasked (mean over shells and volumes {mean:.3f}); resolutions are where it falls below 0.5 and 0.143 [Rosenthal]."
+        f"[Harauz], unmasked (mean over shells and volumes {mean:.3f}); resolutions are where it falls below 0.5 and 0.143 "
+        "[Rosenthal]."
     )
 
 
