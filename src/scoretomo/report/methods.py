@@ -92,9 +92,9 @@ def _volumes(run: Run, settings: dict[str, object]) -> str:
     ways = {
         "paper": f": Algorithm 1 as published, from an empty volume, at one noise level{descent}.",
         "annealed": f": Algorithm 1 from an empty volume, with a falling noise level{descent}.",
-        "ensemble": f", its ensemble method: a consensus of all images, the pose of every image in it, and from there the "
-        "volume of each "
-        f"image by Algorithm 1, with the image as an anchor, as the mean of two replicas with different random numbers{again}{descent}.",
+        "ensemble": ", its ensemble method: a consensus of all images, the pose of every image in it, and from there the volume of "
+        "each image by Algorithm 1, with the image as an anchor, as the mean of two replicas with different random "
+        f"numbers{again}{descent}.",
     }
     return (
         f"{how}{ways[str(settings['method'])]} The score of the images was {score}. "
