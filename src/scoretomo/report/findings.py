@@ -42,13 +42,14 @@ def in_letters(number: int) -> str:
 
 def _what(found: Landscape) -> str:
     if found.moves is None:
-        return "Not known: there are too few images to ask whether the molecule moves. Its volumes differ, but each may "
-        "have errors of its own."
+        return (
+            "Not known: there are too few images to ask whether the molecule moves. Its volumes differ, but each may have "
+            "errors of its own."
+        )
     if not found.moves:
         return (
-            "Nothing, as far as the images tell: the molecule is rigid. A shape that moves explains left-out images no "
-            "better than one "
-            "that does not; what differs between volumes are their errors."
+            "Nothing, as far as the images tell: the molecule is rigid. A shape that moves explains left-out images no better than "
+            "one that does not; what differs between volumes are their errors."
         )
     if not found.counted:
         return f"The molecule moves, but {counted(len(found.rows), 'volume')} do not tell in how many ways."

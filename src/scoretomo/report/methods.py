@@ -140,8 +140,9 @@ def _landscape(found: Landscape) -> str:
     if not found.motions:
         return said
     return (
-        f"{said} The number of independent motions ({found.motions}) is the intrinsic dimension of the volumes by maximum "
-        "likelihood [Levina], and their coordinates are geodesic distances among neighbouring volumes [Tenenbaum]"
+        f"{said} The number of independent motions ({found.motions}) is the intrinsic dimension of the volumes, by the distances "
+        "of neighbours [Levina] beyond those of chance, and their coordinates are geodesic distances among neighbouring volumes "
+        "[Tenenbaum]"
         + (", turned to independent components [Hyvärinen]." if found.motions > 1 else ".")
         + (f" Volumes were sorted into {len(found.states)} states by k-means [Pedregosa]." if len(found.states) > 1 else "")
     )
