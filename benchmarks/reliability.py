@@ -1,18 +1,29 @@
 """Runs of simulated molecules with truth: what a volume's own marks say of its quality.
 
-    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 50 min on 2 cores
+    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 70 min on 2 cores
+    python benchmarks/reliability.py calibrate      what marks say of the truth, on sets it was not learned from
 
 Results stay in benchmarks/results/; what is finished there is not computed again.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from cold import RESULTS, scoretomo
+from scipy.optimize import nnls
 from sklearn.cluster import KMeans
+from sklearn.metrics import roc_auc_score
 
 from scoretomo import files
+from scoretomo.landscape.reliability import Calibration, level, marks_apart
+from scoretomo.stages.consensus import explained_images
+from scoretomo.stages.directory import RunDirectory
+from scoretomo.stages.importing import read_prepared
+from scoretomo.stages.reliability import read_marks
 
 _BRIGHT = 0.2  # of the highest value: voxels of the molecule
 
@@ -88,12 +99,76 @@ def runs(names: list[str]) -> None:
             scoretomo("evaluate", run, "--truth", data / "truth")
 
 
+class Known(NamedTuple):
+    """What is known of the volumes of a set, and their truth."""
+
+    apart: np.ndarray  # (n, 3): logarithms of the marks, minus their medians
+    level: float  # log(1 − rings) of a typical image
+    wrong: np.ndarray  # (n,): log(1 − FSC)
+
+
+def known(name: str) -> Known:
+    run = RunDirectory(RESULTS / f"{name}-all")
+    explained = explained_images(run)
+    scores = {int(row["image"]): float(row["mean_fsc"]) for row in files.read_table(run.evaluation / "scores.csv")}
+    numbers = [number for number in scores if number in explained]
+    with torch.no_grad():
+        marks = read_marks(run, read_prepared(run.images), numbers)
+    wrong = np.log(1 - np.array([scores[number] for number in numbers]))
+    return Known(marks_apart(marks), level(marks), wrong)
+
+
+def fitted(sets: list[Known]) -> Calibration:
+    """Weights of the marks by least squares within sets, of the level between them; every set counts the same."""
+    marks = np.concatenate([each.apart / np.sqrt(len(each.wrong)) for each in sets])
+    aims = np.concatenate([(each.wrong - np.median(each.wrong)) / np.sqrt(len(each.wrong)) for each in sets])
+    weights = nnls(marks, aims)[0]
+    levels = np.array([each.level for each in sets])
+    typical = np.array([np.median(each.wrong - each.apart @ weights) for each in sets])
+    rings, offset = np.polyfit(levels, typical, 1) if len(sets) > 2 else (0.0, float(typical.mean()))
+    return Calibration(float(offset), float(rings), *weights.tolist(), low=0.0, high=0.0)
+
+
+def left(each: Known, calibration: Calibration) -> np.ndarray:
+    """log(1 − FSC) minus what is expected of it, (n,)."""
+    weights = np.array([calibration.replicas, calibration.fit, calibration.isolation])
+    return each.wrong - (calibration.offset + calibration.rings * each.level + each.apart @ weights)
+
+
+def interval(spreads: list[np.ndarray]) -> tuple[float, float]:
+    """Quantiles 0.1 and 0.9; every set counts the same."""
+    values = np.concatenate(spreads)
+    weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in spreads])
+    order = np.argsort(values)
+    shares = np.cumsum(weights[order]) / weights.sum()
+    low, high = (float(values[order][np.searchsorted(shares, share)]) for share in (0.1, 0.9))
+    return low, high
+
+
+def calibrate(names: list[str]) -> None:
+    sets = {name: known(name) for name in names}
+    unseen = {name: left(sets[name], fitted([sets[other] for other in names if other != name])) for name in names}
+    print("set           volumes  mean FSC  AUROC of the worst quarter  median error of 1 − FSC  in the 80 % interval")
+    for name, each in sets.items():
+        others = [other for other in names if other != name]
+        low, high = interval([unseen[other] for other in others])
+        expected = each.wrong - unseen[name]
+        worst = each.wrong >= np.quantile(each.wrong, 0.75)
+        inside = np.mean((unseen[name] >= low) & (unseen[name] <= high))
+        print(
+            f"{name:<13} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {roc_auc_score(worst, expected):>26.3f}  "
+            f"{np.exp(np.median(unseen[name])) - 1:>+22.0%}  {inside:>20.0%}"
+        )
+    low, high = interval(list(unseen.values()))
+    print(replace(fitted(list(sets.values())), low=low, high=high))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["runs"])
+    parser.add_argument("what", choices=["runs", "calibrate"])
     parser.add_argument("--sets", default=",".join(SETS))
     asked = parser.parse_args()
-    runs(asked.sets.split(","))
+    {"runs": runs, "calibrate": calibrate}[asked.what](asked.sets.split(","))
 
 
 if __name__ == "__main__":

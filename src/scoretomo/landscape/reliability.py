@@ -1,11 +1,11 @@
 """How far each volume can be trusted, from what a run knows without a truth.
 
-The share of a volume that is wrong, 1 − FSC, is expected to be the share that the model of the motion leaves unexplained of a
-typical image, ring by ring, times what sets this volume apart from a typical one of the run:
+How much of a volume is wrong, 1 − FSC, is expected from how much the model of the motion leaves unexplained of a typical image,
+ring by ring, and from what sets this volume apart from a typical one of the run:
 
-    log(1 − FSC_i) = a + log(1 − rings) + b · log(1 − replicas_i) + c · log(1 − fit_i) + d · log(isolation_i),
+    log(1 − FSC_i) = a + b · log(1 − rings) + c · log(1 − replicas_i) + d · log(1 − fit_i) + e · log(isolation_i),
 
-each logarithm of a volume minus the median of the run. The numbers a, b, c, d and the spread of what is left come from simulated
+the last three logarithms minus their medians in the run. The numbers a … e and the spread of what is left come from simulated
 molecules with truth (benchmarks/reliability.py); the interval is that of volumes of molecules which they were not taken from.
 """
 
@@ -25,11 +25,12 @@ class Calibration:
     """What simulated molecules say.
 
     Attributes:
-        offset, replicas, fit, isolation: a, b, c, d.
+        offset, rings, replicas, fit, isolation: a … e.
         low, high: quantiles 0.1 and 0.9 of log(1 − FSC) minus what is expected.
     """
 
     offset: float
+    rings: float
     replicas: float
     fit: float
     isolation: float
@@ -37,7 +38,7 @@ class Calibration:
     high: float
 
 
-CALIBRATION = Calibration(offset=-0.43, replicas=0.7, fit=0.2, isolation=0.15, low=-0.3, high=0.3)
+CALIBRATION = Calibration(offset=-0.43, rings=1.0, replicas=0.7, fit=0.2, isolation=0.15, low=-0.3, high=0.3)
 
 
 class Marks(NamedTuple):
@@ -94,14 +95,10 @@ def expected(marks: Marks, calibration: Calibration = CALIBRATION) -> Expected:
         marks: of all volumes of a run.
         calibration: what simulated molecules say.
     """
-    apart = {
-        "replicas": calibration.replicas * _beyond(np.log(1 - marks.replicas + _TINY)),
-        "fit": calibration.fit * _beyond(np.log(1 - marks.fit + _TINY)),
-        "isolation": calibration.isolation * _beyond(np.log(marks.isolation + _TINY)),
-    }
-    wrong = level(marks) + calibration.offset + sum(apart.values())
+    apart = marks_apart(marks) * [calibration.replicas, calibration.fit, calibration.isolation]
+    wrong = calibration.offset + calibration.rings * level(marks) + apart.sum(1)
     fsc, low, high = (1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.high, calibration.low))
-    return Expected(fsc, low, high, **apart)
+    return Expected(fsc, low, high, *apart.T)
 
 
 def level(marks: Marks) -> float:
@@ -109,5 +106,8 @@ def level(marks: Marks) -> float:
     return float(np.log(1 - np.median(marks.rings) + _TINY))
 
 
-def _beyond(logarithms: np.ndarray) -> np.ndarray:
-    return logarithms - np.median(logarithms)
+def marks_apart(marks: Marks) -> np.ndarray:
+    """Logarithms of what replicas, fit and isolation of each volume say, minus their medians, (n, 3); above 0 is worse."""
+    logarithms = np.log(np.column_stack([1 - marks.replicas, 1 - marks.fit, marks.isolation]) + _TINY)
+    found: np.ndarray = logarithms - np.median(logarithms, axis=0)
+    return found
