@@ -7,12 +7,12 @@ Results stay in benchmarks/results/; what is finished there is not computed agai
 """
 
 import argparse
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from cold import RESULTS, scoretomo
 from scipy.optimize import nnls
 from sklearn.cluster import KMeans
@@ -61,7 +61,16 @@ def noisy_arm(folder: Path) -> None:
     _moving(source, folder, (f"{mask} hinge -15 15",), "--realistic")
 
 
+LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
 SETS = {"box32": box, "boxnoise32": noisy_box, "capsid32": capsid, "arm32": arm, "twoarms32": two_arms, "noisyarm32": noisy_arm}
+MOLECULES = {
+    "box32": "box",
+    "boxnoise32": "box",
+    "capsid32": "capsid",
+    "arm32": "ribosome",
+    "twoarms32": "large subunit",
+    "noisyarm32": "ribosome",
+}
 
 
 def _still(what: str, folder: Path, seed: int = 0) -> Path:
@@ -102,7 +111,7 @@ def runs(names: list[str]) -> None:
 class Known(NamedTuple):
     """What is known of the volumes of a set, and their truth."""
 
-    apart: np.ndarray  # (n, 3): logarithms of the marks, minus their medians
+    apart: np.ndarray  # (n, 3): logarithms of the marks, minus those of a typical volume
     level: float  # log(1 − rings) of a typical image
     wrong: np.ndarray  # (n,): log(1 − FSC)
 
@@ -112,21 +121,20 @@ def known(name: str) -> Known:
     explained = explained_images(run)
     scores = {int(row["image"]): float(row["mean_fsc"]) for row in files.read_table(run.evaluation / "scores.csv")}
     numbers = [number for number in scores if number in explained]
-    with torch.no_grad():
-        marks = read_marks(run, read_prepared(run.images), numbers)
-    wrong = np.log(1 - np.array([scores[number] for number in numbers]))
-    return Known(marks_apart(marks), level(marks), wrong)
+    marks = read_marks(run, read_prepared(run.images), numbers)
+    return Known(marks_apart(marks), level(marks), np.log(1 - np.array([scores[number] for number in numbers])))
 
 
 def fitted(sets: list[Known]) -> Calibration:
-    """Weights of the marks by least squares within sets, of the level between them; every set counts the same."""
-    marks = np.concatenate([each.apart / np.sqrt(len(each.wrong)) for each in sets])
-    aims = np.concatenate([(each.wrong - np.median(each.wrong)) / np.sqrt(len(each.wrong)) for each in sets])
-    weights = nnls(marks, aims)[0]
-    levels = np.array([each.level for each in sets])
-    typical = np.array([np.median(each.wrong - each.apart @ weights) for each in sets])
-    rings, offset = np.polyfit(levels, typical, 1) if len(sets) > 2 else (0.0, float(typical.mean()))
-    return Calibration(float(offset), float(rings), *weights.tolist(), low=0.0, high=0.0)
+    """Least squares over all volumes, in which every set counts the same and no mark for less than nothing."""
+    rows, aims = [], []
+    for each in sets:
+        ones = np.ones(len(each.wrong))
+        share = 1 / np.sqrt(len(each.wrong))
+        rows.append(np.column_stack([-ones, ones, np.full(len(ones), each.level + LEVEL), each.apart]) * share)
+        aims.append(each.wrong * share)
+    below, above, rings, *weights = nnls(np.concatenate(rows), np.concatenate(aims))[0].tolist()
+    return Calibration(above - below + rings * LEVEL, rings, *weights, low=0.0, high=0.0)
 
 
 def left(each: Known, calibration: Calibration) -> np.ndarray:
@@ -135,10 +143,20 @@ def left(each: Known, calibration: Calibration) -> np.ndarray:
     return each.wrong - (calibration.offset + calibration.rings * each.level + each.apart @ weights)
 
 
-def interval(spreads: list[np.ndarray]) -> tuple[float, float]:
+def unseen(sets: dict[str, Known]) -> dict[str, np.ndarray]:
+    """What is left of each set by a calibration on the other molecules."""
+    found = {}
+    for name, each in sets.items():
+        others = [other for key, other in sets.items() if MOLECULES[key] != MOLECULES[name]]
+        found[name] = left(each, fitted(others))
+    return found
+
+
+def interval(spreads: Iterable[np.ndarray]) -> tuple[float, float]:
     """Quantiles 0.1 and 0.9; every set counts the same."""
-    values = np.concatenate(spreads)
-    weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in spreads])
+    sets = list(spreads)
+    values = np.concatenate(sets)
+    weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in sets])
     order = np.argsort(values)
     shares = np.cumsum(weights[order]) / weights.sum()
     low, high = (float(values[order][np.searchsorted(shares, share)]) for share in (0.1, 0.9))
@@ -146,20 +164,25 @@ def interval(spreads: list[np.ndarray]) -> tuple[float, float]:
 
 
 def calibrate(names: list[str]) -> None:
+    """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
     sets = {name: known(name) for name in names}
-    unseen = {name: left(sets[name], fitted([sets[other] for other in names if other != name])) for name in names}
-    print("set           volumes  mean FSC  AUROC of the worst quarter  median error of 1 − FSC  in the 80 % interval")
+    apart, pairs = unseen(sets), []
+    print("set           volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
     for name, each in sets.items():
-        others = [other for other in names if other != name]
-        low, high = interval([unseen[other] for other in others])
-        expected = each.wrong - unseen[name]
-        worst = each.wrong >= np.quantile(each.wrong, 0.75)
-        inside = np.mean((unseen[name] >= low) & (unseen[name] <= high))
+        others = {key: other for key, other in sets.items() if MOLECULES[key] != MOLECULES[name]}
+        low, high = interval(unseen(others).values())
+        expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
+        inside = np.mean((apart[name] >= low) & (apart[name] <= high))
+        pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))
         print(
-            f"{name:<13} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {roc_auc_score(worst, expected):>26.3f}  "
-            f"{np.exp(np.median(unseen[name])) - 1:>+22.0%}  {inside:>20.0%}"
+            f"{name:<13} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}  "
+            f"{roc_auc_score(worst, expected):>26.3f}  {inside:>20.0%}"
         )
-    low, high = interval(list(unseen.values()))
+    print("calibration curve, a tenth of all volumes each: expected and found mean FSC")
+    both = np.concatenate(pairs)
+    for tenth in np.array_split(both[np.argsort(both[:, 0])], 10):
+        print(f"  {tenth[:, 0].mean():.3f}  {tenth[:, 1].mean():.3f}")
+    low, high = interval(apart.values())
     print(replace(fitted(list(sets.values())), low=low, high=high))
 
 

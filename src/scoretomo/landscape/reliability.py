@@ -5,10 +5,13 @@ ring by ring, and from what sets this volume apart from a typical one of the run
 
     log(1 − FSC_i) = a + b · log(1 − rings) + c · log(1 − replicas_i) + d · log(1 − fit_i) + e · log(isolation_i),
 
-the last three logarithms minus their medians in the run. The numbers a … e and the spread of what is left come from simulated
-molecules with truth (benchmarks/reliability.py); the interval is that of volumes of molecules which they were not taken from.
+the last three minus the logarithms of a typical volume. Fit and isolation are known of all images of the run, and typical are their
+medians; replicas are known of those alone that have a volume, and typical is a number. The numbers a … e and the spread of what is
+left come from simulated molecules with truth (benchmarks/reliability.py); the interval is that of volumes of molecules which they
+were not taken from.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +19,7 @@ import numpy as np
 
 _LIKE = 20  # other images, to whose conformations the distance is measured
 _TINY = 1e-5
+TYPICAL_REPLICAS = 0.99  # mean FSC
 _TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
 _APART = 0.3  # of a logarithm: from here on a mark sets a volume apart
 
@@ -42,12 +46,14 @@ CALIBRATION = Calibration(offset=-0.43, rings=1.0, replicas=0.7, fit=0.2, isolat
 
 
 class Marks(NamedTuple):
-    """What a run says of volumes of a moving molecule; (n,) each."""
+    """What a run says of volumes of a moving molecule, and of a typical image of it."""
 
-    replicas: np.ndarray  # mean FSC of the replicas of each
-    fit: np.ndarray  # correlation of the image with the view of the model
-    rings: np.ndarray  # mean Fourier ring correlation of the same
-    isolation: np.ndarray  # distance to the conformations of other images
+    replicas: np.ndarray  # (n,): mean FSC of the replicas of each volume
+    fit: np.ndarray  # (n,): correlation of its image with the view of the model
+    isolation: np.ndarray  # (n,): distance to the conformations of other images
+    typical_rings: float  # mean Fourier ring correlation of an image and its view, the median over all images
+    typical_fit: float  # medians, too
+    typical_isolation: float
 
 
 class Expected(NamedTuple):
@@ -89,12 +95,7 @@ def isolation(coordinates: np.ndarray) -> np.ndarray:
 
 
 def expected(marks: Marks, calibration: Calibration = CALIBRATION) -> Expected:
-    """What is to be expected of volumes from their marks.
-
-    Args:
-        marks: of all volumes of a run.
-        calibration: what simulated molecules say.
-    """
+    """What is to be expected of volumes from their marks."""
     apart = marks_apart(marks) * [calibration.replicas, calibration.fit, calibration.isolation]
     wrong = calibration.offset + calibration.rings * level(marks) + apart.sum(1)
     fsc, low, high = (1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.high, calibration.low))
@@ -103,11 +104,12 @@ def expected(marks: Marks, calibration: Calibration = CALIBRATION) -> Expected:
 
 def level(marks: Marks) -> float:
     """log(1 − rings) of a typical image."""
-    return float(np.log(1 - np.median(marks.rings) + _TINY))
+    return math.log(1 - marks.typical_rings + _TINY)
 
 
 def marks_apart(marks: Marks) -> np.ndarray:
-    """Logarithms of what replicas, fit and isolation of each volume say, minus their medians, (n, 3); above 0 is worse."""
-    logarithms = np.log(np.column_stack([1 - marks.replicas, 1 - marks.fit, marks.isolation]) + _TINY)
-    found: np.ndarray = logarithms - np.median(logarithms, axis=0)
+    """Logarithms of what replicas, fit and isolation say of each volume, minus those of a typical one, (n, 3); above 0 is worse."""
+    own = np.column_stack([1 - marks.replicas, 1 - marks.fit, marks.isolation])
+    typical = np.array([1 - TYPICAL_REPLICAS, 1 - marks.typical_fit, marks.typical_isolation])
+    found: np.ndarray = np.log(own + _TINY) - np.log(typical + _TINY)
     return found

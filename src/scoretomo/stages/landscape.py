@@ -73,8 +73,8 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
 
 def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
     """Write landscape.csv and landscape/, of three volumes or more in one frame, and reliability.csv of as many as there are."""
-    for table in (run.landscape_table, run.reliability):
-        table.unlink(missing_ok=True)
+    for result in (run.report, run.landscape_table, run.reliability):  # the report first: it says that all is done
+        result.unlink(missing_ok=True)
     shutil.rmtree(run.landscape, ignore_errors=True)
     if not run.poses.exists() or not run.volumes_table.exists():
         return
@@ -82,6 +82,11 @@ def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
     prepared = read_prepared(run.images)
     seen = _look(run, prepared, numbers, umap=umap) if len(numbers) >= _FEWEST else {}
     settle_reliability(run, prepared, seen)
+
+
+def landscape_missing(run: RunDirectory) -> bool:
+    """Whether a run has volumes in one frame and what they tell is not written: it was stopped, or is of an older version."""
+    return run.poses.exists() and run.volumes_table.exists() and not run.reliability.exists()
 
 
 def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, umap: bool) -> dict[int, list[float]]:

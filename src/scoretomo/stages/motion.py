@@ -143,8 +143,10 @@ def _learn(run: RunDirectory, known: Known, seed: int, fitting: Fitting, outlook
             moved = _teach(
                 cloud, known, at, stream, bar, f"learning how it moves{detail}", threads, looks=LOOKS if level == 0 else ()
             )
-        if moved:
-            say(f"{moved} images were in a wrong pose: they look like conformations of others from elsewhere")
+        if level == 0:
+            run.record("second look", moved=moved)
+            if moved:
+                say(f"images found in another pose, among the conformations of others: {moved}")
         _write(path, cloud, at)
 
 

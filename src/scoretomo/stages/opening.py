@@ -50,6 +50,17 @@ class RunLandscape(NamedTuple):
     states: np.ndarray  # (n,): from 1
 
 
+class RunReliability(NamedTuple):
+    """How far each volume can be trusted; what is not known is nan."""
+
+    numbers: np.ndarray  # (n,): of their images
+    expected: np.ndarray  # (n,): mean FSC to the truth
+    intervals: np.ndarray  # (n, 2): in which four of five truths lie
+    words: list[str]  # trust | with care | do not
+    reasons: list[str]
+    seen: np.ndarray  # (n, k): how much of each motion the image shows, beside an average view; 1 is as much or more
+
+
 class OpenRun:
     """A run directory; everything is read when it is asked for, and what was not made is empty or None.
 
@@ -133,10 +144,25 @@ class OpenRun:
             _columns(rows, ("state",))[:, 0].astype(int),
         )
 
+    @property
+    def reliability(self) -> RunReliability | None:
+        """What to trust."""
+        if not self._run.reliability.exists():
+            return None
+        rows = files.read_table(self._run.reliability)
+        return RunReliability(
+            _columns(rows, ("image",))[:, 0].astype(int),
+            _columns(rows, ("expected_fsc",))[:, 0],
+            _columns(rows, ("low", "high")),
+            [row["word"] for row in rows],
+            [row["reason"] for row in rows],
+            _columns(rows, [name for name in rows[0] if name.endswith("_seen")]),
+        )
+
 
 def _density(path: Path) -> np.ndarray | None:
     return files.read_map(path).density if path.exists() else None
 
 
 def _columns(rows: list[dict[str, str]], names: list[str] | tuple[str, ...]) -> np.ndarray:
-    return np.array([[float(row[name]) for name in names] for row in rows]).reshape(len(rows), len(names))
+    return np.array([[float(row[name] or "nan") for name in names] for row in rows]).reshape(len(rows), len(names))

@@ -1,5 +1,6 @@
 """From the volumes of a run to reliability.csv: how far each can be trusted, and why."""
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,14 @@ from ..ensemble.motion import views_of
 from ..fourier import fourier_shell_correlation, mean_fsc
 from ..images import disc
 from ..landscape.reliability import Expected, Marks, expected, isolation
-from .consensus import FEWEST, centred_images, explained_images, read_consensus
+from .consensus import centred_images, explained_images, read_consensus
 from .directory import RunDirectory
 from .importing import PreparedStack
 from .motion import read_motion
 
 _RIGID = "the molecule does not seem to move: believe the consensus and the mean of the volumes rather than one of them"
-_FEW = f"fewer than {FEWEST} images can't tell a motion from what each image has wrong"
+_HARDLY = 0.1  # of what an average view shows of a motion
+_FEW = "too few images to tell a motion from what each image has wrong"
 
 
 def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping[int, Sequence[float]]) -> None:
@@ -40,14 +42,14 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
         number, pose = int(row["image"]), poses[row["image"]]
         place = places.get(number)
         apart = "" if marks is None or place is None else round(float(marks.isolation[place]), 4)
+        hidden = [k for k, share in enumerate(seen.get(number, ()), start=1) if share < _HARDLY]
         shown = [round(share, 3) for share in seen[number]] if number in seen else [""] * motions
         rows.append(
             {
                 "image": number,
-                **_verdict(found, place, pose, len(poses)),
+                **_verdict(found, place, pose, hidden, asked=run.moves.exists()),
                 "replica_fsc": row["replica_fsc"],
                 "correlation": pose["correlation"],
-                "view_residual": row["view_residual"],
                 "isolation": apart,
                 **{f"motion_{k + 1}_seen": share for k, share in enumerate(shown)},
             }
@@ -57,38 +59,48 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
 
 def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> Marks:
     """What a run with a model of the motion says of its volumes, by the numbers of their images."""
-    device = torch.device("cpu")
-    consensus = read_consensus(run, prepared, prepared.numbers, device)
-    images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
-    views = views_of(read_motion(run, device), images.shape[-1])
-    mask = disc(images.shape[-1])
-    rings = mean_fsc(fourier_shell_correlation(images * mask, views * mask, dims=2)).numpy()
     replicas = {int(row["image"]): float(row["replica_fsc"]) for row in files.read_table(run.volumes_table)}
-    coordinates = files.read_table(run.coordinates)
+    fit = {int(row["image"]): float(row["correlation"]) for row in files.read_table(run.poses)}
+    rings, coordinates = _rings(run, prepared), files.read_table(run.coordinates)
     names = [name for name in coordinates[0] if name.startswith("coordinate_")]
     far = isolation(np.array([[float(row[name]) for name in names] for row in coordinates]))
     apart = {int(row["image"]): float(value) for row, value in zip(coordinates, far, strict=True)}
-    places = [prepared.numbers.index(number) for number in numbers]
-    return Marks(
-        np.array([replicas[number] for number in numbers]),
-        consensus.poses.correlations[places].double().numpy(),
-        rings[places],
-        np.array([apart[number] for number in numbers]),
-    )
+    explained = explained_images(run)
+
+    def own(mark: Mapping[int, float]) -> np.ndarray:
+        return np.array([mark[number] for number in numbers])
+
+    def typical(mark: Mapping[int, float]) -> float:
+        return statistics.median(mark[number] for number in explained)
+
+    return Marks(own(replicas), own(fit), own(apart), typical(rings), typical(fit), typical(apart))
 
 
-def _verdict(found: Expected | None, place: int | None, pose: Mapping[str, str], images: int) -> dict[str, Any]:
-    """Expected FSC with its interval where there is one, a word and its reason."""
+@torch.no_grad()
+def _rings(run: RunDirectory, prepared: PreparedStack) -> dict[int, float]:
+    """Mean Fourier ring correlation of each image with the view of the model, by its number."""
+    device = torch.device("cpu")
+    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)  # the model has its own shifts
+    images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
+    views, mask = views_of(read_motion(run, device), images.shape[-1]), disc(images.shape[-1])
+    found = mean_fsc(fourier_shell_correlation(images * mask, views * mask, dims=2))
+    return dict(zip(prepared.numbers, found.tolist(), strict=True))
+
+
+def _verdict(
+    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], *, asked: bool
+) -> dict[str, Any]:
+    """Expected FSC with its interval where there is one, a word and its reason; hidden are motions that the view hardly shows."""
     unknown = dict.fromkeys(("expected_fsc", "low", "high"), "")
     if pose["outlier"] == "1":
         return {**unknown, "word": "do not", "reason": "no view explains its image"}
     if pose["second"] == "1":
         return {**unknown, "word": "with care", "reason": "its image shows the second molecule, whose motion is not known"}
     if found is None or place is None:
-        return {**unknown, "word": "with care", "reason": _RIGID if images >= FEWEST else _FEW}
+        return {**unknown, "word": "with care", "reason": _RIGID if asked else _FEW}
     number = {"expected_fsc": found.fsc, "low": found.low, "high": found.high}
     return {
         **{name: round(float(values[place]), 3) for name, values in number.items()},
         "word": found.word(place),
-        "reason": found.reason(place),
+        "reason": "; ".join([found.reason(place), *(f"its view hardly shows motion {motion}" for motion in hidden)]),
     }

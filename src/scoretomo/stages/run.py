@@ -9,7 +9,7 @@ from ..compute import best_device, joined_group, require_one_process
 from ..images import ImportSettings
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
-from .landscape import settle_landscape
+from .landscape import landscape_missing, settle_landscape
 from .progress import say
 from .quality import measure_score
 from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
@@ -51,7 +51,7 @@ def run_all(
     if learns:
         _learn(run, training, volumes.seed, workers=workers)
     worked = reconstruct_run(run, volumes, workers=workers)
-    if worked or not run.report.exists():
+    if worked or not run.report.exists() or landscape_missing(run):
         settle_landscape(run)
         report_run(output)
     else:
@@ -72,7 +72,7 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     else:
         run.begin(asked, keep_images=True)
     worked = reconstruct_run(run, volumes, workers=workers)
-    if worked:
+    if worked or landscape_missing(run):
         settle_landscape(run)
     run.end()
     done = "" if worked else f"{directory} is finished: "
