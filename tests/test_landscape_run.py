@@ -1,5 +1,7 @@
 """What moves, as a user sees it: tables, maps, the section of the report."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -62,6 +64,18 @@ def test_looking_again_gives_the_same(six_volumes, command):
     assert command("landscape", six_volumes)[0] == 0
     assert (six_volumes / "landscape.csv").read_bytes() == before
     assert not stale.exists()
+
+
+def test_what_an_interrupted_run_lacks_is_made_up_by_the_same_command(six_volumes, box, run_with, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(six_volumes, run)
+    (run / "reliability.csv").unlink()
+    table, landscape = (six_volumes / "reliability.csv").read_bytes(), (run / "landscape.csv").read_bytes()
+    volume = (run / "volumes" / "000.mrc").stat().st_mtime_ns
+    run_with(box, run, images="0,2,4,6,8,10", steps=5)
+    assert (run / "reliability.csv").read_bytes() == table
+    assert (run / "landscape.csv").read_bytes() == landscape
+    assert (run / "volumes" / "000.mrc").stat().st_mtime_ns == volume  # what was finished is not done again
 
 
 def test_a_folder_without_volumes_in_one_frame_is_refused(tmp_path, command):

@@ -30,6 +30,7 @@ def test_the_landscape_is_that_of_the_table(six_volumes):
     assert run.landscape.components[3, 0] == float(rows[3]["component_1"])
     assert run.landscape.states.tolist() == [int(row["state"]) for row in rows]
     assert run.landscape.motions.shape[0] == 6
+    assert run.consensus.shape == (16, 16, 16)
 
 
 def test_reliability_is_that_of_the_table(six_volumes):
@@ -39,7 +40,6 @@ def test_reliability_is_that_of_the_table(six_volumes):
     assert np.isnan(found.expected).all()  # too few images to tell
     assert found.intervals.shape == (6, 2)
     assert len(found.reasons) == len(found.seen) == 6
-    assert run.consensus.shape == (16, 16, 16)
 
 
 def test_what_is_not_there_yet_is_none(box, tmp_path, command):
