@@ -33,7 +33,7 @@ def box(folder: Path) -> None:
 
 
 def noisy_box(folder: Path) -> None:
-    scoretomo("simulate", "box", "--images", 200, "--size", 32, "--noise", 0.3, "--seed", 1, "--output", folder)
+    scoretomo("simulate", "box", "--images", 200, "--size", 32, "--noise", 0.1, "--seed", 1, "--output", folder)
 
 
 def capsid(folder: Path) -> None:
@@ -55,10 +55,10 @@ def two_arms(folder: Path) -> None:
 
 
 def noisy_arm(folder: Path) -> None:
-    """Like arm, seen by a microscope."""
+    """Like arm, in noise."""
     source = _still("ribosome", folder, seed=1)
     (mask,) = _parts(source, 3)[:1]
-    _moving(source, folder, (f"{mask} hinge -15 15",), "--realistic")
+    _moving(source, folder, (f"{mask} hinge -15 15",), "--noise", 0.1)
 
 
 LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
@@ -103,7 +103,7 @@ def runs(names: list[str]) -> None:
     for name in names:
         data, run = RESULTS / name, RESULTS / f"{name}-all"
         SETS[name](data)
-        scoretomo("run", data / "images.mrcs", "--output", run, *(("--recentre",) if name == "noisyarm32" else ()))
+        scoretomo("run", data / "images.mrcs", "--output", run)
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
 
