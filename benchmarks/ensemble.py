@@ -9,6 +9,7 @@
     python benchmarks/ensemble.py still         300 images of a molecule that does not move                     about 15 min
     python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
+    python benchmarks/ensemble.py landscape     what moves in 300 volumes of 64², and the report of it            about 2 min
     python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
 Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
@@ -17,6 +18,7 @@ Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/resul
 import argparse
 import itertools
 import os
+import shutil
 import statistics
 import subprocess
 import time
@@ -269,6 +271,22 @@ def cost() -> None:
         )
 
 
+def landscape() -> None:
+    """Seconds and memory of landscape, reliability and report for a finished run of 300 volumes: those of `box`, made larger."""
+    source, run = RESULTS / "box32-ensemble-0", RESULTS / "box64-landscape"
+    if not run.exists():
+        shutil.copytree(source, run, ignore=shutil.ignore_patterns("landscape", "evaluation", "report.html"))
+        for path in (run / "consensus.mrc", *(run / "volumes").glob("*.mrc"), *(run / "differences").glob("*.mrc")):
+            files.write_map(path, resample(torch.from_numpy(files.read_map(path).density), 64, 3).numpy(), None)
+        images = torch.from_numpy(files.read_images(run / "images.mrcs").images)
+        files.write_images(run / "images.mrcs", resample(images, 64, 2).numpy(), None)
+    process = subprocess.Popen([*COMMAND, "landscape", run])
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0
+    size = (run / "report.html").stat().st_size / 1e6
+    print(f"{usage.ru_utime + usage.ru_stime:.0f} CPU-seconds, {usage.ru_maxrss / 2**20:.1f} GiB, a page of {size:.1f} MB")
+
+
 def match() -> None:
     """Seconds of one match on all cores, in two steps and with every direction compared in full."""
     torch.set_num_threads(available_cores())
@@ -299,7 +317,7 @@ def match() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still", "mixture", "cost", "match"]
+        "what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still", "mixture", "cost", "landscape", "match"]
     )
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
@@ -315,6 +333,7 @@ def main() -> None:
         "still": lambda: still(asked.data),
         "mixture": mixture,
         "cost": cost,
+        "landscape": landscape,
         "match": match,
     }
     jobs[asked.what]()
