@@ -1,9 +1,12 @@
 """The report in a browser: no error, no request, and the path of a reader who points, clicks, slides, sorts, filters and copies."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,20 @@ import pytest
 from runs import blob, write_landscape, write_reliability, write_run, write_shared
 
 from scoretomo.report import render_report
+from scoretomo.stages import live
+from scoretomo.stages.directory import RunDirectory
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+ALONE = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--enable-unsafe-swiftshader",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 WORDS = {0: "trust", 1: "trust", 2: "with care", 3: "do not", 4: "with care", 5: "trust"}
 
 # A browser that is to print a page does so once it is loaded: a frame that is not closed before all is said keeps it waiting.
@@ -140,14 +155,7 @@ class Visit:
         page.write_text(html.replace("</body>", f"<script>{{{SAYING}{script}}}</script></body>"), encoding="utf-8")
         command = [
             browser(),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--enable-unsafe-swiftshader",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
+            *ALONE,
             "--host-resolver-rules=MAP * ~NOTFOUND",
             f"--user-data-dir={folder / 'profile'}",
             "--window-size=500,520",
@@ -291,3 +299,35 @@ def test_methods_are_copied_with_their_citations(visit: Visit) -> None:
 def test_consensus_is_shown_and_the_panel_leads_to_the_sheet(visit: Visit) -> None:
     assert visit.found["consensus"]
     assert visit.found["sheet"] == "image-1"
+
+
+def test_a_live_page_loads_itself_again_when_it_has_changed(html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that is loaded asks without a tag, its script with that of the page: the rule against requests must let it."""
+    run, told = RunDirectory(tmp_path / "run"), list[tuple[bool, int, str]]()
+    run.path.mkdir()
+    run.report.write_text(html, encoding="utf-8")
+    answer = live._Handler._answer
+
+    def noted(handler: live._Handler, status: int, tag: str, content: bytes) -> None:
+        told.append(("If-None-Match" in handler.headers, int(status), tag))
+        answer(handler, status, tag, content)
+
+    def wait_for(by_script: bool, status: int, tag: str) -> None:
+        end = time.monotonic() + 60
+        while (by_script, status, tag) not in told:
+            assert time.monotonic() < end, f"answered only {told}"
+            time.sleep(0.05)
+
+    monkeypatch.setattr(live._Handler, "_answer", noted)
+    with live.served(run) as address:
+        command = [browser(), *ALONE, f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,520", address]
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True) as visitor:
+            try:
+                first, second = (live._page(text).tag for text in (html, html.replace("</h1>", " again</h1>")))
+                wait_for(True, 304, first)
+                run.report.write_text(html.replace("</h1>", " again</h1>"), encoding="utf-8")
+                wait_for(False, 200, second)
+                wait_for(True, 304, second)
+            finally:
+                os.killpg(visitor.pid, signal.SIGKILL)

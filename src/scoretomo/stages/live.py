@@ -78,16 +78,18 @@ class GrowingReport:
     def __init__(self, run: RunDirectory) -> None:
         self._run, self._seen, self._rested = run, frozenset[tuple[str, int]](), 0.0
         self._renderer: subprocess.Popen[bytes] | None = None
+        self._over = threading.Event()
         self.page = _page(_NOTHING_YET)
 
-    def grow(self, over: threading.Event) -> None:
-        """Keep the page up to date until it is over."""
-        while not over.is_set():
+    def grow(self) -> None:
+        """Keep the page up to date until the end."""
+        while not self._over.is_set():
             self.look()
-            over.wait(_LOOK)
+            self._over.wait(_LOOK)
 
     def end(self) -> None:
-        """Render no more."""
+        """Render no more, also where that is just about to begin."""
+        self._over.set()
         if self._renderer:
             self._renderer.kill()
 
@@ -125,12 +127,15 @@ class GrowingReport:
             env=one_thread,
             start_new_session=True,  # Ctrl-C is not for it
         )
-        text = self._renderer.communicate()[0].decode()
-        return text if self._renderer.returncode == 0 else None
+        if self._over.is_set():
+            self._renderer.kill()
+        written = self._renderer.communicate()[0]
+        return written.decode() if self._renderer.returncode == 0 else None
 
 
 def _page(text: str) -> Page:
-    """A page with the script that renews it."""
+    """A page with the script that renews it, and leave to ask here, which the page itself gives to nobody."""
+    text = text.replace("default-src 'none';", "default-src 'none'; connect-src 'self';", 1)
     tag = f'"{sha256(text.encode()).hexdigest()[:16]}"'
     before, end, after = text.rpartition("</body>")
     return Page(tag, f"{before}{_RENEW % tag}{end}{after}".encode())
@@ -184,13 +189,14 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def served(run: RunDirectory) -> Iterator[str]:
     """Serve the growing report of a run to browsers on this machine, at the address that this gives."""
-    report, over = GrowingReport(run), threading.Event()
+    report = GrowingReport(run)
+    growing = threading.Thread(target=report.grow, daemon=True)
     with _Server(report) as server:
-        threading.Thread(target=report.grow, args=(over,), daemon=True).start()
+        growing.start()
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/"
         finally:
-            over.set()
             report.end()
+            growing.join()
             server.shutdown()
