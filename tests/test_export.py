@@ -169,6 +169,25 @@ def test_a_path_that_the_other_program_cannot_read_is_refused(six_volumes, tmp_p
     assert "has a space" in said
 
 
+def test_chimerax_reads_a_path_with_a_space_but_none_with_a_quotation_mark(six_volumes, tmp_path, command):
+    assert command("export", six_volumes, "--to", "chimerax", "--output", tmp_path / "for my talk")[0] == 0
+    assert (tmp_path / "for my talk" / "motion.cxc").exists()
+    code, said = command("export", six_volumes, "--to", "chimerax", "--output", tmp_path / 'the "best"')
+    assert code == 2
+    assert "has a quotation mark" in said
+
+
+@pytest.mark.parametrize(("program", "own"), [("relion", {"state-9.mrc"}), ("eman2", {"state-9.hdf", "state-9.lst"})])
+def test_only_states_of_an_earlier_export_are_removed(six_volumes, tmp_path, command, program, own):
+    mine = {"state-of-the-art.mrc", "state-9-notes.lst", "state-9.docx", "state-.hdf", "state-x9.hdf", "my-state-9.mrc"}
+    for name in mine | own:
+        (tmp_path / name).write_text("kept")
+    code, said = command("export", six_volumes, "--to", program, "--output", tmp_path)
+    assert code == 0, said
+    assert {name for name in mine if (tmp_path / name).exists() and (tmp_path / name).read_text() == "kept"} == mine
+    assert not any((tmp_path / name).exists() for name in own)
+
+
 def test_a_run_that_is_not_finished_is_refused(tmp_path, command):
     code, said = command("export", tmp_path, "--to", "relion")
     assert code == 2

@@ -1,5 +1,6 @@
 """A finished run for other programs: poses in their conventions, maps, and what is needed to go on there."""
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +58,10 @@ def _require_sense(run: RunDirectory, folder: Path, to: files.Program, prepared:
     if size % 2 and to in ("relion", "eman2", "cryodrgn"):
         raise files.InputError(f"{to} expects images with an even side, got {size}: run again with --size {size - 1}")
     for path in (str(run.path.absolute()), str(folder.absolute())):
-        if any(sign.isspace() or sign == '"' for sign in path):
-            raise files.InputError(f"{path} has a space or a quotation mark, which {to} can't read: choose a plain path")
+        if '"' in path:
+            raise files.InputError(f"{path} has a quotation mark, which {to} can't read: choose a plain path")
+        if to != "chimerax" and any(sign.isspace() for sign in path):  # ChimeraX's script has every path in quotation marks
+            raise files.InputError(f"{path} has a space, which {to} can't read: choose a plain path")
 
 
 def _poses(run: RunDirectory) -> Poses:
@@ -84,8 +87,8 @@ def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Pos
         }
         for number, (place, row) in enumerate(zip(poses.places.tolist(), poses.rows, strict=True))
     ]
-    for earlier in (folder / "references.star", *folder.glob("state-*.mrc")):
-        earlier.unlink(missing_ok=True)
+    (folder / "references.star").unlink(missing_ok=True)
+    _remove_states(folder, "mrc")
     files.write_pose_star(folder / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
     pixel_size = prepared.pixel_size or 1.0
     consensus = files.read_map(run.consensus).density
@@ -112,6 +115,13 @@ def _states(run: RunDirectory) -> list[dict[str, str]]:
     return files.read_table(path) if path.exists() else []
 
 
+def _remove_states(folder: Path, *kinds: str) -> None:
+    """Remove maps and lists of the states of an earlier export, and nothing else that is called alike."""
+    for path in folder.glob("state-*"):
+        if re.fullmatch(rf"state-\d+\.({'|'.join(kinds)})", path.name, re.ASCII):
+            path.unlink()
+
+
 def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
     # cryoSPARC keeps the turn from the image's frame to the volume's: the inverse of RELION's
     turns = vector_from_rotation(torch.from_numpy(poses.rotations).mT).numpy()
@@ -134,8 +144,7 @@ def _eman2(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Pose
     # EMAN2 turns the volume by RELION's matrix, then moves the view by the last column onto the image
     transforms = np.concatenate([poses.rotations, np.zeros((len(poses.places), 3, 1))], 2)
     transforms[:, :2, 3] = -poses.origins
-    for earlier in folder.glob("state-*.*"):
-        earlier.unlink()
+    _remove_states(folder, "hdf", "lst")
     stack = folder / "particles.hdf"
     files.write_eman(stack, prepared.images.numpy()[poses.places], pixel_size, transforms)
     files.write_eman_list(folder / "particles.lst", stack.absolute(), range(len(transforms)), transforms)
