@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from scoretomo.files import is_alive, read_records
-from scoretomo.stages import live, pulse
+from scoretomo import files
+from scoretomo.files import is_alive, read_records, read_table, write_table
+from scoretomo.stages import live, pulse, watch
 from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.live import GrowingReport, served
 from scoretomo.stages.outlook import Outlook
@@ -227,6 +228,46 @@ def test_the_last_volume_is_drawn_where_there_are_colours_and_room(halfway, term
     assert len(lines) <= console.height
 
 
+@pytest.mark.parametrize("gone", ["volume", "pose", "images"])
+def test_a_volume_that_goes_while_it_is_looked_at_is_not_drawn(halfway, gone):
+    tell(halfway.progress, Word("reconstructing 6 volumes", 0.81, 3.0))
+    console = Console(width=80, height=40, force_terminal=True, color_system="truecolor")
+    state = read_state(halfway)
+    if gone == "volume":
+        halfway.volume(state.last).unlink()
+    elif gone == "pose":
+        write_table(halfway.poses, [row for row in read_table(halfway.poses) if row["image"] != str(state.last)])
+    else:
+        halfway.images.unlink()
+    lines = console.render_lines(view(halfway, state, None, console), console.options)
+    text = "\n".join("".join(segment.text for segment in line) for line in lines)
+    assert "81 %" in text
+    assert "▀" not in text
+
+
+def test_files_that_are_gone_for_some_looks_do_not_end_the_watch(finished, command, monkeypatch):
+    failures = [files.InputError("gone"), FileNotFoundError("gone"), KeyError("event"), ValueError("half a number")]
+
+    def read(run: RunDirectory) -> State:
+        if failures:
+            raise failures.pop()
+        return read_state(run)
+
+    monkeypatch.setattr(watch, "_LOOK", 0.0)
+    monkeypatch.setattr(watch, "read_state", read)
+    assert command("watch", finished.path)[0] == 0
+    assert failures == []
+
+
+def test_files_that_stay_unreadable_are_an_error_of_one_sentence(finished, command, monkeypatch):
+    monkeypatch.setattr(watch, "_LOOK", 0.0)
+    finished.images.with_suffix(".csv").write_bytes(b"\xff")
+    code, printed = command("watch", finished.path)
+    assert code == 2
+    assert "images.csv" in printed
+    assert "Traceback" not in printed
+
+
 # The live report ------------------------------------------------------------------------------------------------------
 
 
@@ -316,3 +357,27 @@ def test_the_end_does_not_wait_for_a_report_that_is_being_rendered(halfway, tmp_
         assert "nothing to show yet" in ask(address)[2]
     assert time.monotonic() - began < 30
     wait_for(lambda: not is_alive(int(note.read_text())))
+
+
+def test_a_report_that_begins_to_be_rendered_at_the_very_end_does_not_outlive_it(halfway, monkeypatch):
+    monkeypatch.setattr(live, "_RENDER", "import time; time.sleep(60)")
+    report, begin, begun = GrowingReport(halfway), subprocess.Popen, []
+
+    def late(*command, **how):
+        report.end()  # after all was looked at, and before there is a process
+        begun.append(begin(*command, **how))
+        return begun[0]
+
+    monkeypatch.setattr(live.subprocess, "Popen", late)
+    began = time.monotonic()
+    report.grow()
+    assert time.monotonic() - began < 30
+    assert begun[0].returncode == -signal.SIGKILL
+    assert b"nothing to show yet" in report.page.content
+
+
+def test_half_a_page_of_a_report_that_could_not_be_rendered_is_not_read(halfway, monkeypatch):
+    monkeypatch.setattr(live, "_RENDER", "import sys; sys.stdout.buffer.write('é'.encode()[:1]); sys.exit(1)")
+    report = GrowingReport(halfway)
+    report.look()
+    assert b"nothing to show yet" in report.page.content

@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .. import files
 from ..images import shift
 from ..projection import project
 from ..report.pictures import common_scale
@@ -31,6 +30,8 @@ from .progress import console, say
 from .state import Stage, State, read_state, require_begun
 
 _LOOK = 1.0  # seconds from look to look
+_LOOKS = 5  # at a run whose files can't be read, before that is an error
+_GOING = (OSError, ValueError, KeyError)  # comes of files that go or are made anew while they are read
 _SMALLEST, _LARGEST = 10, 28  # pixels of a picture in the terminal
 _OF_VOLUMES = {"replicas agree", "own image"}  # what changes with every volume
 _MARKS = {"done": ("✓", "blue"), "working": ("▸", "yellow"), "waiting": ("·", "dim")}
@@ -78,11 +79,11 @@ def _looks(run: RunDirectory, stopped: threading.Event, *, stay: bool) -> Iterat
 
 
 def _look(run: RunDirectory) -> State:
-    try:
-        return read_state(run)
-    except files.InputError:  # a file may go between two looks, where a run is begun afresh
+    for _ in range(_LOOKS - 1):  # files may go between two looks, where a run is begun afresh
+        with suppress(*_GOING):
+            return read_state(run)
         time.sleep(_LOOK)
-        return read_state(run)
+    return read_state(run)
 
 
 def _show(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
@@ -181,7 +182,8 @@ def view(run: RunDirectory, state: State, address: str | None, terminal: Console
         room = min(_LARGEST, terminal.width // 5 - 1, 2 * (terminal.height - lines - 2))
         side = room - room % 2
         if side >= _SMALLEST:
-            parts += _pictures(run, state.last, side)
+            with suppress(*_GOING):
+                parts += _pictures(run, state.last, side)
     return Group(*parts)
 
 
