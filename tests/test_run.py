@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -276,6 +277,18 @@ def test_unknown_sections_of_a_settings_file_are_refused(box, tmp_path, command)
     code, said = command("--config", tmp_path / "settings.toml", "run", box / "images.mrcs", "--output", tmp_path / "run")
     assert code == 2
     assert "'size'" in said
+
+
+def test_a_settings_file_may_have_a_section_for_every_command(box, tmp_path, command):
+    settings = {"export": 'to = "relion"', "landscape": "umap = true", "figures": 'output = "talk"', "watch": "live = true"}
+    offered = re.findall(r"^│ (\w+) ", command("--help")[1], re.MULTILINE)
+    assert {"run", *settings} <= set(offered)
+    settings = dict.fromkeys(offered, "") | settings
+    (tmp_path / "settings.toml").write_text("\n".join(f"[{name}]\n{line}" for name, line in settings.items()))
+    assert command("--config", tmp_path / "settings.toml", "info", box / "images.mrcs")[0] == 0
+    code, said = command("--config", tmp_path / "settings.toml", "export", tmp_path)  # which expects --to
+    assert code == 2
+    assert "finished run of the ensemble method" in said
 
 
 MISTAKES = {

@@ -59,7 +59,6 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.meta.suppress_keyboard_interrupt = False
-COMMANDS = ("run", "import", "train", "sample", "reconstruct", "evaluate", "report", "simulate", "reproduce", "info")
 app.meta.group_parameters = Group("Settings from a file", sort_key=9)
 
 
@@ -393,9 +392,10 @@ def launch(
 ) -> int:
     """Read --config, then run the command."""
     settings = {} if config is None else read_toml(config)
-    unknown = [name for name, value in settings.items() if name not in COMMANDS or not isinstance(value, dict)]
+    commands = [name for name in app if not name.startswith("-")]
+    unknown = [name for name, value in settings.items() if name not in commands or not isinstance(value, dict)]
     if unknown:
-        raise InputError(f"{config} should have a section for each command ({', '.join(COMMANDS)}), got {unknown[0]!r}: correct it")
+        raise InputError(f"{config} should have a section for each command ({', '.join(commands)}), got {unknown[0]!r}: correct it")
     app.config = cyclopts.config.Dict(settings, source=str(config))
     return int(app(tokens, exit_on_error=True, result_action="return_value") or 0)
 
