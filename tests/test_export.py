@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from scoretomo import files
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
+from scoretomo.report import pictures
 from scoretomo.rotations import rotations_from_euler
 
 
@@ -159,6 +160,25 @@ def test_a_chimerax_script_names_maps_that_are_there_and_levels_inside_them(expo
     assert all(Path(name).exists() for name in names)
     level = float(re.findall(r"volume #1 .*level (\S+)", text)[0])
     assert 0 < level < files.read_map(six_volumes / "consensus.mrc").density.max()
+
+
+def test_chimerax_colours_what_moves_as_the_report_does(six_volumes, tmp_path, command):
+    run = tmp_path / "run"
+    shutil.copytree(six_volumes, run)
+    spread = np.zeros((16, 16, 16), np.float32)
+    spread[8, 8, 8] = 20.0
+    files.write_map(run / "landscape" / "motion-map.mrc", spread, None)
+    (run / "landscape" / "motion-1").mkdir()
+    files.write_map(run / "landscape" / "motion-1" / "00.mrc", files.read_map(run / "consensus.mrc").density, None)
+    files.write_json(run / "landscape" / "summary.json", files.read_json(run / "landscape" / "summary.json") | {"motions": 1})
+    assert command("export", run, "--to", "chimerax")[0] == 0
+    text = (run / "export" / "chimerax" / "motion.cxc").read_text()
+    (palette,) = re.findall(r"palette (\S+)", text)
+    (still, pale), (most, orange) = (part.split(",") for part in palette.split(":"))
+    assert (float(still), float(most)) == (20 * pictures.STILL, 20 * pictures.MOST)
+    shown = pictures.warmed(np.full((1, 1), 255, np.uint8), np.ones((1, 1)))[0, 0]
+    assert [int(orange[k : k + 2], 16) for k in (1, 3, 5)] == shown.tolist()
+    assert f"color {pale}" in text  # of the surface
 
 
 def test_a_path_that_the_other_program_cannot_read_is_refused(six_volumes, tmp_path, command):

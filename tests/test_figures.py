@@ -63,7 +63,7 @@ def moving(six_volumes: Path, tmp_path: Path) -> Path:
     files.write_map(run / "landscape" / "motion-map.mrc", way.std(0).numpy(), None)
     files.write_json(run / "landscape" / "summary.json", files.read_json(run / "landscape" / "summary.json") | {"motions": 1})
     rows = files.read_table(run / "landscape.csv")
-    files.write_table(run / "landscape.csv", [{**row, "motion_1": number} for number, row in enumerate(rows)])
+    files.write_table(run / "landscape.csv", [{"motion_1": number, **row} for number, row in enumerate(rows)])
     (run / "evaluation").mkdir()
     score = {"truth": "t.mrc", "hand": "same", "mean_fsc": 1, "auc": 0.5, "resolution_0.5": 2, "resolution_0.143": 2}
     files.write_table(run / "evaluation" / "scores.csv", [{"image": number, **score} for number in (0, 2)])

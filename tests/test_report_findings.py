@@ -13,7 +13,7 @@ from test_report import Page
 from scoretomo import files
 from scoretomo.alignment import Alignment, place
 from scoretomo.fourier import radius
-from scoretomo.report import render_report
+from scoretomo.report import pictures, render_report
 from scoretomo.report.results import read_run
 from scoretomo.report.travel import follow
 from scoretomo.rotations import rotations_from_euler
@@ -146,6 +146,20 @@ def test_the_frame_of_an_aligned_map_leads_back_to_the_volume(run: Path) -> None
     matrix, shift = np.array(score.frame[:9]).reshape(3, 3), np.array(score.frame[9:])
     found = np.array(np.unravel_index(int(aligned.argmax()), aligned.shape))[::-1] - 12
     assert np.allclose(found, matrix.T @ (3, -2, 4) + shift, atol=1.0)
+
+
+def test_what_moves_has_one_scale_of_colours_everywhere(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS)
+    facts = re.search(r'id="facts">(.*?)</script>', render_report(run))
+    assert facts
+    told = json.loads(facts[1])["moves"]
+    assert (told["from"], told["to"], tuple(told["colour"])) == (pictures.STILL, pictures.MOST, pictures.ORANGE)
+    spread = np.array([[0.0, 1.0, 3.5, 6.0, 10.0]])
+    assert np.allclose(pictures.moves(spread).clip(0, 1), [[0, 0, 0.5, 1, 1]])
+    white = pictures.warmed(np.full(spread.shape, 255, np.uint8), pictures.moves(spread))
+    assert white[0, 0].tolist() == [255, 255, 255]
+    assert np.allclose(white[0, -1], 255 * np.array(pictures.in_light(pictures.ORANGE)), atol=1)
 
 
 def test_motions_beyond_the_budget_are_shown_as_pictures(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

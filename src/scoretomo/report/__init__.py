@@ -1,5 +1,6 @@
 """Report: pictures and the written summary, from results on disk only."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,6 +102,7 @@ def render_report(run: Path) -> str:
         advice=words.advice(results),
         remarks=words.remarks(results),
         reach=reach,
+        moves=Markup(json.dumps({"colour": pictures.ORANGE, "from": pictures.STILL, "to": pictures.MOST})),
         score=describe_score(results),
         views=random_views(results),
         sheets=sheets,

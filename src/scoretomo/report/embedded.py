@@ -94,7 +94,8 @@ def of_all(shared: Shared, pixel_size: float | None) -> list[Embedded]:
 
 def of_motion_map(path: Path) -> Embedded:
     """The map of what moves, to colour the consensus with."""
-    return _embedded("map-motion", read_map(path).density, SMALL_SIDE, 1.0, "heat")
+    density = read_map(path).density
+    return _embedded("map-motion", density, SMALL_SIDE, 1.0, "heat", float(density.max()))
 
 
 def of_ways(ways: Sequence[Way], pixel_size: float | None) -> list[list[Embedded]]:
@@ -111,6 +112,6 @@ def of_ways(ways: Sequence[Way], pixel_size: float | None) -> list[list[Embedded
     return found
 
 
-def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str) -> Embedded:
-    values, peak = densities.quantise(density, side)
+def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str, peak: float | None = None) -> Embedded:
+    values, peak = densities.quantise(density, side, peak)
     return Embedded(name, len(values), box, pictures.otsu_level(values), peak, kind, densities.packed(values))

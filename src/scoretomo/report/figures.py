@@ -228,9 +228,8 @@ def _meaning(figure: Figure, places: Sequence[Axes]) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    pale, orange = (tuple(min(1.0, part) ** (1 / 1.5) for part in colour) for colour in (pictures.PALE, pictures.ORANGE))
-    colours = LinearSegmentedColormap.from_list("moves", [pale, orange])
-    scale = ScalarMappable(Normalize(movies.STILL, movies.MOST), colours)
-    bar = figure.colorbar(scale, ax=list(places), shrink=0.7, aspect=14, ticks=[movies.STILL, movies.MOST])
+    colours = LinearSegmentedColormap.from_list("moves", [pictures.in_light(pictures.PALE), pictures.in_light(pictures.ORANGE)])
+    scale = ScalarMappable(Normalize(pictures.STILL, pictures.MOST), colours)
+    bar = figure.colorbar(scale, ax=list(places), shrink=0.7, aspect=14, ticks=[pictures.STILL, pictures.MOST])
     bar.ax.set_yticklabels(["still", "moves"])
     bar.outline.set_visible(False)

@@ -18,7 +18,6 @@ _FINEST, _COARSEST = 96, 64  # voxels along the side of what is drawn
 _SEEN = 32  # voxels along the side of what the view is chosen by
 _DIRECTIONS = 500  # views that are compared
 _MARGIN = 1.15  # around a surface
-STILL, MOST = 0.1, 0.6  # of the largest motion: all grey below, all orange above
 _ABOVE = math.radians(15)  # from which an upright molecule is looked at
 
 
@@ -45,7 +44,7 @@ def scene_of(way: Tensor, view: Tensor, spread: np.ndarray | None) -> Scene:
         level=level,
         reach=min(_MARGIN * max(_extent(volume, level, view) for volume in way[:: max(1, len(way) // 2)]), 0.5),
         view=view,
-        paint=None if spread is None else (spread / spread.max() - STILL) / (MOST - STILL),
+        paint=None if spread is None else pictures.moves(spread),
     )
 
 

@@ -159,12 +159,12 @@ def _heat(run: Run, found: Landscape) -> list[Heat]:
     """The map of what moves, seen along the three axes, over the consensus."""
     if run.shared is None or found.motions == 0:
         return []
-    spread = read_map(found.motion_map).density
-    body = densities.on_grid(read_map(run.shared.path).density, None, len(spread), None)
-    body = spread * 0 if body is None else body
+    moves = pictures.moves(read_map(found.motion_map).density)
+    body = densities.on_grid(read_map(run.shared.path).density, None, len(moves), None)
+    body = moves * 0 if body is None else body
     views = []
     for axis, name in enumerate("zyx"):
-        seen, moving = body.sum(axis), spread.max(axis)
+        seen = body.sum(axis)
         grey = pictures.grey(seen, pictures.common_scale(seen))
-        views.append(Heat(pictures.data_uri(pictures.warmed(grey, moving / spread.max())), f"What moves, seen along {name}", name))
+        views.append(Heat(pictures.data_uri(pictures.warmed(grey, moves.max(axis))), f"What moves, seen along {name}", name))
     return views

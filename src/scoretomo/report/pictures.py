@@ -16,9 +16,10 @@ from . import densities
 
 # Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
-_WARM = np.array((255.0, 140.0, 26.0))
-SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before its brightening by a power of 1 / 1.5
-PALE, ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units
+_BRIGHTER = 1 / 1.5  # power of shaded colours, as in the viewer
+SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before that
+PALE, ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units: what stays and what moves
+STILL, MOST = 0.1, 0.6  # of the largest motion: nothing is orange below, all is above; everywhere what moves is shown
 LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
 SMALL_DENSITY_SIDE = 48  # longest side of the density behind a thumbnail, in voxels
 _FINER = 3  # rays along each side of a pixel with an edge
@@ -50,11 +51,23 @@ def diverging(array: np.ndarray, limit: float) -> np.ndarray:
     return np.where(value < 0, _MIDDLE + value * (_MIDDLE - _BELOW), _MIDDLE + value * (_ABOVE - _MIDDLE)).astype(np.uint8)
 
 
+def moves(spread: np.ndarray) -> np.ndarray:
+    """How much of each place is orange, by how much it moves: below 0 none, above 1 all; shape as given."""
+    share: np.ndarray = (spread / spread.max() - STILL) / (MOST - STILL)
+    return share
+
+
+def in_light(colour: tuple[float, float, float]) -> tuple[float, float, float]:
+    """A colour of a surface as it looks where light falls on it: red, green and blue, 0 to 1."""
+    red, green, blue = (min(1.0, part) ** _BRIGHTER for part in colour)
+    return red, green, blue
+
+
 def warmed(greys: np.ndarray, amount: np.ndarray) -> np.ndarray:
     """8-bit greys coloured orange by an amount of 0 to 1, shape (y, x, 3)."""
     share = np.clip(amount, 0, 1)[..., None]
     light = 0.35 + 0.65 * greys[..., None] / 255
-    return ((1 - share) * greys[..., None] + share * light * _WARM).round().astype(np.uint8)
+    return ((1 - share) * greys[..., None] + share * light * (255 * np.array(in_light(ORANGE)))).round().astype(np.uint8)
 
 
 def at_most(picture: np.ndarray, side: int) -> np.ndarray:
@@ -205,7 +218,7 @@ def _shaded(scene: _Scene, seen: Tensor) -> Tensor:
         share = _sample(scene.paint[None], points).T.clamp(0, 1)
         colour = (1 - share) * torch.tensor(PALE) + share * torch.tensor(ORANGE)
     bright = (0.42 * sky + 0.16 * facing + 0.62 * key * (0.75 + 0.25 * sky)) * cue
-    return (colour * bright[:, None] + 0.10 * shine[:, None]).clamp(0, 1) ** (1 / 1.5)
+    return (colour * bright[:, None] + 0.10 * shine[:, None]).clamp(0, 1) ** _BRIGHTER
 
 
 def _openness(scene: _Scene, points: Tensor, normal: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ uniform float blend, warm, heatCentre;    // share of the next one; 1 where heat
 uniform vec3 offset;                      // from the frame of the view to that of the density, in box sides
 uniform mat3 turn;                        // Q
 uniform float level, voxel, centre;       // voxel: one sample of the texture, in box sides
-uniform vec3 colour, light;
+uniform vec3 colour, light, orange;       // orange: the colour of what moves
+uniform vec2 motion;                      // of the largest motion: nothing is orange below the first, all is above the second
 
 float at(vec3 p) {
   float here = texture(density, p + centre).r;
@@ -76,8 +77,8 @@ void main() {
   float shine = pow(max(dot(n, normalize(light + vec3(0, 0, -1))), 0.0), 40.0);
   float sky = mix(0.45, 1.0, openness(p, inner)) * (0.80 - 0.20 * n.y);
   float cue = 1.0 - 0.35 * smoothstep(-0.35, 0.45, depth);
-  float moves = warm > 0.0 ? smoothstep(0.2, 0.7, texture(heat, p + heatCentre).r) : 0.0;
-  vec3 shaded = mix(colour, vec3(1.0, 0.46, 0.09), moves) * (0.42 * sky + 0.16 * facing + 0.62 * key * mix(0.75, 1.0, sky)) * cue + 0.10 * shine;
+  float moves = warm > 0.0 ? clamp((texture(heat, p + heatCentre).r - motion.x) / (motion.y - motion.x), 0.0, 1.0) : 0.0;
+  vec3 shaded = mix(colour, orange, moves) * (0.42 * sky + 0.16 * facing + 0.62 * key * mix(0.75, 1.0, sky)) * cue + 0.10 * shine;
   pixel = vec4(pow(shaded, vec3(1.0 / 1.5)), 1);
 }`;
 
@@ -263,6 +264,8 @@ class SurfaceViewer {
       gl.uniform1f(this.at("centre"), density.centre);
       gl.uniform3fv(this.at("colour"), COLOURS[density.kind]);
       gl.uniform3fv(this.at("light"), LIGHT);
+      gl.uniform3fv(this.at("orange"), FACTS.moves.colour);
+      gl.uniform2f(this.at("motion"), FACTS.moves.from, FACTS.moves.to);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     });
     this.tell(2 * span * sharp);

@@ -171,17 +171,18 @@ def _cryodrgn(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
 def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
     """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion."""
     home = run.path.absolute()
+    pale, orange = (_named(colour) for colour in (pictures.PALE, pictures.ORANGE))
     lines = ["close session", "set bgColor white", "lighting soft", "graphics silhouettes true"]
     lines += [
         f'open "{home / "consensus.mrc"}" id 1',
-        f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color #b8c4d0",
+        f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color {pale}",
     ]
     spread = run.landscape / "motion-map.mrc"
     motions = files.read_json(run.landscape / "summary.json")["motions"] if run.landscape_table.exists() else 0
     ways = [run.landscape / f"motion-{motion + 1}" for motion in range(motions)]
     if ways:
         peak = float(files.read_map(spread).density.max())
-        colours = f"{0.15 * peak:.4g},#b8c4d0:{0.5 * peak:.4g},#e69f00:{peak:.4g},#d55e00"
+        colours = f"{pictures.STILL * peak:.4g},{pale}:{pictures.MOST * peak:.4g},{orange}"
         lines += [f'open "{spread.absolute()}" id 2', "hide #2 models", f"color sample #1 map #2 palette {colours}"]
     for number, way in enumerate(ways, start=3):
         frames = sorted(way.absolute().glob("*.mrc"))
@@ -197,6 +198,11 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
     files.write_text(folder / "motion.cxc", "\n".join(lines) + "\n")
     typed = f"; then type motion1{', motion2 …' if len(ways) > 1 else ''} to see it move" if ways else ""
     return f"for ChimeraX: open {folder / 'motion.cxc'}{typed}"
+
+
+def _named(colour: tuple[float, float, float]) -> str:
+    """A colour of the report's surfaces, as it looks there, in hexadecimal."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in pictures.in_light(colour))
 
 
 def _level(path: Path) -> float:
