@@ -303,7 +303,7 @@ def _fsc(volume: Volume, mean: Sequence[float] | None, run: Run) -> Markup | Non
     if not volume.score:
         return None
     label = f"FSC of volume {volume.number} against its truth: mean {volume.score.mean_fsc:.3f}"
-    return charts.fsc_chart({volume.number: volume.score.curve}, mean, *_grid(run), label=label)
+    return charts.fsc_chart({volume.number: volume.score.curve}, mean, *run.fsc_grid, label=label)
 
 
 def _overview(run: Run) -> Markup | None:
@@ -314,13 +314,7 @@ def _overview(run: Run) -> Markup | None:
     alike = len(curves) > 1 and len({len(curve) for curve in curves.values()}) == 1
     mean = np.mean(list(curves.values()), axis=0).tolist() if alike else None
     label = f"FSC of {words.counted(len(curves), 'volume')} against the truth"
-    return charts.fsc_chart(curves, mean, *_grid(run), label=label, large=True)
-
-
-def _grid(run: Run) -> tuple[int, float | None]:
-    """Side and pixel size of the grid on which the FSC was taken: it need not be the run's."""
-    evaluation = run.evaluation or {"size": run.size, "pixel_size": run.pixel_size}
-    return evaluation["size"], evaluation["pixel_size"]
+    return charts.fsc_chart(curves, mean, *run.fsc_grid, label=label, large=True)
 
 
 def _gain(evaluation: Mapping[str, Any] | None) -> Markup | None:

@@ -14,6 +14,7 @@ from ..files import atomic
 from . import movies, pictures
 from .moving import landscape_axes
 from .results import Landscape, Run
+from .words import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,7 +115,7 @@ def _scatter(found: Landscape) -> Figure:
         places = np.array([[float(row[name]) for name in names] for row in found.rows if int(row["state"]) == number])
         label = f"{number}  ({len(places)})"
         axes.scatter(places[:, 0], places[:, 1], s=9, color=colour, edgecolor="white", linewidth=0.3, label=label)
-    axes.set(xlabel=names[0].replace("_", " "), ylabel=names[1].replace("_", " "))
+    axes.set(xlabel=plain(names[0]), ylabel=plain(names[1]))
     if len(found.states) > 1:
         figure.legend(loc="outside right upper", title="state (volumes)", handletextpad=0.1)
     return figure
@@ -139,8 +140,7 @@ def _fsc(run: Run) -> Figure:
     """FSC of every volume with its truth, and their mean."""
     figure = _figure(SINGLE, 65)
     axes = figure.add_subplot()
-    evaluation = run.evaluation or {"size": run.size, "pixel_size": run.pixel_size}
-    size, pixel_size = evaluation["size"], evaluation["pixel_size"]
+    size, pixel_size = run.fsc_grid
     curves = [[1.0, *score.curve[1:]] for score in run.scores]
     faint = min(1.0, max(0.08, 6 / len(curves)))
     for curve in curves:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .results import Landscape, Run
 from .travel import Way
-from .words import counted, how_far, joined, listing
+from .words import WORDS, counted, how_far, images, joined
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -99,8 +99,8 @@ def _how_sure(run: Run) -> str:
             )
     words = [volume.trust.word for volume in run.volumes if volume.trust]
     if words:
-        asks = {"trust": "trust {}", "with care": "take {} with care", "do not": "do not believe {}"}
-        told = [ask.format(words.count(word)) for word, ask in asks.items() if word in words]
+        asks = zip(WORDS, ("trust {}", "take {} with care", "do not believe {}"), strict=True)
+        told = [ask.format(words.count(word)) for word, ask in asks if word in words]
         sentences.append(f"Of {counted(len(words), 'volume')}, {joined(told)}.")
         expected = [volume.trust.expected for volume in run.volumes if volume.trust and volume.trust.expected is not None]
         if expected:
@@ -114,14 +114,12 @@ def _strangers(run: Run) -> str:
         return ""
     sentences = []
     if run.shared.second:
-        sentences.append(f"{_images(run.shared.second)} {'shows' if len(run.shared.second) == 1 else 'show'} a second molecule.")
+        sentences.append(
+            f"{images(run.shared.second).capitalize()} {'shows' if len(run.shared.second) == 1 else 'show'} a second molecule."
+        )
     if run.shared.outliers:
-        sentences.append(f"No view explains {_images(run.shared.outliers).lower()}.")
+        sentences.append(f"No view explains {images(run.shared.outliers)}.")
     left_out = [image.number for image in run.images if image.selected and image.pixels is None]
     if left_out:
-        sentences.append(f"{_images(left_out)} could not be used.")
+        sentences.append(f"{images(left_out).capitalize()} could not be used.")
     return " ".join(sentences) or "Every image fits the one molecule."
-
-
-def _images(numbers: Sequence[int]) -> str:
-    return f"Image{'' if len(numbers) == 1 else 's'} {listing(numbers)}"

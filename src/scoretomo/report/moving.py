@@ -12,7 +12,7 @@ from . import charts, densities, pictures
 from .embedded import Embedded, of_ways
 from .results import Landscape, Run
 from .travel import Way
-from .words import counted, how_far
+from .words import counted, how_far, plain
 
 _FRAME = 128  # pixels of a surface
 _SHOWN = 6  # frames of a motion
@@ -61,7 +61,7 @@ def describe_motion(run: Run, ways: Sequence[Way], reach: float) -> Motion | Non
     found = run.landscape
     if found is None:
         return None
-    axes = [charts.spread(_plain(name), [float(row[name]) for row in found.rows]) for name in landscape_axes(found)]
+    axes = [charts.spread(plain(name), [float(row[name]) for row in found.rows]) for name in landscape_axes(found)]
     x, y = axes[0], axes[min(1, len(axes) - 1)]
     strips, densities = _along(found, reach), of_ways(ways, run.pixel_size)
     scree = [(float(row["variance"]), float(row["chance"])) for row in found.scree]
@@ -98,10 +98,6 @@ def _points(run: Run, found: Landscape) -> list[tuple[int, int, str, str]]:
         said = f"Volume {number}, state {state}" + (f", {trust.word}" if trust else "")
         points.append((number, state, trust.word if trust else "", said))
     return points
-
-
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _sentences(found: Landscape) -> list[str]:

@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 from .results import Run, Volume
+from .words import WORDS
 
 
 class Row(NamedTuple):
     """What the table says of one volume."""
 
     volume: Volume
+    rank: int | None  # of its word: 0 for the best
     state: int | None
     outlier: bool  # whether its image is one that no view explains, or that shows something else
     replica_fsc: float | None
@@ -38,6 +40,7 @@ def reliability_table(run: Run) -> Table | None:
     rows = [
         Row(
             volume=volume,
+            rank=WORDS.index(volume.trust.word) if volume.trust else None,
             state=states.get(volume.number),
             outlier=volume.number in strangers,
             replica_fsc=_number(volume, "replica_fsc"),
@@ -50,7 +53,7 @@ def reliability_table(run: Run) -> Table | None:
     return Table(
         rows=rows,
         states=sorted(set(states.values())) if len(set(states.values())) > 1 else [],
-        words=[word for word in ("trust", "with care", "do not") if word in found],
+        words=[word for word in WORDS if word in found],
         motions=max((len(shares) for shares in seen), default=0),
         calibrated=any(volume.trust and volume.trust.expected is not None for volume in done),
         outliers=any(row.outlier for row in rows),

@@ -44,7 +44,7 @@ class Score(NamedTuple):
 class Trust(NamedTuple):
     """How far to believe a volume, without a truth."""
 
-    word: str  # trust | with care | do not
+    word: str  # one of words.WORDS
     reason: str
     expected: float | None  # FSC to the truth; None where runs of this kind are not calibrated
     low: float | None  # four in five truths lie from here …
@@ -155,6 +155,12 @@ class Run(NamedTuple):
     def unit(self) -> str:
         """Of resolutions: Å, or px if no pixel size is known."""
         return (self.evaluation or {}).get("unit") or ("Å" if self.pixel_size else "px")
+
+    @property
+    def fsc_grid(self) -> tuple[int, float | None]:
+        """Side and pixel size of the grid on which the FSC was taken: it need not be the run's."""
+        evaluation = self.evaluation or {"size": self.size, "pixel_size": self.pixel_size}
+        return evaluation["size"], evaluation["pixel_size"]
 
     def with_status(self, status: str) -> list[Volume]:
         """The volumes of this status."""

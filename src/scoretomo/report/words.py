@@ -7,6 +7,7 @@ from typing import NamedTuple
 from .results import Run, Shared, Trust, seconds_taken
 from .travel import Way
 
+WORDS = ("trust", "with care", "do not")  # of how far to believe a volume, the best first
 _STILL = 1.5  # pixels that surfaces seem to go where nothing moves
 
 
@@ -28,6 +29,16 @@ def listing(numbers: Sequence[int], most: int = 8) -> str:
     if len(names) > most:
         return ", ".join(names[:most]) + f" and {len(names) - most} more"
     return joined(names)
+
+
+def images(numbers: Sequence[int]) -> str:
+    """Images by their numbers, in a sentence: image 3, or images 3, 9 and 11."""
+    return f"image{'' if len(numbers) == 1 else 's'} {listing(numbers)}"
+
+
+def plain(name: str) -> str:
+    """Name of a column of a table, in words."""
+    return name.replace("_", " ")
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -77,13 +88,13 @@ def summary(run: Run) -> list[str]:
         came += f", of which {len(wanted)} {_was(wanted)} selected"
     if left_out:
         came += f"; {len(kept)} could be used and {len(left_out)} {_was(left_out)} left out"
-        came += f" ({_images(left_out)}; the reasons are below)."
+        came += f" ({images(left_out)}; the reasons are below)."
     else:
         came += ", and it could be used." if len(wanted) == 1 else ", and all of them could be used."
     sentences = [came]
     if missing:
         sentences.append(
-            f"The run is not finished: {len(done)} of {counted(len(run.volumes), 'volume')} {_is(done)} done, {_images(missing)} "
+            f"The run is not finished: {len(done)} of {counted(len(run.volumes), 'volume')} {_is(done)} done, {images(missing)} "
             f"{_is(missing)} still missing. The same command continues it."
         )
     elif run.volumes:
@@ -91,7 +102,7 @@ def summary(run: Run) -> list[str]:
         each = ", one for each image" if len(done) == len(kept) > 1 else ""
         sentences.append(f"{asked}{len(done) if asked else counted(len(done), 'volume')} came out{each}.")
     if diverged:
-        sentences.append(f"The reconstruction of {_images(diverged)} diverged and left no volume.")
+        sentences.append(f"The reconstruction of {images(diverged)} diverged and left no volume.")
     seconds = seconds_taken(run)
     each_took = _mean([float(v.row["seconds"]) for v in run.with_status("done") if v.row.get("seconds")])
     if seconds and not missing:
@@ -104,10 +115,6 @@ def summary(run: Run) -> list[str]:
         spread = f", from {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
         sentences.append(f"Against the truth the mean FSC over shells is {_mean(values):.2f}{spread}.")
     return sentences
-
-
-def _images(numbers: Sequence[int]) -> str:
-    return f"image{'' if len(numbers) == 1 else 's'} {listing(numbers)}"
 
 
 def _is(things: Sequence[object]) -> str:
@@ -134,12 +141,12 @@ def remarks(run: Run) -> list[str]:
     for image in run.images:
         if image.pixels is None and image.selected:
             reasons.setdefault(image.reason, []).append(image.number)
-    left_out = [f"{_images(numbers).capitalize()} {_was(numbers)} left out: {reason}" for reason, numbers in reasons.items()]
+    left_out = [f"{images(numbers).capitalize()} {_was(numbers)} left out: {reason}" for reason, numbers in reasons.items()]
     warnings: dict[str, list[int]] = {}
     for image in run.images:
         if image.warning:
             warnings.setdefault(image.warning, []).append(image.number)
-    doubtful = [f"In a dashed frame, {_images(numbers)}: {warning}" for warning, numbers in warnings.items()]
+    doubtful = [f"In a dashed frame, {images(numbers)}: {warning}" for warning, numbers in warnings.items()]
     return [*left_out, *doubtful, *said]
 
 
@@ -234,12 +241,12 @@ def consensus(shared: Shared) -> list[str]:
         )
     if shared.second:
         sentences.append(
-            f"The images are a mixture: {_images(shared.second)} show something else. A map of some of them explains the others "
+            f"The images are a mixture: {images(shared.second)} show something else. A map of some of them explains the others "
             "(consensus-2.mrc, below). Their volumes begin there, in a frame and hand of their own."
         )
     if shared.outliers:
         whose = "its volume" if len(shared.outliers) == 1 else "their volumes"
-        sentences.append(f"No view explains {_images(shared.outliers)}; believe {whose} least.")
+        sentences.append(f"No view explains {images(shared.outliers)}; believe {whose} least.")
     return sentences
 
 
@@ -260,7 +267,7 @@ def figures(run: Run) -> list[Figure]:
     evaluation = run.evaluation or {}
     trusts = [volume.trust.word for volume in run.volumes if volume.trust]
     if trusts:
-        out.append(Figure(str(trusts.count("trust")), f"of {len(trusts)}", "volumes to trust"))
+        out.append(Figure(str(trusts.count(WORDS[0])), f"of {len(trusts)}", "volumes to trust"))
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from .. import files
 from ..images import parse_selection
-from ..report.words import counted, listing
+from ..report.words import counted, images
 from .directory import RunDirectory
 from .pulse import Word, feel
 
@@ -154,7 +154,7 @@ def _facts(run: RunDirectory, volumes: Mapping[int, Mapping[str, Any]]) -> Itera
         yield "starts", f"{agreeing} of {len(starts)} came to the same volume (mean FSC {values})"
     if poses:
         odd, second = ([int(row["image"]) for row in poses if row[name] == "1"] for name in ("outlier", "second"))
-        yield "outliers", f"image {listing(odd)}" if odd else "none"
+        yield "outliers", images(odd) if odd else "none"
         if second:
             yield "mixture", f"{counted(len(second), 'image')} of a second molecule"
     if asked := _table(run.moves):
@@ -176,4 +176,4 @@ def _agreement(volumes: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[str, 
         yield "own image", f"correlation with the view in its pose {statistics.median(fits):.4f} (median)"
     diverged = [number for number, record in volumes.items() if record["status"] == "diverged"]
     if diverged:
-        yield "diverged", f"image {listing(diverged)}"
+        yield "diverged", images(diverged)
