@@ -63,7 +63,7 @@ def test_each_motion_is_shown_from_one_end_to_the_other(finished):
         assert apart[-1] > 0.9 * max(apart) > 0
     page = (finished / "report.html").read_text()
     assert "Along motion 1" in page
-    assert "Where it moves" in page
+    assert "What moves, seen along z" in page
 
 
 def test_every_volume_says_how_far_it_can_be_trusted_and_what_its_image_shows(finished):

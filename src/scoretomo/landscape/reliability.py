@@ -42,7 +42,7 @@ class Calibration:
     high: float
 
 
-CALIBRATION = Calibration(offset=-0.43, rings=1.0, replicas=0.7, fit=0.2, isolation=0.15, low=-0.3, high=0.3)
+CALIBRATION = Calibration(offset=-2.21, rings=0.262, replicas=0.530, fit=0.159, isolation=0.145, low=-0.326, high=0.226)
 
 
 class Marks(NamedTuple):
