@@ -29,11 +29,11 @@ class Drawing(NamedTuple):
     bar: Progress
     task: TaskID
 
-    def counted(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The same pictures, told to the bar."""
+    def counted(self, pictures: Iterable[np.ndarray], *, surfaces: int = 1) -> Iterator[np.ndarray]:
+        """The same pictures, told to the bar by how many surfaces there are in each."""
         for picture in pictures:
             yield picture
-            self.bar.advance(self.task, picture.shape[1] / picture.shape[0])
+            self.bar.advance(self.task, surfaces)
 
 
 def draw_figures(directory: Path, output: Path | None) -> None:
@@ -76,7 +76,7 @@ def _volumes(paths: Iterable[Path]) -> Tensor:
 def _draw_motion(drawing: Drawing, run: Run, name: str, way: Tensor, spread: np.ndarray | None) -> None:
     """A movie, its frames, and a row of surfaces."""
     scene = movies.scene_of(way, movies.best_view(way), spread)
-    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, way, _SIDE))))
+    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, way, _SIDE), surfaces=2)))
     _write_movie(drawing.folder / name, loop)
     files.make_folder(drawing.folder / name)
     for number, frame in enumerate(loop):
