@@ -11,29 +11,27 @@ _CITED = {
     "Karras": "Karras T, Aittala M, Aila T, Laine S (2022) Elucidating the design space of diffusion-based generative models. "
     "Advances in Neural Information Processing Systems 35.",
     "Vincent": "Vincent P (2011) A connection between score matching and denoising autoencoders. Neural Computation 23, 1661–1674.",
-    "Tipping": "Tipping ME, Bishop CM (1999) Mixtures of probabilistic principal component analyzers. Neural Computation "
-    "11, 443–482.",
+    "Tipping": "Tipping ME, Bishop CM (1999) Mixtures of probabilistic principal component analyzers. "
+    "Neural Computation 11, 443–482.",
     "Barnett": "Barnett AH, Magland J, af Klinteberg L (2019) A parallel nonuniform fast Fourier transform library based on an "
     "“exponential of semicircle” kernel. SIAM Journal on Scientific Computing 41, C479–C504.",
     "Harauz": "Harauz G, van Heel M (1986) Exact filters for general geometry three dimensional reconstruction. Optik 73, 146–156.",
-    "Rosenthal": "Rosenthal PB, Henderson R (2003) Optimal determination of particle orientation, absolute hand, and "
-    "contrast loss in "
-    "single-particle electron cryomicroscopy. Journal of Molecular Biology 333, 721–745.",
-    "Levina": "Levina E, Bickel PJ (2004) Maximum likelihood estimation of intrinsic dimension. Advances in Neural Information "
-    "Processing Systems 17.",
-    "Tenenbaum": "Tenenbaum JB, de Silva V, Langford JC (2000) A global geometric framework for nonlinear dimensionality "
-    "reduction. "
-    "Science 290, 2319–2323.",
-    "Hyvärinen": "Hyvärinen A (1999) Fast and robust fixed-point algorithms for independent component analysis. IEEE "
-    "Transactions on "
-    "Neural Networks 10, 626–634.",
-    "Pedregosa": "Pedregosa F et al. (2011) Scikit-learn: machine learning in Python. Journal of Machine Learning Research "
-    "12, 2825–2830.",
+    "Rosenthal": "Rosenthal PB, Henderson R (2003) Optimal determination of particle orientation, absolute hand, "
+    "and contrast loss in single-particle electron cryomicroscopy. Journal of Molecular Biology 333, 721–745.",
+    "Levina": "Levina E, Bickel PJ (2004) Maximum likelihood estimation of intrinsic dimension. "
+    "Advances in Neural Information Processing Systems 17.",
+    "Tenenbaum": "Tenenbaum JB, de Silva V, Langford JC (2000) "
+    "A global geometric framework for nonlinear dimensionality reduction. Science 290, 2319–2323.",
+    "Hyvärinen": "Hyvärinen A (1999) Fast and robust fixed-point algorithms for independent component analysis. "
+    "IEEE Transactions on Neural Networks 10, 626–634.",
+    "McInnes": "McInnes L, Healy J, Melville J (2018) UMAP: uniform manifold approximation and projection for dimension reduction. "
+    "arXiv:1802.03426.",
+    "Pedregosa": "Pedregosa F et al. (2011) Scikit-learn: machine learning in Python. "
+    "Journal of Machine Learning Research 12, 2825–2830.",
 }
 _SCORES = {
-    "tangent": "a closed-form estimate from the images, all their in-plane turns and flips, and the ways in which "
-    "neighbouring images "
-    "differ (a mixture of probabilistic principal components) [Tipping]",
+    "tangent": "a closed-form estimate from the images, all their in-plane turns and flips, "
+    "and the ways in which neighbouring images differ (a mixture of probabilistic principal components) [Tipping]",
     "exact": "the closed-form score of the images with all their in-plane turns and flips",
     "network": "a neural network trained on the images by denoising score matching [Vincent], with the preconditioning of [Karras]",
 }
@@ -83,43 +81,39 @@ def _volumes(run: Run, settings: dict[str, object]) -> str:
     score = _SCORES[str(settings.get("denoiser", "exact"))]
     steps = sorted({int(volume.row["steps"]) for volume in done if volume.row.get("steps")})
     descent = f" ({listing(steps)} steps of descent each)" if steps else ""
-    again = "" if run.shared is None or run.shared.moves else ", refined once more"
     how = (
-        f"{counted(len(done), 'volume')}, one for each image, {'was' if len(done) == 1 else 'were'} reconstructed by "
-        f"score-based random "
-        f"tomography [method] with scoretomo {_version(run)}"
+        f"{counted(len(done), 'volume')}, one for each image, {'was' if len(done) == 1 else 'were'} reconstructed "
+        f"by score-based random tomography [method] with scoretomo {_version(run)}"
     )
     ways = {
         "paper": f": Algorithm 1 as published, from an empty volume, at one noise level{descent}.",
         "annealed": f": Algorithm 1 from an empty volume, with a falling noise level{descent}.",
-        "ensemble": ", its ensemble method: a consensus of all images, the pose of every image in it, and from there the volume of "
-        "each image by Algorithm 1, with the image as an anchor, as the mean of two replicas with different random "
-        f"numbers{again}{descent}.",
+        "ensemble": ", its ensemble method: a consensus of all images, the pose of every image in it, "
+        "and from there the volume of each image by Algorithm 1, with the image as an anchor, "
+        f"averaging replicas with different random numbers{descent}.",
     }
     return (
         f"{how}{ways[str(settings['method'])]} The score of the images was {score}. "
-        f"Views were made by the Fourier slice theorem with a non-uniform fast Fourier transform [Barnett]. The random seed "
-        f"was {settings.get('seed', 0)}."
+        "Views were made by the Fourier slice theorem with a non-uniform fast Fourier transform [Barnett]. "
+        f"The random seed was {settings.get('seed', 0)}."
     )
 
 
 def _consensus(shared: Shared) -> str:
     starts = len(shared.agreements) + 1
     said = (
-        f"The consensus was found from {counted(starts, 'random start')}, of which {shared.agreeing + 1} agreed; its views "
-        f"correlate "
-        f"{shared.coverage:.3f} with the images, and {shared.left_out_coverage:.3f} with images left out of it."
+        f"The consensus was found from {counted(starts, 'random start')}, of which {shared.agreeing + 1} agreed; "
+        f"its views correlate {shared.coverage:.3f} with the images, and {shared.left_out_coverage:.3f} with images left out of it."
     )
     found = "found in the consensus and tested on left-out images" if shared.proposals else "imposed"
     said += " No symmetry was imposed." if shared.symmetry.upper() == "C1" else f" The symmetry {shared.symmetry} was {found}."
     if shared.still is not None and shared.moving is not None:
         said += (
-            f" One shape left {100 * shared.still:.2f} % of left-out images unexplained, one that moves "
-            f"{100 * shared.moving:.2f} %; "
+            f" One shape left {100 * shared.still:.2f} % of left-out images unexplained, "
+            f"one that moves {100 * shared.moving:.2f} %; "
             + (
-                "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, and each volume was "
-                "refined from "
-                "the conformation of its image."
+                "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, "
+                "and each volume was refined from the conformation of its image."
                 if shared.moves
                 else "so the molecule was taken as rigid."
             )
@@ -133,16 +127,18 @@ def _consensus(shared: Shared) -> str:
 
 def _landscape(found: Landscape) -> str:
     said = (
-        "The volumes were compared inside a soft mask by principal component analysis [Pedregosa]; what chance contributes "
-        "was measured "
-        f"from the differences of replicas ({found.chance / max(found.variance, 1e-30):.2g} of the variance)."
+        "The volumes were compared inside a soft mask by principal component analysis [Pedregosa]; "
+        "what chance contributes was measured from the differences of replicas "
+        f"({found.chance / max(found.variance, 1e-30):.2g} of the variance)."
     )
+    if "umap_1" in found.rows[0]:
+        said += " They were also placed in a plane by UMAP [McInnes]."
     if not found.motions:
         return said
     return (
-        f"{said} The number of independent motions ({found.motions}) is the intrinsic dimension of the volumes, by the distances "
-        "of neighbours [Levina] beyond those of chance, and their coordinates are geodesic distances among neighbouring volumes "
-        "[Tenenbaum]"
+        f"{said} The number of independent motions ({found.motions}) is the intrinsic dimension of the volumes, "
+        "by the distances of neighbours, after [Levina], beyond those of chance, "
+        "and their coordinates are geodesic distances among neighbouring volumes [Tenenbaum]"
         + (", turned to independent components [Hyvärinen]." if found.motions > 1 else ".")
         + (f" Volumes were sorted into {len(found.states)} states by k-means [Pedregosa]." if len(found.states) > 1 else "")
     )
@@ -162,9 +158,9 @@ def _trust(run: Run) -> str:
 def _truth(run: Run) -> str:
     mean = sum(score.mean_fsc for score in run.scores) / len(run.scores)
     return (
-        "Volumes were aligned with the truth over rotations, shifts and both hands and compared by Fourier shell correlation (FSC) "
-        f"[Harauz], unmasked (mean over shells and volumes {mean:.3f}); resolutions are where it falls below 0.5 and 0.143 "
-        "[Rosenthal]."
+        "Volumes were aligned with the truth over rotations, shifts and both hands "
+        f"and compared by Fourier shell correlation (FSC) [Harauz], unmasked (mean over shells and volumes {mean:.3f}); "
+        "resolutions are where it falls below 0.5 and 0.143 [Rosenthal]."
     )
 
 
