@@ -132,6 +132,28 @@ def test_methods_state_the_settings_of_this_run_and_cite_what_it_used(run: Path)
     assert re.findall(r"\[(\d)\] [A-Z]", methods) == [str(k + 1) for k in range(6)]
 
 
+def test_umap_is_cited_where_it_placed_the_volumes(run: Path) -> None:
+    files.write_text(run / "config.toml", '[run]\nmethod = "ensemble"\ndenoiser = "tangent"\nsymmetry = "C1"\nseed = 7\n')
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS)
+    assert "McInnes" not in Page(render_report(run)).text
+    rows = files.read_table(run / "landscape.csv")
+    files.write_table(run / "landscape.csv", [{**row, "umap_1": k, "umap_2": 0.0} for k, row in enumerate(rows)])
+    text = Page(render_report(run)).text
+    number = re.findall(r"\[(\d)\] McInnes L, Healy J, Melville J \(2018\)", text)[0]
+    assert f"by UMAP [{number}]" in text
+
+
+def test_volumes_to_trust_are_counted_where_it_is_known_what_to_expect(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_reliability(run, WORDS)
+    assert re.search(r"2 of 4\s*volumes to trust", Page(render_report(run)).text)
+    write_reliability(run, dict.fromkeys(NUMBERS, "with care"), calibrated=False)
+    text = Page(render_report(run)).text
+    assert "volumes to trust" not in text
+    assert "median anchor correlation" in text
+
+
 def test_the_frame_of_an_aligned_map_leads_back_to_the_volume(run: Path) -> None:
     write_evaluation(run, NUMBERS)
     rows = files.read_table(run / "evaluation" / "scores.csv")

@@ -49,7 +49,7 @@ class Trust(NamedTuple):
     expected: float | None  # FSC to the truth; None where runs of this kind are not calibrated
     low: float | None  # four in five truths lie from here …
     high: float | None  # … to here
-    seen: list[float | None]  # share of each motion that the view of the image shows
+    seen: list[float | None]  # how much its view shows of each motion, beside an average view (1: as much or more)
 
 
 class Pose(NamedTuple):

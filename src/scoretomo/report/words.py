@@ -266,13 +266,14 @@ def figures(run: Run) -> list[Figure]:
         out.append(Figure(str(run.landscape.motions), "", "motion" if run.landscape.motions == 1 else "motions"))
     evaluation = run.evaluation or {}
     trusts = [volume.trust.word for volume in run.volumes if volume.trust]
-    if trusts:
+    calibrated = any(volume.trust and volume.trust.expected is not None for volume in run.volumes)
+    if calibrated:
         out.append(Figure(str(trusts.count(WORDS[0])), f"of {len(trusts)}", "volumes to trust"))
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)
         out.append(Figure(f"{half:.3g}", run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
-    elif not trusts:
+    elif not calibrated:
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:
             out.append(Figure(f"{statistics.median(correlations):.3f}", "", f"{_median(correlations)}anchor correlation"))
