@@ -53,10 +53,11 @@ def look_again(cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, a
     aims, width = aims_at(images[some], fitting, done, cloud.voxel)
     known = others[_spread(cloud.coordinates[others])]
     found = _seek(aims, _volumes(cloud, known, aims.shape[-1], width))
-    before = _where(cloud)
+    before = [values[some] for values in _own(cloud)]
     _place(cloud, some, found, known, aims.shape[-1])
     better = unexplained(cloud, images, fitting, done)[some] < _CLEARLY * left[some]
-    _put_back(cloud, some[~better], before)
+    for values, earlier in zip(_own(cloud), before, strict=True):
+        values[some[~better]] = earlier[~better]
     moved[some[better]] = True
     return moved
 
@@ -93,9 +94,9 @@ def _seek(images: Tensor, volumes: Tensor) -> _Found:
     return _Found(poses, which)
 
 
-def _where(cloud: Cloud) -> tuple[Tensor, ...]:
-    """A copy of what is known of each image: pose, its corrections, conformation."""
-    return tuple(values.clone() for values in (cloud.rotations, cloud.turns, cloud.shifts, cloud.coordinates))
+def _own(cloud: Cloud) -> tuple[Tensor, ...]:
+    """What the model knows of each image: pose, its corrections, conformation."""
+    return cloud.rotations, cloud.turns, cloud.shifts, cloud.coordinates
 
 
 def _place(cloud: Cloud, some: Tensor, found: _Found, known: Tensor, side: int) -> None:
@@ -104,8 +105,3 @@ def _place(cloud: Cloud, some: Tensor, found: _Found, known: Tensor, side: int) 
     cloud.turns[some] = 0.0
     cloud.shifts[some] = found.poses.shifts / (side / 2)
     cloud.coordinates[some] = cloud.coordinates[known[found.conformations]]
-
-
-def _put_back(cloud: Cloud, some: Tensor, before: tuple[Tensor, ...]) -> None:
-    for values, earlier in zip((cloud.rotations, cloud.turns, cloud.shifts, cloud.coordinates), before, strict=True):
-        values[some] = earlier[some]

@@ -10,9 +10,9 @@ import numpy as np
 from ..files import read_map
 from . import densities, pictures
 from .results import Run, Shared, Volume
-from .travel import SMALL_SIDE, Way
+from .travel import Way
 
-SIDE = 64  # longest side of a density in voxels; SMALL_SIDE where not all would fit
+SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
 BUDGET = 14_000_000  # characters of base64 for all volumes
 MOTION_BUDGET = 4_000_000  # … and for those along motions
 
@@ -43,7 +43,7 @@ def of_volumes(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
     side = SIDE
     sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
     if sample and statistics.fmean(sample) * len(order) > BUDGET:
-        side = SMALL_SIDE
+        side = pictures.SMALL_DENSITY_SIDE
     spent, there = 0, set[str]()
     chosen = {}
     for volume in order:
@@ -95,7 +95,7 @@ def of_all(shared: Shared, pixel_size: float | None) -> list[Embedded]:
 def of_motion_map(path: Path) -> Embedded:
     """The map of what moves, to colour the consensus with."""
     density = read_map(path).density
-    return _embedded("map-motion", density, SMALL_SIDE, 1.0, "heat", float(density.max()))
+    return _embedded("map-motion", density, pictures.SMALL_DENSITY_SIDE, 1.0, "heat", float(density.max()))
 
 
 def of_ways(ways: Sequence[Way], pixel_size: float | None) -> list[list[Embedded]]:

@@ -21,7 +21,7 @@ SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before that
 PALE, ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units: what stays and what moves
 STILL, MOST = 0.1, 0.6  # of the largest motion: nothing is orange below, all is above; everywhere what moves is shown
 LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
-SMALL_DENSITY_SIDE = 48  # longest side of the density behind a thumbnail, in voxels
+SMALL_DENSITY_SIDE = 48  # longest side, in voxels, of the density behind a thumbnail or along a motion
 _FINER = 3  # rays along each side of a pixel with an edge
 _RAYS = 1 << 16  # at a time
 

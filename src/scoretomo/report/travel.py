@@ -10,7 +10,6 @@ from scipy.spatial import cKDTree
 from ..files import read_map
 from . import densities, pictures
 
-SMALL_SIDE = 48  # voxels of a frame at most
 _TURN = 2.0  # voxels that opposite sides of a part are farther apart, halved: the two faces of a thin plate stay apart
 _FARTHEST = 0.98  # of the surface goes less far
 
@@ -34,8 +33,8 @@ def follow(paths: Sequence[Path]) -> Way:
     6 are measured in its true volumes.
     """
     read = [read_map(path).density for path in paths]
-    peak = densities.quantise(np.maximum.reduce(read), SMALL_SIDE).peak
-    frames = [densities.quantise(density, SMALL_SIDE, peak).values for density in read]
+    peak = densities.quantise(np.maximum.reduce(read), pictures.SMALL_DENSITY_SIDE).peak
+    frames = [densities.quantise(density, pictures.SMALL_DENSITY_SIDE, peak).values for density in read]
     level = float(np.median([pictures.otsu_level(values) for values in frames]))
     first, last = frames[0] > level, frames[-1] > level
     lost = [(one & ~other).sum() / max(one.sum(), 1) for one, other in ((first, last), (last, first))]
