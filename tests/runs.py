@@ -188,7 +188,10 @@ def write_shared(
     files.write_table(folder / "starts.csv", starts)
     files.write_table(folder / "summary.csv", [{"symmetry": "C1", "coverage": 0.98, "left_out_coverage": 0.97}])
     if moves is not None:
-        files.write_table(folder / "moves.csv", [{"still": 0.05, "moving": 0.01 if moves else 0.05, "moves": int(moves)}])
+        files.write_table(
+            folder / "moves.csv",
+            [{"still": 0.05, "moving": 0.01 if moves else 0.05, "displacement": 0.8 if moves else 0.1, "moves": int(moves)}],
+        )
 
 
 def write_landscape(

@@ -15,6 +15,7 @@ first, it goes on with smaller and more Gaussians, which move in the same ways.
 """
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -160,11 +161,14 @@ class Cloud(nn.Module):
         Args:
             images: their places in the stack, shape (b,).
         """
-        at = self.coordinates[images]
-        moved = self.points + torch.einsum("bj,pjx->bpx", self.straight(at) + self.bent(at), self._ways())
-        copies = moved[:, None] @ self.group.mT  # (b, g, p, 3)
+        copies = self.places(images)[:, None] @ self.group.mT  # (b, g, p, 3)
         masses = self.masses.clamp_min(0).repeat(len(images), len(self.group))
         return copies.flatten(1, 2), masses / len(self.group)
+
+    def places(self, images: Tensor) -> Tensor:
+        """Where the points of one asymmetric unit are in these conformations, shape (b, p, 3), in half sides."""
+        at = self.coordinates[images]
+        return self.points + torch.einsum("bj,pjx->bpx", self.straight(at) + self.bent(at), self._ways())
 
     def _ways(self) -> Tensor:
         """B_j of every point, shape (p, j, 3)."""
@@ -358,6 +362,40 @@ def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float) -> 
     aims, width = aims_at(images, fitting, done, cloud.voxel)
     order = torch.arange(len(images), device=images.device).split(_TILE)
     return torch.cat([_unexplained(cloud, some, aims[some], width) for some in order])
+
+
+@torch.no_grad()
+def displacements(cloud: Cloud, some: Tensor) -> Tensor:
+    """How far the molecule has moved in some images: root mean square distance of its mass from the median place of each point.
+
+    Args:
+        cloud: the model.
+        some: places of the images in the stack, shape (b,).
+
+    Returns:
+        In pixels of the model's side, shape (b,).
+    """
+    places = torch.cat([cloud.places(few) for few in some.split(_TILE)])  # (b, p, 3)
+    weights = cloud.masses.clamp_min(0) / cloud.masses.clamp_min(0).sum()
+    return ((places - places.median(0).values).square().sum(2) @ weights).sqrt() * (cloud.size / 2)
+
+
+def evidence(still: Sequence[float], moving: Sequence[float], displaced: Sequence[float]) -> float:
+    """Evidence that a molecule moves, from images that taught neither of two models: one shape, and one that moves.
+
+    A model that moves leaves less unexplained of a rigid molecule's images, too: it bends a little to their noise, or to what
+    each average has wrong. Where the molecule moves, it explains more and moves farther, so the product of both tells.
+
+    Args:
+        still: share of each image that one shape leaves unexplained.
+        moving: the same of the model that moves.
+        displaced: how far that moves for each image, in pixels.
+
+    Returns:
+        The share of what one shape leaves that motion explains, times the displacement, in pixels; both are medians.
+    """
+    shares = [1 - left / max(by_one, 1e-12) for by_one, left in zip(still, moving, strict=True)]
+    return statistics.median(shares) * statistics.median(displaced)
 
 
 @torch.no_grad()

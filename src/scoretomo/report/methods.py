@@ -107,10 +107,10 @@ def _consensus(shared: Shared) -> str:
     )
     found = "found in the consensus and tested on left-out images" if shared.proposals else "imposed"
     said += " No symmetry was imposed." if shared.symmetry.upper() == "C1" else f" The symmetry {shared.symmetry} was {found}."
-    if shared.still is not None and shared.moving is not None:
+    if shared.still is not None and shared.moving is not None and shared.displacement is not None:
         said += (
             f" One shape left {100 * shared.still:.2f} % of left-out images unexplained, "
-            f"one that moves {100 * shared.moving:.2f} %; "
+            f"one that moves, by {shared.displacement:.2f} pixels (root mean square), {100 * shared.moving:.2f} %; "
             + (
                 "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, "
                 "and each volume was refined from the conformation of its image."

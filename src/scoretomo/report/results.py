@@ -107,6 +107,7 @@ class Shared(NamedTuple):
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
     still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
     moving: float | None  # the same of a shape that moves
+    displacement: float | None  # how far, in pixels, in a typical image
     moves: bool  # whether volumes start from a model of the motion
     look_alike: bool | None  # whether its views look like images; None if that was not asked
 
@@ -214,6 +215,7 @@ def _shared(run: Path) -> Shared | None:
         takes_views=asked[0]["takes_views"] == "1" if asked else None,
         still=float(motion["still"]) if motion else None,
         moving=float(motion["moving"]) if motion else None,
+        displacement=float(motion["displacement"]) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
         look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
     )

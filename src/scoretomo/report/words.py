@@ -211,10 +211,10 @@ def consensus(shared: Shared) -> list[str]:
         sentences.append(f"Symmetry {shared.symmetry}: what maps of other images leave unexplained of an image is {doubts}.")
     elif shared.symmetry.upper() != "C1":
         sentences.append(f"The symmetry {shared.symmetry} was imposed, on every volume as well.")
-    if shared.still is not None and shared.moving is not None:
+    if shared.still is not None and shared.moving is not None and shared.displacement is not None:
         sentences.append(
             f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, "
-            f"one that moves {100 * shared.moving:.2f} %: "
+            f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels: "
             + (
                 "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
                 "(coordinates in motion.csv)."
