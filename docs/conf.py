@@ -36,7 +36,7 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
     ],
     "evaluation": ["evaluation"],
     "landscape": ["landscape"],
-    "report": ["report", "report.results", "report.embedded", "report.travel"],
+    "report": ["report", "report.results", "report.embedded"],
     "files": ["files"],
     "presets": ["presets"],
     "compute": ["compute"],

@@ -215,6 +215,7 @@ def write_landscape(
         for number, frame in enumerate(frames):
             files.write_map(folder / f"motion-{k + 1}" / f"{number:02d}.mrc", frame, 3.54)
     summary = {"motions": motions, "moves": moves, "counted": counted, "clear_components": 2, "variance": 1.0, "chance": 0.01}
+    summary["ways"] = [{"distance": 4.0, "replaced": 0.3}] * motions
     files.write_text(folder / "summary.json", json.dumps(summary))
 
 

@@ -61,7 +61,10 @@ def moving(six_volumes: Path, tmp_path: Path) -> Path:
     for number, volume in enumerate(way):
         files.write_map(run / "landscape" / "motion-1" / f"{number:02d}.mrc", volume.numpy(), None)
     files.write_map(run / "landscape" / "motion-map.mrc", way.std(0).numpy(), None)
-    files.write_json(run / "landscape" / "summary.json", files.read_json(run / "landscape" / "summary.json") | {"motions": 1})
+    files.write_json(
+        run / "landscape" / "summary.json",
+        files.read_json(run / "landscape" / "summary.json") | {"motions": 1, "ways": [{"distance": 2.0, "replaced": 0.1}]},
+    )
     rows = files.read_table(run / "landscape.csv")
     files.write_table(run / "landscape.csv", [{"motion_1": number, **row} for number, row in enumerate(rows)])
     (run / "evaluation").mkdir()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from runs import ball
 
 from scoretomo.fourier import coordinates
 from scoretomo.landscape import (
@@ -14,6 +15,7 @@ from scoretomo.landscape import (
     seen_motions,
     soft_mask,
     states,
+    travel,
     umap_embedding,
     unrolled,
     way_along,
@@ -226,3 +228,18 @@ def test_umap_keeps_groups_apart_and_together():
     apart = np.linalg.norm(embedded[:, None] - embedded, axis=2)
     assert apart[group[:, None] == group].max() < apart[group[:, None] != group].min()
     assert np.array_equal(embedded, umap_embedding(clear))
+
+
+def two_balls(offsets: np.ndarray) -> np.ndarray:
+    """A still ball beside one that is moved along y."""
+    return np.stack([ball(24, (0, -5, 0), 3) + ball(24, (0, offset, 5), 3) for offset in offsets])
+
+
+def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does() -> None:
+    found = travel(two_balls(np.linspace(0, 5, 11)))
+    assert found.distance == pytest.approx(5, abs=0.7)
+    assert 0.2 < found.replaced < 0.5  # one ball of two, which half overlaps itself at the end
+
+
+def test_what_stands_still_goes_nowhere() -> None:
+    assert travel(two_balls(np.full(11, 2.0))) == (0, 0)

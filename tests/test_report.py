@@ -12,6 +12,7 @@ import torch
 from runs import HOSTILE, blob, write_evaluation, write_run, write_score
 
 from scoretomo import files
+from scoretomo.images import otsu_level
 from scoretomo.projection import project
 from scoretomo.report import densities, pictures, render_report
 from scoretomo.report.words import duration, listing
@@ -217,7 +218,7 @@ def test_truth_of_another_sampling_lands_on_the_grid_of_the_volume() -> None:
 def test_otsu_level_lies_between_background_and_object() -> None:
     values = np.full((16, 16, 16), 20, np.uint8)
     values[5:11, 5:11, 5:11] = 200
-    assert 20 < pictures.otsu_level(values) < 200
+    assert 20 < otsu_level(values) < 200
 
 
 def test_thumbnail_shows_the_front_of_the_volume_where_the_projection_has_it() -> None:

@@ -15,7 +15,6 @@ from scoretomo.alignment import Alignment, place
 from scoretomo.fourier import radius
 from scoretomo.report import pictures, render_report
 from scoretomo.report.results import read_run
-from scoretomo.report.travel import follow
 from scoretomo.rotations import rotations_from_euler
 
 NUMBERS = [0, 1, 2, 3]
@@ -25,26 +24,6 @@ WORDS = {0: "trust", 1: "trust", 2: "with care", 3: "do not"}
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "run", {number: blob(16, number) for number in NUMBERS})
-
-
-def write_frames(folder: Path, offsets: list[float]) -> list[Path]:
-    """A still ball beside one that is moved along y."""
-    folder.mkdir()
-    paths = [folder / f"{k:02d}.mrc" for k in range(len(offsets))]
-    for path, offset in zip(paths, offsets, strict=True):
-        files.write_map(path, ball(24, (0, -5, 0), 3) + ball(24, (0, offset, 5), 3), None)
-    return paths
-
-
-def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does(tmp_path: Path) -> None:
-    way = follow(write_frames(tmp_path / "way", list(np.linspace(0, 5, 11))))
-    assert way.travel == pytest.approx(5, abs=0.7)
-    assert 0.2 < way.replaced < 0.5  # one ball of two, which half overlaps itself at the end
-
-
-def test_what_stands_still_goes_nowhere(tmp_path: Path) -> None:
-    way = follow(write_frames(tmp_path / "way", [2.0] * 11))
-    assert (way.travel, way.replaced) == (0, 0)
 
 
 def test_what_moves_and_how_much_is_said_in_plain_words(run: Path) -> None:

@@ -1,7 +1,7 @@
 """What every image undergoes: background, normalise, mask, crop, checks."""
 
 from .augmenting import augment, place_images
-from .background import Background, disc, find_background, subtract_background
+from .background import Background, disc, find_background, otsu_level, subtract_background
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
 from .preparing import ImportSettings, Prepared, centre_of_mass, correlation, normalisation, prepare, shift
 
@@ -18,6 +18,7 @@ __all__ = [
     "grey_factors",
     "looks_inverted",
     "normalisation",
+    "otsu_level",
     "parse_selection",
     "place_images",
     "prepare",

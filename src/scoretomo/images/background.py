@@ -6,6 +6,7 @@ constant, but that constant is not the value of empty space inside, where the co
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,6 +16,7 @@ MASK_FRACTION = 0.98  # of half the side: radius of the circular mask
 BRIGHT = 0.3  # of the highest value above the background: where the particle is
 _ROUND = 0.2  # how far the radius may vary with the direction, for it to be a mask, perhaps moved with its particle
 _SAME = 0.08  # and how far from image to image
+_BRIGHTEST = 0.9995  # share of the voxels that are less bright than the brightest
 _RING = 0.9  # the background is measured from here to the edge of what is usable
 
 
@@ -136,3 +138,21 @@ def _edge_begins(image: Tensor, distance: Tensor, outer: float) -> float:
         return outer
     faded = next((shell for shell in range(steepest, len(drop)) if drop[shell] < 0.05 * drop[start]), len(drop) - 1)
     return max(2 * (steepest + 0.5) - faded, 0.75 * outer)
+
+
+def otsu_level(density: np.ndarray) -> float:
+    """The value that best splits the voxels of a volume (d, d, d) into two classes (Otsu 1979): where its surface is.
+
+    Voxels outside the particle, which are empty, do not count as a class of their own: only the sphere inside the box is looked at.
+    What is below 0 counts as empty, and the brightest few voxels as no brighter than the others.
+    """
+    axis = np.arange(len(density)) - len(density) // 2
+    inside = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 <= (len(density) / 2) ** 2
+    values = density[inside].clip(0)
+    top = max(float(np.quantile(values, _BRIGHTEST)), 1e-30)
+    counts, edges = np.histogram(values.clip(max=top), 256, (0, top))
+    share = counts / counts.sum()
+    weight, mass = np.cumsum(share), np.cumsum(share * np.arange(256))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (mass[-1] * weight - mass) ** 2 / (weight * (1 - weight))
+    return float(edges[np.nan_to_num(between, posinf=0.0).argmax() + 1])

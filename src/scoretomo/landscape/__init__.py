@@ -4,12 +4,14 @@ from .components import Components, motion_map, principal_components, soft_mask
 from .embedding import umap_embedding
 from .motions import FEWEST, States, Tour, Way, dimensions, states, unrolled, way_along, way_between
 from .observability import seen_motions
+from .travel import Travel, travel
 
 __all__ = [
     "FEWEST",
     "Components",
     "States",
     "Tour",
+    "Travel",
     "Way",
     "dimensions",
     "motion_map",
@@ -17,6 +19,7 @@ __all__ = [
     "seen_motions",
     "soft_mask",
     "states",
+    "travel",
     "umap_embedding",
     "unrolled",
     "way_along",

@@ -11,7 +11,7 @@ import torch
 from markupsafe import Markup
 
 from ..files import InputError, read_map
-from ..images import shift
+from ..images import otsu_level, shift
 from ..projection import project
 from . import charts, densities, pictures, words
 from .embedded import Embedded, of_all, of_motion_map, of_volumes
@@ -22,7 +22,6 @@ from .moving import Motion, describe_motion
 from .reliability import reliability_table
 from .results import Image, Pose, Run, Volume, read_run
 from .settings import in_sections, in_words, machine
-from .travel import follow
 from .views import random_views
 
 PICTURE_BUDGET = 4_500_000  # pixels of all pictures of the volumes
@@ -86,8 +85,7 @@ def render_report(run: Path) -> str:
     results = read_run(run)
     reach = _reach(results.with_status("done"))
     sheets = list(_sheets(results, reach))
-    ways = [follow(paths) for paths in results.landscape.ways] if results.landscape else []
-    motion, consensus = describe_motion(results, ways, reach), _consensus(results, reach)
+    motion, consensus = describe_motion(results, reach), _consensus(results, reach)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -109,7 +107,7 @@ def render_report(run: Path) -> str:
         motion=motion,
         consensus=consensus,
         embedded=[density for density in _all_embedded(sheets, motion, consensus) if density.data],
-        findings=findings(results, ways),
+        findings=findings(results),
         table=reliability_table(results),
         methods=describe_methods(results),
         tiles=_tiles(results),
@@ -263,7 +261,7 @@ def _reach(done: Sequence[Volume]) -> float:
         path = done[k].path
         if path:
             values = densities.quantise(read_map(path).density, pictures.SMALL_DENSITY_SIDE).values
-            found.append(pictures.extent(values, pictures.otsu_level(values)))
+            found.append(pictures.extent(values, otsu_level(values)))
     return 1.12 * min(max([*found, 0.2]), 0.5) if found else 0.5
 
 

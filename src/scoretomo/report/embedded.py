@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files import read_map
+from ..images import otsu_level
 from . import densities, pictures
-from .results import Run, Shared, Volume
-from .travel import Way
+from .results import Run, Shared, Volume, Way
 
 SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
 BUDGET = 14_000_000  # characters of base64 for all volumes
@@ -99,13 +99,16 @@ def of_motion_map(path: Path) -> Embedded:
 
 
 def of_ways(ways: Sequence[Way], pixel_size: float | None) -> list[list[Embedded]]:
-    """The frames of each motion while the budget of the page lasts, then none."""
+    """The volumes along each motion, on one grey scale and at one level, while the budget of the page lasts, then none."""
     spent, found = 0, list[list[Embedded]]()
     for number, way in enumerate(ways, start=1):
-        box = way.side * (pixel_size or 1.0)
+        read = [read_map(path).density for path in way.paths]
+        peak = densities.quantise(np.maximum.reduce(read), pictures.SMALL_DENSITY_SIDE).peak
+        values = [densities.quantise(density, pictures.SMALL_DENSITY_SIDE, peak).values for density in read]
+        level, box = statistics.median(otsu_level(each) for each in values), len(read[0]) * (pixel_size or 1.0)
         frames = [
-            Embedded(f"motion-{number}-{k}", len(values), box, way.level, way.peak, "volume", densities.packed(values))
-            for k, values in enumerate(way.frames)
+            Embedded(f"motion-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))
+            for k, each in enumerate(values)
         ]
         spent += sum(len(frame.data) for frame in frames)
         found.append(frames if spent <= MOTION_BUDGET else [])
@@ -114,4 +117,4 @@ def of_ways(ways: Sequence[Way], pixel_size: float | None) -> list[list[Embedded
 
 def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str, peak: float | None = None) -> Embedded:
     values, peak = densities.quantise(density, side, peak)
-    return Embedded(name, len(values), box, pictures.otsu_level(values), peak, kind, densities.packed(values))
+    return Embedded(name, len(values), box, otsu_level(values), peak, kind, densities.packed(values))

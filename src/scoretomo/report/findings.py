@@ -4,8 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Landscape, Run
-from .travel import Way
+from .results import Landscape, Run, Way
 from .words import WORDS, counted, how_far, images, joined
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -18,16 +17,11 @@ class Finding(NamedTuple):
     answer: str
 
 
-def findings(run: Run, ways: Sequence[Way]) -> list[Finding]:
-    """The answers that a run has; none where its volumes share no frame.
-
-    Args:
-        run: all that is on disk.
-        ways: its motions, followed from end to end.
-    """
+def findings(run: Run) -> list[Finding]:
+    """The answers that a run has; none where its volumes share no frame."""
     answers = {
         "What moves": _what(run.landscape) if run.landscape else _rigid(run),
-        "How much": _how_much(ways, run.pixel_size),
+        "How much": _how_much(run.landscape.ways, run.pixel_size) if run.landscape else "",
         "States": _states(run.landscape) if run.landscape else "",
         "How sure": _how_sure(run),
         "What does not belong": _strangers(run),

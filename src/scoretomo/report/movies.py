@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ..fourier import resample
+from ..images import otsu_level
 from ..projection import project
 from ..rotations import rotation_about_z, rotation_from_vector, rotation_grid
-from . import densities, pictures
+from . import pictures
 
 FRAMES = 60  # of a movie
 _FINEST, _COARSEST = 96, 64  # voxels along the side of what is drawn
@@ -38,8 +39,8 @@ def scene_of(way: Tensor, view: Tensor, spread: np.ndarray | None) -> Scene:
         view: from `best_view`.
         spread: how much each voxel moves, (e, e, e) over the same box; nothing is coloured if None.
     """
-    middle = densities.quantise(way[len(way) // 2].numpy(), _COARSEST)
-    level = pictures.otsu_level(middle.values) * middle.peak / 255
+    middle = way[len(way) // 2]
+    level = otsu_level(resample(middle, min(len(middle), _COARSEST), 3).numpy())
     return Scene(
         level=level,
         reach=min(_MARGIN * max(_extent(volume, level, view) for volume in way[:: max(1, len(way) // 2)]), 0.5),

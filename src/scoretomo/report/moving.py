@@ -1,7 +1,6 @@
 """What moves: the landscape of the volumes, in words and pictures."""
 
 import json
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,6 @@ from ..files import read_map
 from . import charts, densities, pictures
 from .embedded import Embedded, of_ways
 from .results import Landscape, Run
-from .travel import Way
 from .words import counted, how_far, plain
 
 _FRAME = 128  # pixels of a surface
@@ -56,14 +54,14 @@ class Motion(NamedTuple):
     heat: list[Heat]
 
 
-def describe_motion(run: Run, ways: Sequence[Way], reach: float) -> Motion | None:
+def describe_motion(run: Run, reach: float) -> Motion | None:
     """The section about what moves; None where it was not looked at."""
     found = run.landscape
     if found is None:
         return None
     axes = [charts.spread(plain(name), [float(row[name]) for row in found.rows]) for name in landscape_axes(found)]
     x, y = axes[0], axes[min(1, len(axes) - 1)]
-    strips, densities = _along(found, reach), of_ways(ways, run.pixel_size)
+    strips, densities = _along(found, reach), of_ways(found.ways, run.pixel_size)
     scree = [(float(row["variance"]), float(row["chance"])) for row in found.scree]
     return Motion(
         sentences=_sentences(found),
@@ -74,7 +72,8 @@ def describe_motion(run: Run, ways: Sequence[Way], reach: float) -> Motion | Non
         states=[(int(row["state"]), int(row["volumes"])) for row in found.states],
         scree=charts.scree_chart(scree, label="Variance of each principal component, and what chance alone gives"),
         ways=[
-            Along(strip, how_far(way, run.pixel_size), frames) for strip, way, frames in zip(strips, ways, densities, strict=True)
+            Along(strip, how_far(way, run.pixel_size), frames)
+            for strip, way, frames in zip(strips, found.ways, densities, strict=True)
         ],
         strips=_states(run, found, reach),
         heat=_heat(run, found),
@@ -124,8 +123,8 @@ def _sentences(found: Landscape) -> list[str]:
 
 def _along(found: Landscape, reach: float) -> list[Strip]:
     strips = []
-    for number, paths in enumerate(found.ways, start=1):
-        chosen = [paths[round(k)] for k in np.linspace(0, len(paths) - 1, min(_SHOWN, len(paths)))]
+    for number, way in enumerate(found.ways, start=1):
+        chosen = [way.paths[round(k)] for k in np.linspace(0, len(way.paths) - 1, min(_SHOWN, len(way.paths)))]
         frames: list[tuple[str, str, int | None]] = [
             (pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in chosen
         ]

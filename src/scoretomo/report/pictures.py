@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool3d, grid_sample, max_pool2d, normalize
 
 from ..fourier import resample
+from ..images import otsu_level
 from . import densities
 
 # Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
@@ -83,20 +84,6 @@ def data_uri(pixels: np.ndarray, *, quality: int | None = None) -> str:
     how = {"lossless": True, "quality": 60} if quality is None else {"quality": quality}
     PIL.Image.fromarray(pixels).save(buffer, "webp", method=4, **how)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def otsu_level(values: np.ndarray) -> float:
-    """The value that best splits 8-bit densities into two classes (Otsu 1979): where a surface is drawn at first.
-
-    Empty voxels (0) outside the particle do not count as a class of their own: only the sphere inside the box is looked at.
-    """
-    axis = np.arange(len(values)) - len(values) // 2
-    inside = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 <= (len(values) / 2) ** 2
-    share = np.bincount(values[inside], minlength=256) / inside.sum()
-    weight, mass = np.cumsum(share), np.cumsum(share * np.arange(256))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = (mass[-1] * weight - mass) ** 2 / (weight * (1 - weight))
-    return float(np.nan_to_num(between, posinf=0.0).argmax()) + 0.5
 
 
 def oblique_view() -> Tensor:

@@ -112,6 +112,14 @@ class Shared(NamedTuple):
     look_alike: bool | None  # whether its views look like images; None if that was not asked
 
 
+class Way(NamedTuple):
+    """From one end of a motion to the other."""
+
+    paths: list[Path]  # of the volumes
+    distance: float  # how far the parts go that go farthest, in pixels of the run
+    replaced: float  # share of the molecule that changes place
+
+
 class Landscape(NamedTuple):
     """What moves in the volumes."""
 
@@ -125,7 +133,7 @@ class Landscape(NamedTuple):
     scree: list[dict[str, str]]
     states: list[dict[str, str]]
     motion_map: Path
-    ways: list[list[Path]]  # volumes along each motion
+    ways: list[Way]
 
 
 class Run(NamedTuple):
@@ -237,7 +245,10 @@ def _landscape(run: Path) -> Landscape | None:
         scree=_table(folder / "scree.csv"),
         states=_table(folder / "states.csv"),
         motion_map=folder / "motion-map.mrc",
-        ways=[sorted((folder / f"motion-{number + 1}").glob("*.mrc")) for number in range(summary["motions"])],
+        ways=[
+            Way(sorted((folder / f"motion-{number}").glob("*.mrc")), way["distance"], way["replaced"])
+            for number, way in enumerate(summary["ways"], start=1)
+        ],
     )
 
 

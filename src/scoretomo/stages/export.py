@@ -9,8 +9,9 @@ import torch
 
 from .. import files
 from ..fourier import resample
+from ..images import otsu_level
 from ..landscape import soft_mask
-from ..report import densities, pictures
+from ..report import pictures
 from ..rotations import vector_from_rotation
 from .consensus import explained_images, posed_rotations
 from .directory import RunDirectory
@@ -207,5 +208,5 @@ def _named(colour: tuple[float, float, float]) -> str:
 
 def _level(path: Path) -> float:
     """Where the surface of a map is drawn at first, as in the report."""
-    quantised = densities.quantise(files.read_map(path).density, _MASK_SIDE)
-    return pictures.otsu_level(quantised.values) / 255 * quantised.peak
+    density = torch.from_numpy(files.read_map(path).density)
+    return otsu_level(resample(density, min(len(density), _MASK_SIDE), 3).numpy())

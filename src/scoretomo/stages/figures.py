@@ -60,10 +60,10 @@ def draw_figures(directory: Path, output: Path | None) -> None:
         task = bar.add_task("drawing", total=turns + len(ways) * (movies.FRAMES + 2 + figures.SURFACES))
         drawing = Drawing(folder, bar, task)
         spread = files.read_map(run.landscape.motion_map).density if run.landscape and ways else None
-        for number, paths in enumerate(ways, start=1):
-            _draw_motion(drawing, run, f"motion-{number}", _volumes(paths), spread)
+        for number, way in enumerate(ways, start=1):
+            _draw_motion(drawing, run, f"motion-{number}", _volumes(way.paths), spread)
         body = _volumes([directory_of_run.consensus])
-        view = movies.best_view(_volumes(ways[0]) if ways else body)
+        view = movies.best_view(_volumes(ways[0].paths) if ways else body)
         _draw_consensus(drawing, run, body, movies.scene_of(body, view, spread))
     directory_of_run.record("figures", folder=str(folder), seconds=clock.seconds())
     say(f"movies and figures: {folder.absolute()}")

@@ -15,6 +15,7 @@ from ..landscape import (
     FEWEST,
     Components,
     States,
+    Travel,
     Way,
     dimensions,
     motion_map,
@@ -22,6 +23,7 @@ from ..landscape import (
     seen_motions,
     soft_mask,
     states,
+    travel,
     umap_embedding,
     unrolled,
     way_along,
@@ -50,6 +52,23 @@ class Read(NamedTuple):
     volumes: Tensor  # (n, d, d, d), at 64 pixels at most
     differences: Tensor  # half the difference of the replicas of each
     pixel_size: float | None  # Å, or pixels of the images where these are larger and nobody knows
+
+
+class Seen(NamedTuple):
+    """What moves in the volumes."""
+
+    cutoff: int  # shell up to which replicas agree
+    components: Components
+    moves: bool | None  # whether the molecule moves by what left-out images say; None if there were too few to ask
+    coordinates: np.ndarray  # (n, m), along each motion
+    groups: States
+    spread: Tensor  # the motion map, (d, d, d)
+    chance: float  # squared differences of replicas, on average
+
+    @property
+    def motions(self) -> int:
+        """How many there are."""
+        return self.coordinates.shape[1]
 
 
 def landscape_only(directory: Path, *, umap: bool) -> None:
@@ -94,55 +113,61 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     clock = Stopwatch()
     with working("looking for what moves", run.progress):
         read = _read(run, prepared, numbers)
-        cutoff = _supported(read)
-        volumes, differences = read.volumes, read.differences
-        for stack in (volumes, differences):
-            for each in stack:  # one by one: a whole stack of transforms would take several times the memory
-                each.copy_(low_pass(each, cutoff, 3))
-        mask = soft_mask(volumes)
-        found = principal_components(volumes, differences, mask)
-        moves = _moves(run)
-        motions = dimensions(found) if moves else 0
-        coordinates = unrolled(found, motions)
-        most = max(1, min(_STATES, len(numbers) // _IN_EACH)) if motions else 1
-        groups = states(found, most)
-        rows = _write_tables(run, read, found, coordinates, groups)
-        if umap:
-            for row, place in zip(rows, umap_embedding(found), strict=True):
-                row |= {f"umap_{k + 1}": round(float(value), 4) for k, value in enumerate(place)}
-        _write_maps(run, read, found, motion_map(volumes, differences) * mask)
-        for motion in range(motions):
-            _write_way(run, f"motion-{motion + 1}", prepared, read, way_along(coordinates, motion, _FRAMES))
-        _write_states(run, prepared, read, found, groups)
-        shown = _shown(run, numbers, found, coordinates)
+        seen = _find(read, _moves(run))
+        ways = _write_maps(run, prepared, read, seen)
+        rows = _write_tables(run, read, seen, umap=umap)
+        shown = _shown(run, numbers, seen)
+    counted = seen.moves is False or (bool(seen.moves) and len(numbers) >= FEWEST)
     summary = {
         "volumes": len(numbers),
-        "motions": motions,
-        "moves": moves,
-        "counted": moves is False or (bool(moves) and len(numbers) >= FEWEST),
-        "clear_components": found.clear,
-        "variance": found.total,
-        "chance": float((differences * mask).square().sum((1, 2, 3)).mean()),
-        "shells": cutoff,
+        "motions": seen.motions,
+        "ways": [{"distance": round(way.distance, 2), "replaced": round(way.replaced, 4)} for way in ways],
+        "moves": seen.moves,
+        "counted": counted,
+        "clear_components": seen.components.clear,
+        "variance": seen.components.total,
+        "chance": seen.chance,
+        "shells": seen.cutoff,
         "side": read.volumes.shape[-1],
     }
     files.write_json(run.landscape / "summary.json", summary)
     files.write_table(run.landscape_table, rows)
-    run.record("landscape", motions=motions, seconds=clock.seconds())
-    if summary["counted"]:
-        say(f"{motions or 'no'} motion{'' if motions == 1 else 's'}: {run.landscape_table}")
+    run.record("landscape", motions=seen.motions, seconds=clock.seconds())
+    if counted:
+        say(f"{seen.motions or 'no'} motion{'' if seen.motions == 1 else 's'}: {run.landscape_table}")
     else:
         say(f"how the volumes differ: {run.landscape_table}")
     return shown
 
 
-def _shown(run: RunDirectory, numbers: list[int], found: Components, coordinates: np.ndarray) -> dict[int, list[float]]:
+def _find(read: Read, moves: bool | None) -> Seen:
+    """What moves in volumes, which are low-passed in place to what their replicas agree in."""
+    cutoff = _supported(read)
+    for stack in (read.volumes, read.differences):
+        for each in stack:  # one by one: a whole stack of transforms would take several times the memory
+            each.copy_(low_pass(each, cutoff, 3))
+    mask = soft_mask(read.volumes)
+    found = principal_components(read.volumes, read.differences, mask)
+    motions = dimensions(found) if moves else 0
+    return Seen(
+        cutoff=cutoff,
+        components=found,
+        moves=moves,
+        coordinates=unrolled(found, motions),
+        groups=states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if motions else 1),
+        spread=motion_map(read.volumes, read.differences) * mask,
+        chance=float((read.differences * mask).square().sum((1, 2, 3)).mean()),
+    )
+
+
+def _shown(run: RunDirectory, numbers: list[int], seen: Seen) -> dict[int, list[float]]:
     """How much of each motion the image of each volume shows."""
     poses = {int(row["image"]): row for row in files.read_table(run.poses)}
     rotations = posed_rotations([poses[number] for number in numbers]).float()
+    found = seen.components
     side = min(_SEEN_SIDE, found.mean.shape[-1])
     small = found._replace(mean=resample(found.mean, side, 3), maps=resample(found.maps, side, 3))
-    return dict(zip(numbers, seen_motions(small, coordinates, rotations).tolist(), strict=True))
+    return dict(zip(numbers, seen_motions(small, seen.coordinates, rotations).tolist(), strict=True))
 
 
 def _moves(run: RunDirectory) -> bool | None:
@@ -180,17 +205,18 @@ def _supported(read: Read) -> int:
     return int(below[0]) + 1 if len(below) else len(curve) - 1
 
 
-def _write_tables(
-    run: RunDirectory, read: Read, found: Components, coordinates: np.ndarray, groups: States
-) -> list[dict[str, Any]]:
+def _write_tables(run: RunDirectory, read: Read, seen: Seen, *, umap: bool) -> list[dict[str, Any]]:
     """scree.csv: variances; returns the place of every volume, rows of landscape.csv."""
-    written = min(found.coordinates.shape[1], max(_WRITTEN, coordinates.shape[1]))
+    found = seen.components
+    written = min(found.coordinates.shape[1], max(_WRITTEN, seen.motions))
     rows: list[dict[str, Any]] = []
     for place, number in enumerate(read.numbers):
-        motions = {f"motion_{k + 1}": round(float(value), 5) for k, value in enumerate(coordinates[place])}
+        motions = {f"motion_{k + 1}": round(float(value), 5) for k, value in enumerate(seen.coordinates[place])}
         components = {f"component_{k + 1}": float(f"{value:.6g}") for k, value in enumerate(found.coordinates[place, :written])}
-        rows.append({"image": number, "state": int(groups.members[place]) + 1, **motions, **components})
-    files.make_folder(run.landscape)
+        rows.append({"image": number, "state": int(seen.groups.members[place]) + 1, **motions, **components})
+    if umap:
+        for row, at in zip(rows, umap_embedding(found), strict=True):
+            row |= {f"umap_{k + 1}": round(float(value), 4) for k, value in enumerate(at)}
     files.write_table(
         run.landscape / "scree.csv",
         [
@@ -201,16 +227,24 @@ def _write_tables(
     return rows
 
 
-def _write_maps(run: RunDirectory, read: Read, found: Components, spread: Tensor) -> None:
-    """The map of what moves, and the first components."""
-    files.write_map(run.landscape / "motion-map.mrc", spread.numpy(), read.pixel_size)
-    for k, component in enumerate(found.maps[:_WRITTEN]):
+def _write_maps(run: RunDirectory, prepared: PreparedStack, read: Read, seen: Seen) -> list[Travel]:
+    """The map of what moves, the first components, and volumes along each motion and between states; returns how far motions go."""
+    files.make_folder(run.landscape)
+    files.write_map(run.landscape / "motion-map.mrc", seen.spread.numpy(), read.pixel_size)
+    for k, component in enumerate(seen.components.maps[:_WRITTEN]):
         files.write_map(run.landscape / f"component-{k + 1}.mrc", component.numpy(), read.pixel_size)
+    ways = []
+    for motion in range(seen.motions):
+        way = way_along(seen.coordinates, motion, _FRAMES)
+        ways.append(travel(_write_way(run, f"motion-{motion + 1}", prepared, read, way)))
+    _write_states(run, prepared, read, seen)
+    return ways
 
 
-def _write_states(run: RunDirectory, prepared: PreparedStack, read: Read, found: Components, groups: States) -> None:
+def _write_states(run: RunDirectory, prepared: PreparedStack, read: Read, seen: Seen) -> None:
     """states.csv: who stands for whom; and the volumes on the way that visits them all."""
-    tour = way_between(found, groups, _LEGS)
+    groups = seen.groups
+    tour = way_between(seen.components, groups, _LEGS)
     counts = np.bincount(groups.members, minlength=len(groups.representatives))
     rows = [
         {"state": k + 1, "volumes": int(counts[k]), "representative": read.numbers[place], "frame": tour.order.index(k) * _LEGS}
@@ -221,8 +255,8 @@ def _write_states(run: RunDirectory, prepared: PreparedStack, read: Read, found:
     files.write_table(run.landscape / "states.csv", rows)
 
 
-def _write_way(run: RunDirectory, name: str, prepared: PreparedStack, read: Read, way: Way) -> None:
-    """A series of volumes at their full size."""
+def _write_way(run: RunDirectory, name: str, prepared: PreparedStack, read: Read, way: Way) -> np.ndarray:
+    """Write a series of volumes at their full size, and return it."""
     frames = np.zeros((len(way.places), *(prepared.images.shape[-1],) * 3), dtype=np.float32)
     for place, number in enumerate(read.numbers):
         if way.weights[:, place].max() > 1e-4:
@@ -232,3 +266,4 @@ def _write_way(run: RunDirectory, name: str, prepared: PreparedStack, read: Read
     files.make_folder(run.landscape / name)
     for frame, density in enumerate(frames):
         files.write_map(run.landscape / name / f"{frame:02d}.mrc", density, prepared.pixel_size)
+    return frames

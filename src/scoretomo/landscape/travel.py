@@ -1,46 +1,46 @@
-"""How far the molecule goes along a motion: the surfaces of its frames, followed from one end to the other."""
+"""How far the molecule goes along a motion: the surfaces of its maps, followed from one end to the other."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from scipy.spatial import cKDTree
 
-from ..files import read_map
-from . import densities, pictures
+from ..fourier import resample
+from ..images import otsu_level
 
+_SIDE = 48  # longest side, in voxels, at which surfaces are followed
 _TURN = 2.0  # voxels that opposite sides of a part are farther apart, halved: the two faces of a thin plate stay apart
 _FARTHEST = 0.98  # of the surface goes less far
 
 
-class Way(NamedTuple):
-    """Volumes along a motion on one grey scale, and how far they go."""
+class Travel(NamedTuple):
+    """What changes from one end of a motion to the other."""
 
-    frames: list[np.ndarray]  # (d, d, d) uint8
-    level: float  # of their surfaces, in the same units
-    peak: float  # density shown as 255
-    side: int  # of the box in pixels of the run
+    distance: float  # that the parts of the surface go at least that go farthest, in voxels of the maps
     replaced: float  # share of the volume inside the surface at either end that is not inside it at the other
-    travel: float  # how far the parts of the surface that go farthest go at least, in pixels of the run
 
 
-def follow(paths: Sequence[Path]) -> Way:
-    """Read the volumes of a motion, two or more, and measure how far surfaces go.
+def travel(maps: np.ndarray) -> Travel:
+    """Measure how far surfaces go.
 
-    Each point of the surface at one end goes to the nearest point in the next frame that faces the same way, and so on. What
+    Each point of the surface at one end goes to the nearest point in the next map that faces the same way, and so on. What
     slides along itself is not seen to move, so the way is a lower bound: the lids of the moving box go 11 pixels at their tips, and
     6 are measured in its true volumes.
+
+    Args:
+        maps: volumes along the motion, two or more, shape (f, d, d, d).
     """
-    read = [read_map(path).density for path in paths]
-    peak = densities.quantise(np.maximum.reduce(read), pictures.SMALL_DENSITY_SIDE).peak
-    frames = [densities.quantise(density, pictures.SMALL_DENSITY_SIDE, peak).values for density in read]
-    level = float(np.median([pictures.otsu_level(values) for values in frames]))
-    first, last = frames[0] > level, frames[-1] > level
+    size = maps.shape[-1]
+    side = min(size, _SIDE)
+    small = [resample(torch.from_numpy(each), side, 3).clamp_min(0).numpy() for each in maps]
+    level = float(np.median([otsu_level(density) for density in small]))
+    first, last = small[0] > level, small[-1] > level
     lost = [(one & ~other).sum() / max(one.sum(), 1) for one, other in ((first, last), (last, first))]
-    surfaces = [_surface(values.astype(np.float32), level) for values in frames]
+    surfaces = [_surface(density, level) for density in small]
     farthest = max(_farthest(surfaces), _farthest(surfaces[::-1]))
-    return Way(frames, level, peak, len(read[0]), float(np.mean(lost)), farthest * len(read[0]) / len(frames[0]))
+    return Travel(farthest * size / side, float(np.mean(lost)))
 
 
 def _surface(density: np.ndarray, level: float) -> np.ndarray:
