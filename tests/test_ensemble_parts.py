@@ -9,7 +9,7 @@ import torch
 from scoretomo.ensemble.consensus import Consensus, Iteration, average, other_hand, outliers, posed_map, settle
 from scoretomo.ensemble.inversion import invert
 from scoretomo.ensemble.knowledge import ask_left_out_images, consensus_views
-from scoretomo.ensemble.refinement import Refinement, Streams, refine_volumes
+from scoretomo.ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from scoretomo.ensemble.symmetry import left_out_doubt, propose, symmetric_start
 from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
 from scoretomo.images import shift
@@ -234,6 +234,29 @@ def test_replicas_differ_and_the_last_descent_begins_at_their_mean():
     torch.testing.assert_close(seen[8].step.volumes, (first + second) / 2, rtol=0, atol=1e-4)
     assert seen[-1].agreement is not None
     torch.testing.assert_close(seen[-1].agreement, fourier_shell_correlation(first, second))
+
+
+def test_a_share_of_the_start_stays_in_the_volume_and_chance_has_the_rest():
+    volume = blobs()
+    images = project(volume, torch.eye(3)[None])
+
+    def last_of(kept: float) -> Refined:
+        refinement = Refinement(2, Descent(4, (1.0, 0.5), (3, 3)), None, kept)
+        *_, last = refine_volumes(
+            images,
+            lambda views, t: 0.9 * views,
+            refinement,
+            volume[None],
+            background=0.0,
+            streams=lambda descent: Streams(stream(10 + descent), [stream(20 + descent)]),
+        )
+        return last
+
+    descended, mixed = last_of(0.0), last_of(0.25)
+    assert not torch.allclose(descended.step.volumes, volume[None], atol=1e-2)
+    torch.testing.assert_close(mixed.step.volumes, 0.75 * descended.step.volumes + 0.25 * volume)
+    torch.testing.assert_close(mixed.difference, 0.75 * descended.difference)
+    torch.testing.assert_close(mixed.agreement, descended.agreement)
 
 
 def test_a_refinement_in_fewer_steps_keeps_its_proportions():

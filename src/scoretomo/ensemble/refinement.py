@@ -1,5 +1,8 @@
 """Each image's own volume from a posed start: replicas of Algorithm 1, their mean, and for rigid molecules that refined further.
 
+Where a model of the motion knows each conformation well, the volume is the mean of that and of what the descents made of it: the
+model has what all images say, the descents what this one says, with its noise.
+
 Replicas differ in their random views and noise only. What they do not share is noise of the descent, which their mean has less of:
 it is a better place to go on from than any of them, and how far they agree says how well the images determine the volume.
 """
@@ -26,11 +29,13 @@ class Refinement:
         replicas: how many descents, at least two.
         each: schedule of a replica.
         last: schedule of the descent from their mean; the mean itself is the volume if there is none.
+        kept: share of the volume that stays what the start was, if there is no last descent.
     """
 
     replicas: int
     each: Descent
     last: Descent | None
+    kept: float = 0.0
 
     @property
     def steps(self) -> int:
@@ -62,7 +67,9 @@ class Refined(NamedTuple):
 
     step: Step
     agreement: Tensor | None  # (b, d // 2 + 1): mean FSC of pairs of replicas, once these are done
-    difference: Tensor | None  # (b, d, d, d): of the first two, halved: as far as chance leads the mean of two astray
+    difference: (
+        Tensor | None
+    )  # (b, d, d, d): of the first two, halved: as far as chance leads the mean of two astray, as it is in the volume
 
 
 def refine_volumes(
@@ -104,7 +111,10 @@ def refine_volumes(
     difference = (ends[0].volumes - ends[1].volumes) / 2
     if refinement.last is None:
         residual = torch.stack([end.anchor_residual for end in ends]).mean(0)
-        yield Refined(step._replace(number=done, volumes=mean, anchor_residual=residual, diverged=diverged), agreement, difference)
+        volumes, difference = torch.lerp(mean, starts, refinement.kept), difference * (1 - refinement.kept)
+        yield Refined(
+            step._replace(number=done, volumes=volumes, anchor_residual=residual, diverged=diverged), agreement, difference
+        )
         return
     views, noise = streams(refinement.replicas)
     for step in reconstruct(
