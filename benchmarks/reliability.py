@@ -43,29 +43,57 @@ def arm(folder: Path) -> None:
     _moving(source, folder, (f"{mask} hinge -25 25",))
 
 
-def two_arms(folder: Path) -> None:
+def two_arms(folder: Path, *more: object) -> None:
     """A made-up large subunit of which two parts turn."""
     source = _still("large-subunit", folder)
     first, second = _parts(source, 4)[:2]
-    _moving(source, folder, (f"{first} hinge -20 20", f"{second} hinge -30 30"))
+    _moving(source, folder, (f"{first} hinge -20 20", f"{second} hinge -30 30"), *more)
 
 
-def noisy_arm(folder: Path) -> None:
-    """Like arm, in noise."""
+def noisy_arm(folder: Path, *more: object) -> None:
+    """Another made-up ribosome of which a third turns, less far, in noise."""
     source = _still("ribosome", folder, seed=1)
     (mask,) = _parts(source, 3)[:1]
-    _moving(source, folder, (f"{mask} hinge -15 15",), "--noise", 0.1)
+    _moving(source, folder, (f"{mask} hinge -15 15",), *(more or ("--noise", 0.1)))
+
+
+def realistic_box(folder: Path) -> None:
+    """Boxes as a microscope and 2D classification would show them."""
+    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--realistic", "--pixel-size", 8, "--output", folder)
+
+
+def realistic_arm(folder: Path) -> None:
+    """The ribosome of noisy_arm as a microscope and 2D classification would show it."""
+    noisy_arm(folder, "--realistic")
+
+
+def realistic_two(folder: Path) -> None:
+    """The large subunit of two_arms as a microscope and 2D classification would show it."""
+    two_arms(folder, "--realistic")
 
 
 LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
-SETS = {"box32": box, "capsid32": capsid, "arm32": arm, "twoarms32": two_arms, "noisyarm32": noisy_arm}
+SETS = {
+    "box32": box,
+    "capsid32": capsid,
+    "arm32": arm,
+    "twoarms32": two_arms,
+    "noisyarm32": noisy_arm,
+    "realisticbox32": realistic_box,
+    "realisticarm32": realistic_arm,
+    "realistictwo32": realistic_two,
+}
 MOLECULES = {
     "box32": "box",
     "capsid32": "capsid",
     "arm32": "ribosome",
     "twoarms32": "large subunit",
     "noisyarm32": "ribosome",
+    "realisticbox32": "box",
+    "realisticarm32": "ribosome",
+    "realistictwo32": "large subunit",
 }
+_FEWER = ("--images", ",".join(map(str, range(0, 200, 4))))  # volumes that are made of realistic averages
 
 
 def _still(what: str, folder: Path, seed: int = 0) -> Path:
@@ -98,7 +126,7 @@ def runs(names: list[str]) -> None:
     for name in names:
         data, run = RESULTS / name, RESULTS / f"{name}-all"
         SETS[name](data)
-        scoretomo("run", data / "images.mrcs", "--output", run)
+        scoretomo("run", data / "images.mrcs", "--output", run, *(_FEWER if name.startswith("realistic") else ()))
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
 
