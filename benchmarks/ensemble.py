@@ -10,6 +10,7 @@
     python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
     python benchmarks/ensemble.py landscape     what moves in 300 volumes of 64², and the report of it            about 2 min
+    python benchmarks/ensemble.py moves         what left-out images said of motion in all runs that are there         a second
     python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
 Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
@@ -287,6 +288,16 @@ def landscape() -> None:
     print(f"{usage.ru_utime + usage.ru_stime:.0f} CPU-seconds, {usage.ru_maxrss / 2**20:.1f} GiB, a page of {size:.1f} MB")
 
 
+def moves() -> None:
+    """Evidence of motion in the runs of all benchmarks: of molecules that move, and of those that do not."""
+    print("run                               one shape leaves  a moving one   displacement       evidence  it")
+    for path in sorted(RESULTS.glob("*/consensus/moves.csv")):
+        (row,) = files.read_table(path)
+        shares = f"{100 * float(row['still']):>14.2f} %  {100 * float(row['moving']):>10.2f} %"
+        evidence = f"{float(row['displacement']):>10.2f} px  {float(row['evidence']):>10.3f} px"
+        print(f"{path.parents[1].name:<32}  {shares}  {evidence}  {'moves' if row['moves'] == '1' else 'is rigid'}")
+
+
 def match() -> None:
     """Seconds of one match on all cores, in two steps and with every direction compared in full."""
     torch.set_num_threads(available_cores())
@@ -317,7 +328,21 @@ def match() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "what", choices=["box", "robust", "betagal", "60S", "capsid", "particle", "still", "mixture", "cost", "landscape", "match"]
+        "what",
+        choices=[
+            "box",
+            "robust",
+            "betagal",
+            "60S",
+            "capsid",
+            "particle",
+            "still",
+            "mixture",
+            "cost",
+            "landscape",
+            "moves",
+            "match",
+        ],
     )
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
@@ -334,6 +359,7 @@ def main() -> None:
         "mixture": mixture,
         "cost": cost,
         "landscape": landscape,
+        "moves": moves,
         "match": match,
     }
     jobs[asked.what]()
