@@ -113,7 +113,8 @@ def _consensus(shared: Shared) -> str:
             f"one that moves, by {shared.displacement:.2f} pixels (root mean square), {100 * shared.moving:.2f} %; "
             + (
                 "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, "
-                "and each volume was refined from the conformation of its image."
+                "and each volume was refined from the conformation of its image"
+                + (", half of which it keeps." if shared.look_alike else ".")
                 if shared.moves
                 else "so the molecule was taken as rigid."
             )
