@@ -6,7 +6,18 @@ import pytest
 import torch
 
 from scoretomo.compute import random_stream
-from scoretomo.ensemble.motion import Cloud, Fitting, condense, fit, sharpened, unexplained, views_of, volumes_of
+from scoretomo.ensemble.motion import (
+    Cloud,
+    Fitting,
+    condense,
+    displacements,
+    evidence,
+    fit,
+    sharpened,
+    unexplained,
+    views_of,
+    volumes_of,
+)
 from scoretomo.ensemble.second_look import look_again
 from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc
 from scoretomo.images import shift
@@ -156,6 +167,26 @@ def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consens
         share.append(left[0] / left[1])
     assert share[0] < 0.3
     assert share[1] > 0.6
+
+
+def test_displacements_grow_as_the_part_moves_away_from_the_middle(learned, moving, consensus):
+    images, rotations, amounts = moving
+    found = displacements(learned, torch.arange(len(images)))
+    assert float(torch.corrcoef(torch.stack([found, amounts.abs()]))[0, 1]) > 0.95
+    still = condense(consensus, rotations, FITTING, random_stream(0, "start"), moves=False)
+    assert float(displacements(still, torch.arange(len(images))).max()) == 0
+
+
+@pytest.mark.parametrize(
+    ("still", "moving", "displaced", "expected"),
+    [
+        ([0.04, 0.02, 0.03], [0.02, 0.01, 0.015], [0.5, 0.9, 0.7], 0.35),  # half is explained, by 0.7 pixels
+        ([0.04, 0.02, 0.90], [0.04, 0.02, 0.01], [0.2, 0.2, 9.0], 0.0),  # one bad image of three says nothing
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], 0.0),  # nothing is left by either
+    ],
+)
+def test_evidence_is_what_motion_explains_times_how_far_it_goes(still, moving, displaced, expected):
+    assert evidence(still, moving, displaced) == pytest.approx(expected)
 
 
 def test_images_that_do_not_teach_change_nothing_that_is_shared(moving, consensus):

@@ -394,7 +394,7 @@ def evidence(still: Sequence[float], moving: Sequence[float], displaced: Sequenc
     Returns:
         The share of what one shape leaves that motion explains, times the displacement, in pixels; both are medians.
     """
-    shares = [1 - left / max(by_one, 1e-12) for by_one, left in zip(still, moving, strict=True)]
+    shares = [(by_one - left) / max(by_one, 1e-12) for by_one, left in zip(still, moving, strict=True)]
     return statistics.median(shares) * statistics.median(displaced)
 
 
