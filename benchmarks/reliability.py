@@ -1,20 +1,22 @@
 """Runs of simulated molecules with truth: what a volume's own marks say of its quality.
 
-    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 60 min on 2 cores
+    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 90 min on 2 cores
     python benchmarks/reliability.py calibrate      what marks say of the truth, on sets it was not learned from
 
 Results stay in benchmarks/results/; what is finished there is not computed again.
 """
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from cold import RESULTS, scoretomo
+from ensemble import scored
 from scipy.optimize import nnls
+from scipy.stats import t as student
 from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 
@@ -129,6 +131,19 @@ def runs(names: list[str]) -> None:
         scoretomo("run", data / "images.mrcs", "--output", run, *(_FEWER if name.startswith("realistic") else ()))
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
+        beside_consensus(name, run, data)
+
+
+def beside_consensus(name: str, run: Path, data: Path) -> None:
+    """Volumes against their truths, and the consensus against the same ones: every twentieth image."""
+    scores = {int(row["image"]): float(row["mean_fsc"]) for row in files.read_table(run / "evaluation" / "scores.csv")}
+    numbers = sorted(scores.keys() & set(range(0, 200, 20)))
+    truths = {number: torch.from_numpy(files.read_map(data / "truth" / f"{number:03d}.mrc").density) for number in numbers}
+    maps = np.mean([scored(run / "consensus.mrc", truth).mean_fsc for truth in truths.values()])
+    print(
+        f"{name}: mean FSC {np.mean([scores[n] for n in truths]):.3f}, of the consensus {maps:.3f} ({len(truths)} truths)",
+        flush=True,
+    )
 
 
 class Known(NamedTuple):
@@ -157,7 +172,7 @@ def fitted(sets: list[Known]) -> Calibration:
         rows.append(np.column_stack([-ones, ones, np.full(len(ones), each.level + LEVEL), each.apart]) * share)
         aims.append(each.wrong * share)
     below, above, rings, *weights = nnls(np.concatenate(rows), np.concatenate(aims))[0].tolist()
-    return Calibration(above - below + rings * LEVEL, rings, *weights, low=0.0, high=0.0)
+    return Calibration(above - below + rings * LEVEL, rings, *weights, spread=0.0)
 
 
 def left(each: Known, calibration: Calibration) -> np.ndarray:
@@ -175,38 +190,40 @@ def unseen(sets: dict[str, Known]) -> dict[str, np.ndarray]:
     return found
 
 
-def interval(spreads: Iterable[np.ndarray]) -> tuple[float, float]:
-    """Quantiles 0.1 and 0.9; every set counts the same."""
-    sets = list(spreads)
-    values = np.concatenate(sets)
-    weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in sets])
-    order = np.argsort(values)
-    shares = np.cumsum(weights[order]) / weights.sum()
-    low, high = (float(values[order][np.searchsorted(shares, share)]) for share in (0.1, 0.9))
-    return low, high
+def spread(apart: dict[str, np.ndarray]) -> float:
+    """Half the width of the 80 % interval for volumes of one more molecule, from what is left of those left out.
+
+    A molecule may be off as a whole, and its volumes differ from each other. Every molecule counts the same, and as they are few,
+    the quantile is that of Student's t.
+    """
+    squares: dict[str, list[float]] = {}
+    for name, each in apart.items():
+        squares.setdefault(MOLECULES[name], []).append(float(np.square(each).mean()))
+    return float(student.ppf(0.9, len(squares)) * np.sqrt(np.mean([np.mean(sets) for sets in squares.values()])))
 
 
 def calibrate(names: list[str]) -> None:
     """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
+    if len({MOLECULES[name] for name in names}) < 3:
+        raise SystemExit("each molecule is judged by the others, and these by each other: name sets of three molecules or more")
     sets = {name: known(name) for name in names}
-    apart, pairs = unseen(sets), []
+    apart, pairs, inside = unseen(sets), [], []
     print("set           volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
     for name, each in sets.items():
         others = {key: other for key, other in sets.items() if MOLECULES[key] != MOLECULES[name]}
-        low, high = interval(unseen(others).values())
         expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
-        inside = np.mean((apart[name] >= low) & (apart[name] <= high))
+        inside.append(float(np.mean(np.abs(apart[name]) <= spread(unseen(others)))))
         pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))
         print(
             f"{name:<13} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}  "
-            f"{roc_auc_score(worst, expected):>26.3f}  {inside:>20.0%}"
+            f"{roc_auc_score(worst, expected):>26.3f}  {inside[-1]:>20.0%}"
         )
     print("calibration curve, a tenth of all volumes each: expected and found mean FSC")
     both = np.concatenate(pairs)
     for tenth in np.array_split(both[np.argsort(both[:, 0])], 10):
         print(f"  {tenth[:, 0].mean():.3f}  {tenth[:, 1].mean():.3f}")
-    low, high = interval(apart.values())
-    print(replace(fitted(list(sets.values())), low=low, high=high))
+    print(f"in the 80 % interval, every set counted the same: {np.mean(inside):.0%}")
+    print(replace(fitted(list(sets.values())), spread=spread(apart)))
 
 
 def main() -> None:

@@ -230,16 +230,20 @@ def test_umap_keeps_groups_apart_and_together():
     assert np.array_equal(embedded, umap_embedding(clear))
 
 
-def two_balls(offsets: np.ndarray) -> np.ndarray:
-    """A still ball beside one that is moved along y."""
-    return np.stack([ball(24, (0, -5, 0), 3) + ball(24, (0, offset, 5), 3) for offset in offsets])
+def two_balls(offsets: np.ndarray, scale: int = 1) -> np.ndarray:
+    """A still ball beside one that is moved along y, in so much larger a box."""
+    size, radius = 24 * scale, 3 * scale
+    still, moved = (0, -5 * scale, 0), [(0, offset * scale, 5 * scale) for offset in offsets]
+    return np.stack([ball(size, still, radius) + ball(size, place, radius) for place in moved])
 
 
-def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does() -> None:
-    found = travel(two_balls(np.linspace(0, 5, 11)))
-    assert found.distance == pytest.approx(5, abs=0.7)
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does(scale: int) -> None:
+    found = travel(two_balls(np.linspace(0, 5, 11), scale))
+    assert found.distance == pytest.approx(5 * scale, abs=0.7 * scale)
     assert 0.2 < found.replaced < 0.5  # one ball of two, which half overlaps itself at the end
 
 
 def test_what_stands_still_goes_nowhere() -> None:
     assert travel(two_balls(np.full(11, 2.0))) == (0, 0)
+    assert travel(np.zeros((5, 12, 12, 12), np.float32)) == (0, 0)

@@ -180,8 +180,10 @@ def test_displacements_grow_as_the_part_moves_away_from_the_middle(learned, movi
 @pytest.mark.parametrize(
     ("still", "moving", "displaced", "expected"),
     [
-        ([0.04, 0.02, 0.03], [0.02, 0.01, 0.015], [0.5, 0.9, 0.7], 0.35),  # half is explained, by 0.7 pixels
-        ([0.04, 0.02, 0.90], [0.04, 0.02, 0.01], [0.2, 0.2, 9.0], 0.0),  # one bad image of three says nothing
+        ([0.04, 0.02, 0.03], [0.02, 0.01, 0.015], [0.7, 0.7, 0.7], 0.35),  # half is explained, by 0.7 pixels
+        ([0.04] * 10 + [0.9], [0.04] * 10 + [0.01], [0.2] * 10 + [9.0], 0.0),  # one bad image of eleven says nothing
+        ([0.04] * 6 + [0.10] * 3, [0.04] * 6 + [0.05] * 3, [0.0] * 6 + [2.0] * 3, 1.0),  # a third shows another state
+        ([0.04, 0.04, 0.04], [0.05, 0.05, 0.05], [0.5, 0.5, 0.5], 0.0),  # motion explains less
         ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.1, 0.1, 0.1], 0.0),  # nothing is left by either
     ],
 )

@@ -219,6 +219,12 @@ def test_otsu_level_lies_between_background_and_object() -> None:
     values = np.full((16, 16, 16), 20, np.uint8)
     values[5:11, 5:11, 5:11] = 200
     assert 20 < otsu_level(values) < 200
+    floats = 0.01 * values.astype(np.float32) - 0.15
+    assert 0.05 < otsu_level(floats) < 1.85
+    assert otsu_level(7 * floats) == pytest.approx(7 * otsu_level(floats))
+    floats[8, 8, 8] = 1e3
+    assert 0.05 < otsu_level(floats) < 1.85
+    assert otsu_level(np.zeros((8, 8, 8))) >= 0
 
 
 def test_thumbnail_shows_the_front_of_the_volume_where_the_projection_has_it() -> None:

@@ -67,9 +67,7 @@ class Refined(NamedTuple):
 
     step: Step
     agreement: Tensor | None  # (b, d // 2 + 1): mean FSC of pairs of replicas, once these are done
-    difference: (
-        Tensor | None
-    )  # (b, d, d, d): of the first two, halved: as far as chance leads the mean of two astray, as it is in the volume
+    difference: Tensor | None  # (b, d, d, d): half of what the first two differ by, as much of it as is in the volume
 
 
 def refine_volumes(

@@ -30,7 +30,7 @@ class Calibration:
 
     Attributes:
         offset, rings, replicas, fit, isolation: a … e.
-        low, high: quantiles 0.1 and 0.9 of log(1 − FSC) minus what is expected.
+        spread: of log(1 − FSC) about what is expected: eight of ten volumes of a molecule that was not known are no farther off.
     """
 
     offset: float
@@ -38,11 +38,10 @@ class Calibration:
     replicas: float
     fit: float
     isolation: float
-    low: float
-    high: float
+    spread: float
 
 
-CALIBRATION = Calibration(offset=-2.21, rings=0.262, replicas=0.530, fit=0.159, isolation=0.145, low=-0.326, high=0.226)
+CALIBRATION = Calibration(offset=-2.21, rings=0.262, replicas=0.530, fit=0.159, isolation=0.145, spread=0.5)
 
 
 class Marks(NamedTuple):
@@ -98,7 +97,7 @@ def expected(marks: Marks, calibration: Calibration = CALIBRATION) -> Expected:
     """What is to be expected of volumes from their marks."""
     apart = marks_apart(marks) * [calibration.replicas, calibration.fit, calibration.isolation]
     wrong = calibration.offset + calibration.rings * level(marks) + apart.sum(1)
-    fsc, low, high = (1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.high, calibration.low))
+    fsc, low, high = (1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.spread, -calibration.spread))
     return Expected(fsc, low, high, *apart.T)
 
 

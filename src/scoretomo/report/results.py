@@ -107,7 +107,7 @@ class Shared(NamedTuple):
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
     still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
     moving: float | None  # the same of a shape that moves
-    displacement: float | None  # how far, in pixels, in a typical image
+    displacement: float | None  # how far, in pixels of the run, in one image of five
     moves: bool  # whether volumes start from a model of the motion
     look_alike: bool | None  # whether its views look like images; None if that was not asked
 
@@ -223,7 +223,7 @@ def _shared(run: Path) -> Shared | None:
         takes_views=asked[0]["takes_views"] == "1" if asked else None,
         still=float(motion["still"]) if motion else None,
         moving=float(motion["moving"]) if motion else None,
-        displacement=float(motion["displacement"]) if motion else None,
+        displacement=float(motion["displacement"]) if motion and "displacement" in motion else None,
         moves=bool(motion and motion["moves"] == "1"),
         look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
     )
@@ -247,7 +247,7 @@ def _landscape(run: Path) -> Landscape | None:
         motion_map=folder / "motion-map.mrc",
         ways=[
             Way(sorted((folder / f"motion-{number}").glob("*.mrc")), way["distance"], way["replaced"])
-            for number, way in enumerate(summary["ways"], start=1)
+            for number, way in enumerate(summary.get("ways", []), start=1)
         ],
     )
 

@@ -1,12 +1,13 @@
 """From the consensus to how the molecule moves, and the final pose of each image."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from rich.progress import Progress
 from torch import Tensor
@@ -14,7 +15,19 @@ from torch import Tensor
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import outliers
-from ..ensemble.motion import Cloud, Fitting, condense, displacements, evidence, fit, sharpened, unexplained, views_of, volumes_of
+from ..ensemble.motion import (
+    MANY,
+    Cloud,
+    Fitting,
+    condense,
+    displacements,
+    evidence,
+    fit,
+    sharpened,
+    unexplained,
+    views_of,
+    volumes_of,
+)
 from ..ensemble.second_look import LOOKS, look_again
 from ..fourier import low_pass
 from ..images import correlation, disc
@@ -27,7 +40,7 @@ from .outlook import Outlook
 from .progress import say
 
 _LEFT_OUT = 0.2
-_CLEARLY = 0.04  # the molecule moves from this evidence on, in pixels: rigid sets have 0.02 at most, moving ones 0.08 at least
+_CLEARLY = 0.08  # the molecule moves if there is more evidence, in pixels: rigid sets have 0.04 at most, moving ones 0.18 at least
 
 
 class Trial(NamedTuple):
@@ -65,7 +78,8 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
     clock, known = Stopwatch(), _known(run)
     moves = False
     if int(known.consensus.teaching.sum()) >= FEWEST:
-        moves = _try_both(run, seed, fitting, len(known.images), outlook, workers)
+        shape = len(known.images), known.images.shape[-1]
+        moves = _try_both(run, seed, fitting, shape, outlook, workers)
     if moves:
         if not run.motion.exists():
             _learn(run, known, seed, fitting, outlook, processes_for(workers))
@@ -83,8 +97,11 @@ def _known(run: RunDirectory) -> Known:
     return Known(prepared.numbers, images, consensus)
 
 
-def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outlook: Outlook, workers: int | None) -> bool:
+def _try_both(
+    run: RunDirectory, seed: int, fitting: Fitting, shape: tuple[int, int], outlook: Outlook, workers: int | None
+) -> bool:
     """Fit a shape that moves and one that does not to most images, and ask the others."""
+    count, size = shape
     trials = [Trial(run.path, seed, fitting, moves) for moves in (True, False)]
     tasks = [trial for trial in trials if not trial.path.exists()]
     if tasks:
@@ -93,23 +110,36 @@ def _try_both(run: RunDirectory, seed: int, fitting: Fitting, count: int, outloo
             for _, done in run_tasks(try_motion, tasks, processes_for(workers)):
                 bar.advance(shown, done)
     moving, still = (files.read_table(trial.path) for trial in trials)
-    left, left_still = ([float(row["unexplained"]) for row in rows] for rows in (moving, still))
+    return _verdict(run, moving, still, fitting, size)
+
+
+def _verdict(
+    run: RunDirectory,
+    moving: Sequence[Mapping[str, str]],
+    still: Sequence[Mapping[str, str]],
+    fitting: Fitting,
+    size: int,
+) -> bool:
+    """Write and say what left-out images say of a model that moves, and of one that does not."""
+    left, left_by_one = ([float(row["unexplained"]) for row in rows] for rows in (moving, still))
     moved = [float(row["displacement"]) for row in moving]
-    found = evidence(left_still, left, moved)
+    found = evidence(left_by_one, left, moved)
+    means, distance = [100 * statistics.fmean(shares) for shares in (left_by_one, left)], float(np.quantile(moved, MANY))
+    moves = found > _CLEARLY
     verdict = {
-        "still": round(statistics.fmean(left_still), 6),
-        "moving": round(statistics.fmean(left), 6),
-        "displacement": round(statistics.median(moved), 4),
+        "still": round(means[0] / 100, 6),
+        "moving": round(means[1] / 100, 6),
+        "displacement": round(distance * size / min(size, fitting.side), 4),
         "evidence": round(found, 4),
-        "moves": int(found > _CLEARLY),
+        "moves": int(moves),
     }
     files.write_table(run.moves, [verdict])
     say(
-        f"one shape leaves {100 * verdict['still']:.2f} % of left-out images unexplained, one that moves "
-        f"{100 * verdict['moving']:.2f} %, by {verdict['displacement']:.2f} pixels: "
-        f"{'it moves' if verdict['moves'] else 'taken as rigid'}"
+        f"one shape leaves {means[0]:.2f} % of left-out images unexplained, one that moves {means[1]:.2f} %, by "
+        f"{verdict['displacement']:.2f} pixels; evidence {found:.2f}, {_CLEARLY:g} needed: "
+        f"{'it moves' if moves else 'taken as rigid'}"
     )
-    return found > _CLEARLY
+    return moves
 
 
 def try_motion(trial: Trial) -> Iterator[int]:
