@@ -41,7 +41,7 @@ class Calibration:
     spread: float
 
 
-CALIBRATION = Calibration(offset=-2.21, rings=0.262, replicas=0.530, fit=0.159, isolation=0.145, spread=0.5)
+CALIBRATION = Calibration(offset=-0.943, rings=0.757, replicas=0.323, fit=0.128, isolation=0.269, spread=0.627)
 
 
 class Marks(NamedTuple):
