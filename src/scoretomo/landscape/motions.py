@@ -23,7 +23,7 @@ from sklearn.neighbors import kneighbors_graph
 from .components import Components
 
 _NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured, or
-_BEYOND = 3.0  # from so many times the distance that chance alone puts between volumes
+_BEYOND = 6.0  # from so many times the distance that chance alone puts between volumes
 _WIDER = 2.5  # … to so many times as many
 _GRAPH = 10  # neighbours of each volume in the graph that is unrolled
 FEWEST = 12  # volumes whose dimension can be asked
