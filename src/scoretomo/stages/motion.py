@@ -129,7 +129,7 @@ def _verdict(
     verdict = {
         "still": round(means[0] / 100, 6),
         "moving": round(means[1] / 100, 6),
-        "displacement": round(distance * size / min(size, fitting.side), 4),
+        "displacement": round(distance * size / fitting.side, 4),
         "evidence": round(found, 4),
         "moves": int(moves),
     }
