@@ -259,6 +259,11 @@ def test_a_share_of_the_start_stays_in_the_volume_and_chance_has_the_rest():
     torch.testing.assert_close(mixed.agreement, descended.agreement)
 
 
+def test_nothing_is_kept_where_a_last_descent_follows():
+    with pytest.raises(ValueError, match="last descent"):
+        Refinement(2, Descent(4, (1.0, 0.5), (3, 3)), Descent(2, (0.5, 0.5), (3, 3)), 0.5)
+
+
 def test_a_refinement_in_fewer_steps_keeps_its_proportions():
     refinement = Refinement(2, Descent(200, (1.0, 0.3), (8, 8)), Descent(100, (0.3, 0.2), (8, 8)))
     shorter = refinement.in_steps(50)

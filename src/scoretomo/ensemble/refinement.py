@@ -29,13 +29,20 @@ class Refinement:
         replicas: how many descents, at least two.
         each: schedule of a replica.
         last: schedule of the descent from their mean; the mean itself is the volume if there is none.
-        kept: share of the volume that stays what the start was, if there is no last descent.
+        kept: share of the volume that stays what the start was.
+
+    Raises:
+        ValueError: a start is to be kept, but a last descent would go on from it.
     """
 
     replicas: int
     each: Descent
     last: Descent | None
     kept: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kept and self.last:
+            raise ValueError("a share of the start can be kept only where no last descent follows")
 
     @property
     def steps(self) -> int:
