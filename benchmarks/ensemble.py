@@ -23,6 +23,7 @@ import shutil
 import statistics
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -327,44 +328,30 @@ def match() -> None:
     print(f"another pose for {int((lost > 1e-5).sum())} of {len(lost)} images, at most {float(lost.max()):.4f} less correlated")
 
 
+JOBS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "box": lambda asked: box(asked.seeds or 3),
+    "robust": lambda asked: robust(asked.seeds or 10),
+    "betagal": lambda asked: betagal(asked.seeds or 10, asked.data),
+    "60S": lambda asked: large_subunit(asked.seeds or 10, asked.data),
+    "capsid": lambda _: capsid(),
+    "particle": lambda asked: particle(asked.seeds or 3),
+    "still": lambda asked: still(asked.data),
+    "mixture": lambda _: mixture(),
+    "cost": lambda _: cost(),
+    "landscape": lambda _: landscape(),
+    "moves": lambda _: moves(),
+    "match": lambda _: match(),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "what",
-        choices=[
-            "box",
-            "robust",
-            "betagal",
-            "60S",
-            "capsid",
-            "particle",
-            "still",
-            "mixture",
-            "cost",
-            "landscape",
-            "moves",
-            "match",
-        ],
-    )
+    parser.add_argument("what", choices=JOBS)
     parser.add_argument("--seeds", type=int)
     parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    jobs = {
-        "box": lambda: box(asked.seeds or 3),
-        "robust": lambda: robust(asked.seeds or 10),
-        "betagal": lambda: betagal(asked.seeds or 10, asked.data),
-        "60S": lambda: large_subunit(asked.seeds or 10, asked.data),
-        "capsid": capsid,
-        "particle": lambda: particle(asked.seeds or 3),
-        "still": lambda: still(asked.data),
-        "mixture": mixture,
-        "cost": cost,
-        "landscape": landscape,
-        "moves": moves,
-        "match": match,
-    }
-    jobs[asked.what]()
+    JOBS[asked.what](asked)
 
 
 if __name__ == "__main__":

@@ -124,19 +124,18 @@ def _verdict(
     left, left_by_one = ([float(row["unexplained"]) for row in rows] for rows in (moving, still))
     moved = [float(row["displacement"]) for row in moving]
     found = evidence(left_by_one, left, moved)
-    means, distance = [100 * statistics.fmean(shares) for shares in (left_by_one, left)], float(np.quantile(moved, MANY))
     moves = found > _CLEARLY
     verdict = {
-        "still": round(means[0] / 100, 6),
-        "moving": round(means[1] / 100, 6),
-        "displacement": round(distance * size / fitting.side, 4),
+        "still": round(statistics.fmean(left_by_one), 6),
+        "moving": round(statistics.fmean(left), 6),
+        "displacement": round(float(np.quantile(moved, MANY)) * size / fitting.side, 4),
         "evidence": round(found, 4),
         "moves": int(moves),
     }
     files.write_table(run.moves, [verdict])
     say(
-        f"one shape leaves {means[0]:.2f} % of left-out images unexplained, one that moves {means[1]:.2f} %, by "
-        f"{verdict['displacement']:.2f} pixels; evidence {found:.2f}, {_CLEARLY:g} needed: "
+        f"one shape leaves {100 * verdict['still']:.2f} % of left-out images unexplained, one that moves "
+        f"{100 * verdict['moving']:.2f} %, by {verdict['displacement']:.2f} pixels; evidence {found:.2f}, {_CLEARLY:g} needed: "
         f"{'it moves' if moves else 'taken as rigid'}"
     )
     return moves
