@@ -4,6 +4,8 @@ Every array has its origin (DFT centre) at index ``size // 2`` on each transform
 """
 
 import math
+from functools import lru_cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,19 +33,34 @@ _ACCURACY: dict[torch.dtype, dict[str, float]] = {
 
 def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | None, isign: int) -> Tensor:
     """One batched non-uniform FFT: finufft, or cufinufft on CUDA (the ``cuda`` extra)."""
-    axes = [points[:, axis].contiguous() for axis in reversed(range(points.shape[1]))]  # (z, y, x), as the arrays
-    options: dict[str, Any] = {"isign": isign, "modeord": 0, **_ACCURACY[points.dtype]}
-    sizes = () if shape is None else (shape,)
-    name = f"nufft{points.shape[1]}d{kind}"
+    dims = points.shape[1]
+    axes = [points[:, axis].contiguous() for axis in reversed(range(dims))]  # (z, y, x), as the arrays
     if values.device.type == "cuda":
-        import cufinufft
-
-        return getattr(cufinufft, name)(*axes, values.contiguous(), *sizes, **options)
+        modes = tuple(values.shape[-dims:]) if shape is None else shape
+        plan = _cuda_plan(kind, modes, values.shape[: -dims if kind == 2 else -1].numel(), isign, points.dtype, values.device)
+        with _planned:
+            plan.setpts(*axes)
+            return plan.execute(values.contiguous())
     import finufft
 
-    options["nthreads"] = torch.get_num_threads()
-    found = getattr(finufft, name)(*[axis.numpy() for axis in axes], values.contiguous().numpy(), *sizes, **options)
-    return torch.from_numpy(np.asarray(found))
+    sizes = () if shape is None else (shape,)
+    options = {"isign": isign, "modeord": 0, "nthreads": torch.get_num_threads(), **_ACCURACY[points.dtype]}
+    transform = getattr(finufft, f"nufft{dims}d{kind}")
+    return torch.from_numpy(np.asarray(transform(*[axis.numpy() for axis in axes], values.contiguous().numpy(), *sizes, **options)))
+
+
+_planned = Lock()  # a plan has one set of points at a time
+
+
+@lru_cache(maxsize=16)
+def _cuda_plan(kind: int, modes: tuple[int, ...], count: int, isign: int, dtype: torch.dtype, device: torch.device) -> Any:
+    """A plan of cufinufft: making one takes longer than most transforms do."""
+    import cufinufft
+
+    number = torch.cuda.current_device() if device.index is None else device.index
+    name = str(dtype.to_complex()).removeprefix("torch.")
+    options = {"modeord": 0, "gpu_device_id": number, **_ACCURACY[dtype]}
+    return cufinufft.Plan(kind, modes, count, isign=isign, dtype=name, **options)
 
 
 def transform_at(arrays: Tensor, points: Tensor) -> Tensor:
