@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from scoretomo import files, presets
 from scoretomo.presets import EXPERIMENTS, PRESETS, TRAININGS
 from scoretomo.score.network import NETWORKS
+from scoretomo.stages import reproduce
+from scoretomo.stages.directory import RunDirectory
+from scoretomo.stages.state import read_state
 
 Command = Callable[..., tuple[int, str]]
 
@@ -64,6 +68,25 @@ def test_an_experiment_goes_from_nothing_to_a_judged_report(tmp_path: Path, comm
     code, said = command("reproduce", "capsid", "--output", output)
     assert code == 2
     assert "experiment was box and is now capsid" in said
+
+
+def test_an_experiment_is_one_job_to_those_who_watch_it(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, seen = RunDirectory(tmp_path / "box" / "run"), []
+
+    def looked_at(do: Callable[..., None]) -> Callable[..., None]:
+        def doing(*arguments: Any, **options: Any) -> None:
+            seen.append(read_state(run).job)
+            do(*arguments, **options)
+            seen.append(read_state(run).job)
+
+        return doing
+
+    for stage in ("sample_run", "reconstruct_only", "evaluate_maps"):
+        monkeypatch.setattr(reproduce, stage, looked_at(getattr(reproduce, stage)))
+    code, said = command("reproduce", "box", "--output", tmp_path / "box", "--workers", 1)
+    assert code == 0, said
+    assert seen == ["running"] * 6
+    assert read_state(run).job == "finished"
 
 
 def test_an_experiment_takes_images_of_ones_own(tmp_path: Path, command: Command) -> None:

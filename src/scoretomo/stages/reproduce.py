@@ -11,7 +11,7 @@ import torch
 from cyclopts import Parameter, validators
 
 from .. import files
-from ..compute import available_cores, best_device, random_stream, require_one_process
+from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process
 from ..images import ImportSettings, disc
 from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
 from ..reconstruction import reconstruct
@@ -24,6 +24,7 @@ from .evaluate import evaluate_maps
 from .importing import read_prepared
 from .objects import ObjectSettings
 from .progress import say
+from .pulse import Word, telling
 from .reconstruct import BATCH, ReconstructSettings
 from .record import check_settings, write_settings
 from .report import report_run
@@ -80,12 +81,13 @@ def reproduce_experiment(
         raise files.InputError("--truth and --pixel-size are about images of your own: give them with --stack")
     asked: dict[str, Any] = {"stack": stack and stack.absolute(), "truth": truth and truth.absolute(), "pixel_size": pixel_size}
     record, run, data = output / "experiment.toml", output / "run", output / "data"
+    there = RunDirectory(run)
     if not check_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}}, force=force):
         write_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}})
     if stack is not None and settings.images is None:
         count = len(files.read_images(stack).images)
         plan = replace(plan, images=count, volumes=min(plan.volumes, count))
-    if not RunDirectory(run).volumes_star.exists():
+    if not there.volumes_star.exists():
         _say_what_it_costs(name, plan, workers or available_cores())
     importing = ImportSettings(size=plan.size, select=None if settings.images is None else f"0-{plan.images - 1}")
     if stack is None:
@@ -94,20 +96,23 @@ def reproduce_experiment(
         simulate_object(simulated, data, workers=workers, force=force)
         stack, truth, importing = data / "images.mrcs", data / "truth", ImportSettings()
     learning = TrainSettings(network=plan.network)  # type: ignore[arg-type]
-    train_only(stack, run, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force)
-    sample_run(run, SampleSettings(seed=settings.seed), force=force)
-    numbers = read_prepared(RunDirectory(run).images).numbers[: plan.volumes]
+    train_only(stack, run, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force, more=True)
+    with telling(there.progress, lambda: Word("drawing samples")):
+        sample_run(run, SampleSettings(seed=settings.seed), force=force)
+    numbers = read_prepared(there.images).numbers[: plan.volumes]
     volumes = ReconstructSettings(
         method=plan.method,  # type: ignore[arg-type]
         denoiser="network",
         images=",".join(map(str, numbers)),
         seed=settings.seed,
     )
-    reconstruct_only(run, volumes, workers=workers, force=force)
+    reconstruct_only(run, volumes, workers=workers, force=force, more=True)
     if truth is not None:
-        evaluate_maps(run, truth, None, workers=workers)
+        with telling(there.progress, lambda: Word("comparing volumes with the truth")):
+            evaluate_maps(run, truth, None, workers=workers)
     else:
         report_run(run)
+    there.end()
 
 
 def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
@@ -128,7 +133,7 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     score = NetworkScore(network.to(device), 0.0, mask.to(device))
     descending = reconstruct(images.to(device), score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
     batches = -(-plan.volumes // BATCH)
-    rounds = -(-batches // (1 if device.type == "cuda" else cores))
+    rounds = -(-batches // processes_for(cores))
     volumes = _seconds_of_a_step(descending) * descent.steps * rounds * min(plan.volumes, BATCH) / BATCH
     where = "a GPU" if learner.type == "cuda" else f"{cores} cores"
     say(f"on {where}, training takes about {words.duration(learning)}, and the volumes about {words.duration(volumes)}")

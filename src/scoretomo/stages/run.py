@@ -59,8 +59,10 @@ def run_all(
     run.end()
 
 
-def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
-    """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to."""
+def reconstruct_only(
+    directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool, more: bool = False
+) -> None:
+    """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to; the job goes on if there is more."""
     require_sense(volumes)
     run = RunDirectory(directory)
     record = run.images.with_suffix(".json")
@@ -74,7 +76,8 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or landscape_missing(run):
         settle_landscape(run)
-    run.end()
+    if not more:
+        run.end()
     done = "" if worked else f"{directory} is finished: "
     say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
 
@@ -89,8 +92,10 @@ def train_only(
     seed: int,
     workers: int | None,
     force: bool,
+    more: bool = False,
 ) -> None:
-    """Import a stack into a run directory, train a network on it, or continue to, and write a report."""
+    """Import a stack into a run directory, train a network on it, or continue to, and write a report; the job goes on if there is
+    more."""
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
@@ -103,7 +108,8 @@ def train_only(
     measure_score(run, best_device())
     if worked or not run.report.exists():
         report_run(output)
-    run.end()
+    if not more:
+        run.end()
     say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
 
 
