@@ -206,7 +206,7 @@ def write_landscape(
         rows.append({"image": number, "state": 1 + place % 2, **ways, "component_1": 0.5 * place, "component_2": (-1.0) ** place})
     files.write_table(run / "landscape.csv", rows)
     files.write_table(folder / "scree.csv", [{"component": k, "variance": 1 / k, "share": 0.5, "chance": 0.01} for k in (1, 2)])
-    states = [{"state": k + 1, "volumes": len(numbers[k::2]), "representative": numbers[k]} for k in range(2)]
+    states = [{"state": k + 1, "volumes": len(numbers[k::2]), "representative": numbers[k], "frame": 6 - 6 * k} for k in range(2)]
     files.write_table(folder / "states.csv", states)
     frames = [ball(20, (0, -4, 0), 3) + ball(20, (0, 4 * k / 10, 4), 2.5) for k in range(11)]
     files.write_map(folder / "motion-map.mrc", np.std(frames, axis=0), 3.54)
@@ -214,6 +214,9 @@ def write_landscape(
         (folder / f"motion-{k + 1}").mkdir()
         for number, frame in enumerate(frames):
             files.write_map(folder / f"motion-{k + 1}" / f"{number:02d}.mrc", frame, 3.54)
+    (folder / "states").mkdir()
+    for number, frame in enumerate(frames[:7]):
+        files.write_map(folder / "states" / f"{number:02d}.mrc", frame, 3.54)
     summary = {"motions": motions, "moves": moves, "counted": counted, "clear_components": 2, "variance": 1.0, "chance": 0.01}
     summary["ways"] = [{"distance": 4.0, "replaced": 0.3}] * motions
     files.write_text(folder / "summary.json", json.dumps(summary))

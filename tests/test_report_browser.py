@@ -103,6 +103,10 @@ async function read() {
   say(slider, 1000, "input");
   await until(() => still !== pixels(canvas));
   found.slid = [q(".motion-stage").classList.contains("live"), still !== pixels(canvas)];
+  const tour = [...document.querySelectorAll(".way")].at(-1);
+  say(tour.querySelector("input"), 500, "input");
+  await until(() => q(".motion-stage .label.left").textContent === tour.querySelector("h3").textContent);
+  found.toured = q(".motion-stage .label.left").textContent;
   say(slider, 0, "input");
   way.querySelector("button").click();
   await until(() => Number(slider.value) > 100);
@@ -254,6 +258,7 @@ def test_axes_and_colours_can_be_chosen(visit: Visit) -> None:
 
 def test_the_slider_moves_the_surface_and_play_moves_the_slider(visit: Visit) -> None:
     assert visit.found["slid"] == [True, True]
+    assert visit.found["toured"] == "From state to state"
     pressed, place = visit.found["playing"]
     assert pressed == "true"
     assert 0 < place < 1000

@@ -168,8 +168,17 @@ def test_motions_beyond_the_budget_are_shown_as_pictures(run: Path, monkeypatch:
     write_landscape(run, NUMBERS, motions=2)
     monkeypatch.setattr("scoretomo.report.embedded.MOTION_BUDGET", 0)
     page = Page(render_report(run))
-    assert [way.get("data-frames") for way in page.all("div", class_="way")] == [None, None]
+    assert [way.get("data-frames") for way in page.all("div", class_="way")] == [None, None, None]
     assert len(page.all("div", class_="slide")) == 0
+
+
+def test_after_the_motions_a_slider_goes_from_state_to_state_as_they_were_visited(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS, motions=2)
+    page = Page(render_report(run))
+    assert [len(way["data-frames"].split()) for way in page.all("div", class_="way")] == [11, 11, 7]
+    assert "From state to state" in page.text
+    assert "States 2, 1 in this order" in page.text
 
 
 def test_the_axes_of_the_scatter_are_those_of_the_landscape(run: Path) -> None:

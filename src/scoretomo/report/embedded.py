@@ -10,7 +10,7 @@ import numpy as np
 from ..files import read_map
 from ..images import otsu_level
 from . import densities, pictures
-from .results import Run, Shared, Volume, Way
+from .results import Run, Shared, Volume
 
 SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
 BUDGET = 14_000_000  # characters of base64 for all volumes
@@ -98,16 +98,16 @@ def of_motion_map(path: Path) -> Embedded:
     return _embedded("map-motion", density, pictures.SMALL_DENSITY_SIDE, 1.0, "heat", float(density.max()))
 
 
-def of_ways(ways: Sequence[Way], pixel_size: float | None) -> list[list[Embedded]]:
-    """The volumes along each motion, on one grey scale and at one level, while the budget of the page lasts, then none."""
+def of_ways(ways: Sequence[Sequence[Path]], pixel_size: float | None) -> list[list[Embedded]]:
+    """The volumes along each way, on one grey scale and at one level, while the budget of the page lasts, then none."""
     spent, found = 0, list[list[Embedded]]()
     for number, way in enumerate(ways, start=1):
-        read = [read_map(path).density for path in way.paths]
+        read = [read_map(path).density for path in way]
         peak = densities.quantise(np.maximum.reduce(read), pictures.SMALL_DENSITY_SIDE).peak
         values = [densities.quantise(density, pictures.SMALL_DENSITY_SIDE, peak).values for density in read]
         level, box = statistics.median(otsu_level(each) for each in values), len(read[0]) * (pixel_size or 1.0)
         frames = [
-            Embedded(f"motion-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))
+            Embedded(f"way-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))
             for k, each in enumerate(values)
         ]
         spent += sum(len(frame.data) for frame in frames)

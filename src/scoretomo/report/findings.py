@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Landscape, Run, Way
+from .results import Landscape, Run, Series
 from .words import WORDS, counted, how_far, images, joined
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -21,7 +21,7 @@ def findings(run: Run) -> list[Finding]:
     """The answers that a run has; none where its volumes share no frame."""
     answers = {
         "What moves": _what(run.landscape) if run.landscape else _rigid(run),
-        "How much": _how_much(run.landscape.ways, run.pixel_size) if run.landscape else "",
+        "How much": _how_much(run.landscape.series, run.pixel_size) if run.landscape else "",
         "States": _states(run.landscape) if run.landscape else "",
         "How sure": _how_sure(run),
         "What does not belong": _strangers(run),
@@ -61,11 +61,11 @@ def _rigid(run: Run) -> str:
     return "The molecule moves." if run.shared.moves else "Nothing, as far as the images tell: the molecule is rigid."
 
 
-def _how_much(ways: Sequence[Way], pixel_size: float | None) -> str:
-    if len(ways) == 1:
-        said = how_far(ways[0], pixel_size)
+def _how_much(series: Sequence[Series], pixel_size: float | None) -> str:
+    if len(series) == 1:
+        said = how_far(series[0], pixel_size)
         return f"{said[0].upper()}{said[1:]}."
-    return " ".join(f"Motion {number}: {how_far(way, pixel_size)}." for number, way in enumerate(ways, start=1))
+    return " ".join(f"Motion {number}: {how_far(each, pixel_size)}." for number, each in enumerate(series, start=1))
 
 
 def _states(found: Landscape) -> str:

@@ -1,6 +1,8 @@
 """What moves: the landscape of the volumes, in words and pictures."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,8 @@ from .results import Landscape, Run
 from .words import counted, how_far, plain
 
 _FRAME = 128  # pixels of a surface
-_SHOWN = 6  # frames of a motion
+_SHOWN = 6  # pictures of a way
+_FRAMES = 11  # densities of the way from state to state, at most
 
 
 class Strip(NamedTuple):
@@ -24,8 +27,9 @@ class Strip(NamedTuple):
 
 
 class Along(NamedTuple):
-    """One motion: pictures, words and densities from one end to the other."""
+    """A motion, or the way from state to state: pictures, words and densities from one end to the other."""
 
+    title: str
     strip: Strip
     words: str
     densities: list[Embedded]  # empty where the page has no room for them
@@ -49,7 +53,7 @@ class Motion(NamedTuple):
     frame: Markup  # where in its picture they lie, as JSON
     states: list[tuple[int, int]]  # number, volumes
     scree: Markup
-    ways: list[Along]
+    ways: list[Along]  # the motions, then the way from state to state
     strips: list[Strip]
     heat: list[Heat]
 
@@ -61,7 +65,6 @@ def describe_motion(run: Run, reach: float) -> Motion | None:
         return None
     axes = [charts.spread(plain(name), [float(row[name]) for row in found.rows]) for name in landscape_axes(found)]
     x, y = axes[0], axes[min(1, len(axes) - 1)]
-    strips, densities = _along(found, reach), of_ways(found.ways, run.pixel_size)
     scree = [(float(row["variance"]), float(row["chance"])) for row in found.scree]
     return Motion(
         sentences=_sentences(found),
@@ -71,10 +74,7 @@ def describe_motion(run: Run, reach: float) -> Motion | None:
         frame=Markup(json.dumps(charts.SCATTER._asdict())),
         states=[(int(row["state"]), int(row["volumes"])) for row in found.states],
         scree=charts.scree_chart(scree, label="Variance of each principal component, and what chance alone gives"),
-        ways=[
-            Along(strip, how_far(way, run.pixel_size), frames)
-            for strip, way, frames in zip(strips, found.ways, densities, strict=True)
-        ],
+        ways=_ways(run, found, reach),
         strips=_states(run, found, reach),
         heat=_heat(run, found),
     )
@@ -121,15 +121,28 @@ def _sentences(found: Landscape) -> list[str]:
     ]
 
 
-def _along(found: Landscape, reach: float) -> list[Strip]:
-    strips = []
-    for number, way in enumerate(found.ways, start=1):
-        chosen = [way.paths[round(k)] for k in np.linspace(0, len(way.paths) - 1, min(_SHOWN, len(way.paths)))]
-        frames: list[tuple[str, str, int | None]] = [
-            (pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in chosen
-        ]
-        strips.append(Strip(f"Along motion {number}", frames))
-    return strips
+def _ways(run: Run, found: Landscape, reach: float) -> list[Along]:
+    """Each motion, and the way from state to state."""
+    told = [(f"Motion {number}", how_far(each, run.pixel_size)) for number, each in enumerate(found.series, start=1)]
+    ways = [each.paths for each in found.series]
+    if found.tour and ways:
+        order = sorted(found.states, key=lambda row: int(row["frame"]))
+        visited = ", ".join(row["state"] for row in order)
+        told.append(("From state to state", f"states {visited} in this order, through conformations that were seen"))
+        ways.append(_some(found.tour, _FRAMES))
+    return [
+        Along(title, Strip(f"{title}, from end to end", _surfaces(way, reach)), words, frames)
+        for (title, words), way, frames in zip(told, ways, of_ways(ways, run.pixel_size), strict=True)
+    ]
+
+
+def _some(paths: Sequence[Path], most: int) -> list[Path]:
+    """Evenly chosen, the first and the last among them."""
+    return [paths[round(k)] for k in np.linspace(0, len(paths) - 1, min(most, len(paths)))]
+
+
+def _surfaces(way: Sequence[Path], reach: float) -> list[tuple[str, str, int | None]]:
+    return [(pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in _some(way, _SHOWN)]
 
 
 def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:

@@ -112,8 +112,8 @@ class Shared(NamedTuple):
     look_alike: bool | None  # whether its views look like images; None if that was not asked
 
 
-class Way(NamedTuple):
-    """From one end of a motion to the other."""
+class Series(NamedTuple):
+    """Volumes from one end of a motion to the other."""
 
     paths: list[Path]  # of the volumes
     distance: float  # how far the parts go that go farthest, in pixels of the run
@@ -133,7 +133,8 @@ class Landscape(NamedTuple):
     scree: list[dict[str, str]]
     states: list[dict[str, str]]
     motion_map: Path
-    ways: list[Way]
+    series: list[Series]  # along each motion
+    tour: list[Path]  # volumes on the way that visits every state; empty where there is one state
 
 
 class Run(NamedTuple):
@@ -245,10 +246,11 @@ def _landscape(run: Path) -> Landscape | None:
         scree=_table(folder / "scree.csv"),
         states=_table(folder / "states.csv"),
         motion_map=folder / "motion-map.mrc",
-        ways=[
-            Way(sorted((folder / f"motion-{number}").glob("*.mrc")), way["distance"], way["replaced"])
+        series=[
+            Series(sorted((folder / f"motion-{number}").glob("*.mrc")), way["distance"], way["replaced"])
             for number, way in enumerate(summary.get("ways", []), start=1)
         ],
+        tour=sorted((folder / "states").glob("*.mrc")),
     )
 
 

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Run, Shared, Trust, Way, seconds_taken
+from .results import Run, Series, Shared, Trust, seconds_taken
 
 WORDS = ("trust", "with care", "do not")  # of how far to believe a volume, the best first
 _STILL = 1.5  # pixels that surfaces seem to go where nothing moves
@@ -60,13 +60,13 @@ def length(pixels: float, pixel_size: float | None) -> str:
     return f"{pixels * pixel_size:.3g} Å" if pixel_size else f"{pixels:g} px"
 
 
-def how_far(way: Way, pixel_size: float | None) -> str:
+def how_far(series: Series, pixel_size: float | None) -> str:
     """How much of a molecule a motion takes along, and how far."""
-    share = 100 * way.replaced
+    share = 100 * series.replaced
     places = f"{share:.0f} %" if share >= 1 else "less than 1 %"
-    if way.distance < _STILL:
+    if series.distance < _STILL:
         return f"from end to end {places} of the molecule changes place, by no more than a pixel or two"
-    distance = length(round(way.distance, 1), pixel_size)
+    distance = length(round(series.distance, 1), pixel_size)
     return f"from end to end {places} of the molecule changes place, by {distance} or more where it goes farthest"
 
 
