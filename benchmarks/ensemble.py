@@ -69,11 +69,12 @@ def box(seeds: int) -> None:
 
 def lids(run: Path, truth: Path) -> tuple[float, float, int]:
     """R² of both lid angles, regressed from the volumes' first principal components (mean of the 5 nearest others)."""
-    volumes = [files.read_map(run / "volumes" / f"{int(row['image']):03d}.mrc").density for row in files.read_table(truth)]
+    numbers = [int(row["image"]) for row in files.read_table(run / "volumes.csv")]
+    volumes = [files.read_map(run / "volumes" / f"{number:03d}.mrc").density for number in numbers]
     angles, swapped = lid_angles(run, truth)
     flat = np.stack(volumes).reshape(len(volumes), -1)
     left, values, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
-    return *regressed(left[:, :_COMPONENTS] * values[:_COMPONENTS], angles), swapped
+    return *regressed(left[:, :_COMPONENTS] * values[:_COMPONENTS], angles[numbers]), swapped
 
 
 def motions(run: Path, truth: Path) -> tuple[float, float, int]:

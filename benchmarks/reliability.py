@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from cold import RESULTS, scoretomo
-from ensemble import scored
+from ensemble import lids, scored
 from scipy.optimize import nnls
 from scipy.stats import t as student
 from sklearn.cluster import KMeans
@@ -22,12 +22,15 @@ from sklearn.metrics import roc_auc_score
 
 from scoretomo import files
 from scoretomo.landscape.reliability import Calibration, level, marks_apart
-from scoretomo.stages.consensus import explained_images
+from scoretomo.rotations import angular_distance
+from scoretomo.stages.consensus import explained_images, posed_rotations
 from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.importing import read_prepared
 from scoretomo.stages.reliability import read_marks
 
 _BRIGHT = 0.2  # of the highest value: voxels of the molecule
+_WRONG = 25  # degrees
+_FRAMES = 20  # images whose pose may say how the frames stand to each other
 
 
 def box(folder: Path) -> None:
@@ -95,6 +98,7 @@ MOLECULES = {
     "realisticarm32": "ribosome",
     "realistictwo32": "large subunit",
 }
+ASYMMETRIC = {"ribosome", "large subunit"}
 _FEWER = ("--images", ",".join(map(str, range(0, 200, 4))))  # volumes that are made of realistic averages
 
 
@@ -132,6 +136,37 @@ def runs(names: list[str]) -> None:
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
         beside_consensus(name, run, data)
+        if MOLECULES[name] == "box":
+            first, second, _ = lids(run, data / "truth" / "truth.csv")
+            print(f"{name}: lid angles from the volumes: R² {first:.2f}, {second:.2f}", flush=True)
+        else:
+            true_motions(name, run, data)
+        if MOLECULES[name] in ASYMMETRIC:
+            wrong = wrong_poses(
+                *(posed_rotations(files.read_table(path)) for path in (run / "poses.csv", data / "truth" / "truth.csv"))
+            )
+            print(f"{name}: {wrong} images stand more than {_WRONG}° wrong", flush=True)
+
+
+def true_motions(name: str, run: Path, data: Path) -> None:
+    """How each turn of the truth shows in the motion that is most like it."""
+    truth, rows = files.read_table(data / "truth" / "truth.csv"), files.read_table(run / "landscape.csv")
+    turns = list(truth[0])[1 : list(truth[0]).index("rot")]
+    places = np.array([[float(row[key]) for key in row if key.startswith("motion_")] for row in rows])
+    count = places.shape[1]
+    for turn in turns:
+        true = np.array([float(truth[int(row["image"])][turn]) for row in rows])
+        alike = [abs(np.corrcoef(true, place)[0, 1]) for place in places.T]
+        best = f"most like motion {np.argmax(alike) + 1}, correlation {max(alike):.2f}" if alike else "not found"
+        print(f"{name}: {count} motions; {turn} is {best}", flush=True)
+
+
+def wrong_poses(found: torch.Tensor, true: torch.Tensor) -> int:
+    """How many poses are far from the true ones, in the frame and hand in which that are fewest; (n, 3, 3) each."""
+    across = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=found.dtype))
+    frames = torch.stack([found.mT @ true, (across @ found @ across).mT @ true])  # the same for all images, where all are right
+    apart = angular_distance(frames[:, :_FRAMES, None], frames[:, None])  # (2, frames, n)
+    return int((apart > _WRONG).sum(2).min())
 
 
 def beside_consensus(name: str, run: Path, data: Path) -> None:
