@@ -30,7 +30,6 @@ from scoretomo.stages.reliability import read_marks
 
 _BRIGHT = 0.2  # of the highest value: voxels of the molecule
 _WRONG = 25  # degrees
-_FRAMES = 20  # images whose pose may say how the frames stand to each other
 
 
 def box(folder: Path) -> None:
@@ -165,7 +164,7 @@ def wrong_poses(found: torch.Tensor, true: torch.Tensor) -> int:
     """How many poses are far from the true ones, in the frame and hand in which that are fewest; (n, 3, 3) each."""
     across = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=found.dtype))
     frames = torch.stack([found.mT @ true, (across @ found @ across).mT @ true])  # the same for all images, where all are right
-    apart = angular_distance(frames[:, :_FRAMES, None], frames[:, None])  # (2, frames, n)
+    apart = angular_distance(frames[:, :, None], frames[:, None])  # (2, n, n): each image says how the frames stand to each other
     return int((apart > _WRONG).sum(2).min())
 
 
