@@ -13,6 +13,7 @@ Everything here is in normalised units: images as the denoiser knows them, (x �
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -163,6 +164,7 @@ def reconstruct(
         yield Step(step + 1, t, count, current, anchor_residual, view_residual, diverged)
 
 
+@lru_cache
 def operator_norm(size: int, *, iterations: int = 12) -> float:
     """Largest eigenvalue ‖fᵀf‖ of one view on volumes inside the ball, by power iteration; just below d."""
     ball = inscribed(size, 3)
