@@ -31,7 +31,7 @@ from .splatting import density, splat
 _WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
 _WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies by which a point tells its place to the fields, per half side
 _FAINT = 0.12  # of the brightest voxel: what is below is empty
-_SHARDS = 2  # parts of a batch, each worked on by one thread
+_SHARDS = 2  # parts of a batch, each worked on by one thread; on a GPU a batch is one part
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
 _FEWEST_EPOCHS = 60
@@ -283,6 +283,7 @@ def fit(
         threads: that work at the same time, each computing with one; they do not change the result.
     """
     count, device = len(images), images.device
+    shards = 1 if images.is_cuda else _SHARDS
     everyone = torch.ones(count, dtype=torch.bool, device=device) if taught is None else taught
     kinds = _parameters(cloud, fitting)
     weights = [weight for kind in kinds for weight in kind["params"]]
@@ -310,7 +311,7 @@ def fit(
             for kind in optimiser.param_groups:
                 kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
             for some in torch.randperm(count, generator=generator).to(device).split(batch):
-                found = [sum(parts) for parts in zip(*pool.map(gradient, some.tensor_split(_SHARDS)), strict=True)]
+                found = [sum(parts) for parts in zip(*pool.map(gradient, some.tensor_split(shards)), strict=True)]
                 for weight, part in zip(weights, found, strict=True):
                     weight.grad = part
                 optimiser.step()
