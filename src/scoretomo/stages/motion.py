@@ -82,8 +82,7 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
         moves = _try_both(run, seed, fitting, shape, outlook, workers)
     if moves:
         if not run.motion.exists():
-            threads = processes_for(workers) if known.images.device.type == "cpu" else 1
-            _learn(run, known, seed, fitting, outlook, threads)
+            _learn(run, known, seed, fitting, outlook, processes_for(workers))
         _write_moved(run, known)
     else:
         files.write_table(run.poses, files.read_table(run.consensus_poses))
