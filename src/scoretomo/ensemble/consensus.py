@@ -57,8 +57,8 @@ class Annealing:
         return tau, self.shells[0] + (self.shells[1] - self.shells[0]) * min(1.0, 1.25 * done)
 
 
-_COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
-_FINE_SIDE = 48  # pixels, up to which images are matched softly
+COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
+FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
 FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
 _SETTLED = 0.2  # λ of the last inversions, with single poses
@@ -140,7 +140,7 @@ class _Centred:
 
     def poses_in(self, volume: Tensor) -> Poses:
         """The best pose of each in a volume."""
-        grid = directions(_fine_directions(volume.shape[-1])).to(volume)
+        grid = directions(fine_directions(volume.shape[-1])).to(volume)
         return refine(volume, self.images, self.matcher.match(volume, grid))
 
 
@@ -173,7 +173,7 @@ def coarse_level(images: Tensor, generator: torch.Generator, *, group: Tensor | 
         generator: random stream of the blob and the grids.
         group: symmetry, shape (g, 3, 3).
     """
-    small = _at(images, min(_COARSE_SIDE, images.shape[-1]))
+    small = _at(images, min(COARSE_SIDE, images.shape[-1]))
     blob = random_blob(small, generator)
     blob = blob if group is None else symmetrised(blob, group)
     return soft_match(small, blob, COARSE, generator, group=group)
@@ -191,9 +191,9 @@ def fine_level(
 
     The grid of directions is as fine as a pixel needs. What is finer `settle` finds, from single poses.
     """
-    start = enlarged(coarse, min(_FINE_SIDE, images.shape[-1]))
+    start = enlarged(coarse, min(FINE_SIDE, images.shape[-1]))
     size = start.volume.shape[-1]
-    annealing = replace(FINE, directions=_fine_directions(size))
+    annealing = replace(FINE, directions=fine_directions(size))
     return soft_match(_at(images, size), start.volume, annealing, generator, shifts=start.shifts, group=group)
 
 
@@ -248,7 +248,7 @@ def posed_map(images: Tensor, rotations: Tensor, *, group: Tensor | None = None,
     return invert(images, images.new_ones(len(images)), rotations, damping, group=group, start=start)
 
 
-def _fine_directions(size: int) -> int:
+def fine_directions(size: int) -> int:
     """As many as a pixel at the rim needs."""
     return max(FINE.directions, size**2 // 2)
 

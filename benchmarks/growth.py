@@ -1,0 +1,153 @@
+"""How the cost of the ensemble method grows with the number of images and their side, and where it goes.
+
+    python benchmarks/growth.py                            all sets, one after the other            about 25 min on one core
+    python benchmarks/growth.py --sets 300x32,300x88
+
+Of every stage some iterations are timed on one core and multiplied by how many a run has; poses and the volume are the true ones,
+so that each stage can be timed without those before it. Real runs, to compare: `benchmarks/ensemble.py cost`. The memory is that of
+the process; a run on two cores has two.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from scoretomo.ensemble.consensus import (
+    COARSE,
+    COARSE_SIDE,
+    FINE,
+    FINE_SIDE,
+    Annealing,
+    Iteration,
+    fine_directions,
+    random_blob,
+    settle,
+    soft_match,
+)
+from scoretomo.ensemble.knowledge import ask_left_out_images
+from scoretomo.ensemble.motion import Cloud, Fitting, condense, fit, sharpened
+from scoretomo.ensemble.refinement import Streams, refine_volumes
+from scoretomo.fourier import inscribed, resample
+from scoretomo.phantoms import MovingBox
+from scoretomo.presets import MOTION, REFINEMENTS
+from scoretomo.projection import rotate
+from scoretomo.score.tangent import TangentScore
+from scoretomo.simulation import simulate
+
+SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"
+_STARTS, _BATCH = 4, 4  # of a run: random starts, and volumes that are refined together
+_TIMED = 4  # iterations of soft matching that are timed, the last of which centres the images
+
+
+class Known(NamedTuple):
+    """A stack, and what a run would know of it."""
+
+    images: Tensor  # (n, d, d), empty space 0
+    rotations: Tensor  # (n, 3, 3)
+    volume: Tensor  # (d, d, d), in the common frame
+
+
+def boxes(count: int, size: int) -> Known:
+    """Images of the moving box, and a volume of it."""
+    made = simulate(MovingBox(), count, size, seed=0)
+    first = next(made)
+    images, rotations = [first.image], [first.rotation]
+    for each in made:
+        images.append(each.image)
+        rotations.append(each.rotation)
+    stack, turns = torch.stack(images).float(), torch.stack(rotations).float()
+    scale = stack.std()
+    return Known(stack / scale, turns, rotate(first.volume.float(), turns[0].mT) / scale)
+
+
+def clocked(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
+    """Seconds of all iterations: the first one prepares, and some centre the images."""
+    side = min(side, known.images.shape[-1])
+    small = resample(known.images, side, 2) * inscribed(side, 2)
+    few = soft_match(small, random_blob(small, torch.Generator()), replace(annealing, iterations=_TIMED), torch.Generator())
+    first, second, third, last = (clocked(lambda: next(few)) for _ in range(_TIMED))
+    each = min(second, third)
+    centring = sum(annealing.centres(number) for number in range(annealing.iterations))
+    return first + (annealing.iterations - 1) * each + centring * max(0.0, last - each)
+
+
+def of_motion(known: Known) -> Iterator[float]:
+    """Seconds of an epoch at each level."""
+    size, cloud = known.images.shape[-1], None
+    for at in MOTION.levels(size):
+        cloud = begin(known, at) if cloud is None else sharpened(cloud, size, at, torch.Generator())
+        epochs = fit(cloud, known.images, at, torch.Generator(), epochs=range(2), of=at.epochs_for(len(known.images)))
+        yield min(clocked(lambda epochs=epochs: next(epochs)) for _ in range(2))  # type: ignore[misc]
+
+
+def begin(known: Known, fitting: Fitting) -> Cloud:
+    return condense(known.volume, known.rotations, fitting, torch.Generator())
+
+
+def of_volumes(known: Known) -> float:
+    """Seconds of a volume, without what a process prepares once."""
+    size = known.images.shape[-1]
+    score = TangentScore(known.images, 0.0, inscribed(size, 2))
+    starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:_BATCH]])
+    usual = REFINEMENTS["modelled"].at_side(size)
+    few = usual.in_steps(8)
+
+    def streams(_: int) -> Streams:
+        return Streams(torch.Generator(), [torch.Generator() for _ in range(_BATCH)])
+
+    spent = clocked(lambda: list(refine_volumes(known.images[:_BATCH], score, few, starts, background=0.0, streams=streams)))
+    return spent / few.steps * usual.steps / _BATCH
+
+
+def stages(count: int, size: int) -> dict[str, float]:
+    """Core-seconds of each stage of a run, and the memory of this process in GiB."""
+    torch.set_num_threads(1)
+    known = boxes(count, size)
+    mask = inscribed(size, 2)
+    found = {"starts": _STARTS * of_soft_matching(known, COARSE, COARSE_SIDE)}
+    detail = replace(FINE, directions=fine_directions(min(size, FINE_SIDE)))
+    found["detail"] = of_soft_matching(known, detail, FINE_SIDE)
+    last = Iteration(FINE.iterations, known.volume, torch.zeros(count, 2))
+    found["detail"] += clocked(lambda: settle(known.images, last))
+    epochs = list(of_motion(known))
+    found["trial"] = 2 * MOTION.trial_epochs(count) * epochs[0]
+    found["motion"] = sum(at.epochs_for(count) * each for at, each in zip(MOTION.levels(size), epochs, strict=True))
+    found["left out"] = clocked(
+        lambda: ask_left_out_images(
+            known.images, known.rotations, lambda images: TangentScore(images, 0.0, mask), 0.0, mask, torch.Generator()
+        )
+    )
+    found["a volume"] = of_volumes(known)
+    found["all"] = sum(found.values()) + (count - 1) * found["a volume"]
+    return {**found, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", default=SETS)
+    sets = [tuple(map(int, each.split("x"))) for each in parser.parse_args().sets.split(",")]
+    names = ("starts", "detail", "trial", "motion", "left out", "a volume", "all")
+    print("core-seconds:", flush=True)
+    print("images  side  " + "  ".join(f"{name:>8}" for name in names) + "  memory of the process", flush=True)
+    for count, size in sets:
+        with multiprocessing.get_context("spawn").Pool(1) as fresh:  # each has a memory of its own
+            found = fresh.apply(stages, (count, size))
+        figures = "  ".join(f"{found[name]:>8.2f}" if name == "a volume" else f"{found[name]:>8.0f}" for name in names)
+        print(f"{count:>6}  {size:>4}  {figures}  {found['memory']:>10.2f} GiB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
