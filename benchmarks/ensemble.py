@@ -208,7 +208,7 @@ def symmetry(folder: Path) -> None:
         run = RESULTS / f"{name}32-auto"
         scoretomo("run", stack, "--size", 32, "--symmetry", "auto", "--output", run, *CONSENSUS_ONLY)
         (taken,) = files.read_table(run / "consensus" / "summary.csv")
-        asked = files.read_table(run / "consensus" / "symmetry.csv")
+        asked = files.read_table(run / "consensus" / "proposals.csv")
         doubts = ", ".join(f"{row['symmetry']} {100 * float(row['left_out_doubt']):.2f} %" for row in asked)
         print(f"{name}: {taken['symmetry']} taken; of left-out images are unexplained {doubts}", flush=True)
     heading()
