@@ -43,6 +43,7 @@ from scoretomo.simulation import simulate
 
 SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"
 _STARTS, _BATCH = 4, 4  # of a run: random starts, and volumes that are refined together
+_FEW = 4  # steps of a volume
 _TIMED = 4  # iterations of soft matching that are timed, the last of which centres the images
 
 
@@ -68,13 +69,14 @@ def boxes(count: int, size: int) -> Known:
 
 
 def clocked(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
+    """Core-seconds, which other work on the machine changes little."""
+    begin = time.process_time()
     work()
-    return time.perf_counter() - begin
+    return time.process_time() - begin
 
 
 def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
-    """Seconds of all iterations: the first one prepares, and some centre the images."""
+    """Core-seconds of all iterations: the first one prepares, and some centre the images."""
     side = min(side, known.images.shape[-1])
     small = resample(known.images, side, 2) * inscribed(side, 2)
     few = soft_match(small, random_blob(small, torch.Generator()), replace(annealing, iterations=_TIMED), torch.Generator())
@@ -85,7 +87,7 @@ def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
 
 
 def of_motion(known: Known) -> Iterator[float]:
-    """Seconds of an epoch at each level."""
+    """Core-seconds of an epoch at each level."""
     size, cloud = known.images.shape[-1], None
     for at in MOTION.levels(size):
         cloud = begin(known, at) if cloud is None else sharpened(cloud, size, at, torch.Generator())
@@ -98,18 +100,21 @@ def begin(known: Known, fitting: Fitting) -> Cloud:
 
 
 def of_volumes(known: Known) -> float:
-    """Seconds of a volume, without what a process prepares once."""
+    """Core-seconds of a volume, without what a process prepares once."""
     size = known.images.shape[-1]
     score = TangentScore(known.images, 0.0, inscribed(size, 2))
     starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:_BATCH]])
     usual = REFINEMENTS["modelled"].at_side(size)
-    few = usual.in_steps(8)
 
     def streams(_: int) -> Streams:
         return Streams(torch.Generator(), [torch.Generator() for _ in range(_BATCH)])
 
-    spent = clocked(lambda: list(refine_volumes(known.images[:_BATCH], score, few, starts, background=0.0, streams=streams)))
-    return spent / few.steps * usual.steps / _BATCH
+    def spent(steps: int) -> float:
+        few = usual.in_steps(steps)
+        return clocked(lambda: list(refine_volumes(known.images[:_BATCH], score, few, starts, background=0.0, streams=streams)))
+
+    spent(_FEW)
+    return (spent(3 * _FEW) - spent(_FEW)) / (2 * _FEW) * usual.steps / _BATCH
 
 
 def stages(count: int, size: int) -> dict[str, float]:
