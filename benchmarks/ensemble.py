@@ -70,7 +70,7 @@ def box(seeds: int) -> None:
 
 def lids(run: Path, truth: Path) -> tuple[float, float, int]:
     """R² of both lid angles, regressed from the volumes' first principal components (mean of the 5 nearest others)."""
-    numbers = [int(row["image"]) for row in files.read_table(run / "volumes.csv")]
+    numbers = [int(row["image"]) for row in files.read_table(run / "volumes.csv") if row["status"] == "done"]
     volumes = [files.read_map(run / "volumes" / f"{number:03d}.mrc").density for number in numbers]
     angles, swapped = lid_angles(run, truth)
     flat = np.stack(volumes).reshape(len(volumes), -1)
@@ -144,17 +144,17 @@ def betagal(seeds: int, folder: Path) -> None:
     stack, truth = folder / "betagal_cavgs16_64px_3.54A.mrcs", folder / "betaGal_map_64px_3.54A.mrc"
     known = torch.from_numpy(files.read_map(truth).density)
     heading()
-    for symmetry, count in (("C1", min(5, seeds)), ("D2", min(3, seeds))):
+    for group, count in (("C1", min(5, seeds)), ("D2", min(3, seeds))):
         for seed in range(count):
-            run = RESULTS / f"betagal32-{symmetry}-{seed}"
-            scoretomo("run", stack, "--size", 32, "--symmetry", symmetry, "--seed", seed, "--output", run)
-            line(f"β-gal 32 {symmetry}", seed, judge(run, truth))
+            run = RESULTS / f"betagal32-{group}-{seed}"
+            scoretomo("run", stack, "--size", 32, "--symmetry", group, "--seed", seed, "--output", run)
+            line(f"β-gal 32 {group}", seed, judge(run, truth))
             print(f"their mean: {as_words(scored(run / 'mean.mrc', known))}", flush=True)
-    for symmetry, count in (("C1", seeds), ("D2", min(3, seeds))):
-        paths = [RESULTS / f"betagal64-{symmetry}-{seed}" / "consensus.mrc" for seed in range(count)]
+    for group, count in (("C1", seeds), ("D2", min(3, seeds))):
+        paths = [RESULTS / f"betagal64-{group}-{seed}" / "consensus.mrc" for seed in range(count)]
         for seed, path in enumerate(paths):
-            scoretomo("run", stack, "--symmetry", symmetry, "--seed", seed, "--output", path.parent, *CONSENSUS_ONLY)
-            print(f"consensus at 64 px, {symmetry}, seed {seed}: {as_words(scored(path, known))}", flush=True)
+            scoretomo("run", stack, "--symmetry", group, "--seed", seed, "--output", path.parent, *CONSENSUS_ONLY)
+            print(f"consensus at 64 px, {group}, seed {seed}: {as_words(scored(path, known))}", flush=True)
         agreement([files.read_map(path) for path in paths])
 
 

@@ -4,15 +4,15 @@
     python benchmarks/growth.py --sets 300x32,300x88
 
 Of every stage some iterations are timed on one core and multiplied by how many a run has; poses and the volume are the true ones,
-so that each stage can be timed without those before it. Real runs, to compare: `benchmarks/ensemble.py cost`. The memory is that of
-the process; a run on two cores has two.
+so that each stage can be timed without those before it. Not in it: comparing the starts, a second consensus, the second look at
+images in the motion, landscape and report. The memory is that of the process; a run on two cores has up to three such processes.
 """
 
 import argparse
 import multiprocessing
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -26,6 +26,7 @@ from scoretomo.ensemble.consensus import (
     FINE_SIDE,
     Annealing,
     Iteration,
+    enlarged,
     fine_directions,
     random_blob,
     settle,
@@ -34,15 +35,20 @@ from scoretomo.ensemble.consensus import (
 from scoretomo.ensemble.knowledge import ask_left_out_images
 from scoretomo.ensemble.motion import Cloud, Fitting, condense, fit, sharpened
 from scoretomo.ensemble.refinement import Streams, refine_volumes
+from scoretomo.ensemble.symmetry import left_out_doubt
 from scoretomo.fourier import inscribed, resample
+from scoretomo.matching import Poses
 from scoretomo.phantoms import MovingBox
 from scoretomo.presets import MOTION, REFINEMENTS
-from scoretomo.projection import rotate
+from scoretomo.projection import project, rotate
 from scoretomo.score.tangent import TangentScore
 from scoretomo.simulation import simulate
+from scoretomo.stages.reconstruct import BATCH
 
 SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"
-_STARTS, _BATCH = 4, 4  # of a run: random starts, and volumes that are refined together
+_STARTS = 4  # of a run
+_MOMENTS = (0.0, 0.25, 0.5, 0.75)  # of a level, at which an epoch is timed: images are blurred, and small, at first
+_LEFT_OUT, _ASKED = 0.2, 64  # share of the images that a trial leaves out, and views that are asked whether they look like images
 _FEW = 4  # steps of a volume
 _TIMED = 4  # iterations of soft matching that are timed, the last of which centres the images
 
@@ -86,16 +92,34 @@ def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
     return first + (annealing.iterations - 1) * each + centring * max(0.0, last - each)
 
 
-def of_motion(known: Known) -> Iterator[float]:
-    """Core-seconds of an epoch at each level."""
-    size, cloud = known.images.shape[-1], None
+def of_trial(known: Known) -> float:
+    """Core-seconds of both trials."""
+    taught = torch.arange(len(known.images)) >= _LEFT_OUT * len(known.images)
+    each = of_epoch(cloud_of(known, MOTION), known, MOTION, MOTION.trial / 2, taught=taught)
+    return 2 * MOTION.trial_epochs(len(known.images)) * each
+
+
+def of_motion(known: Known) -> float:
+    """Core-seconds of learning at all levels."""
+    size, spent, cloud = known.images.shape[-1], 0.0, None
     for at in MOTION.levels(size):
-        cloud = begin(known, at) if cloud is None else sharpened(cloud, size, at, torch.Generator())
-        epochs = fit(cloud, known.images, at, torch.Generator(), epochs=range(2), of=at.epochs_for(len(known.images)))
-        yield min(clocked(lambda epochs=epochs: next(epochs)) for _ in range(2))  # type: ignore[misc]
+        cloud = cloud_of(known, at) if cloud is None else sharpened(cloud, size, at, torch.Generator())
+        each = sum(of_epoch(cloud, known, at, moment) for moment in _MOMENTS) / len(_MOMENTS)
+        spent += at.epochs_for(len(known.images)) * each
+    return spent
 
 
-def begin(known: Known, fitting: Fitting) -> Cloud:
+def of_epoch(cloud: Cloud, known: Known, at: Fitting, moment: float, *, taught: Tensor | None = None) -> float:
+    """Core-seconds of an epoch after a share of all."""
+    of = at.epochs_for(len(known.images))
+    number = round(moment * of)
+    return clocked(
+        lambda: list(fit(cloud, known.images, at, torch.Generator(), epochs=range(number, number + 1), of=of, taught=taught))
+    )
+
+
+def cloud_of(known: Known, fitting: Fitting) -> Cloud:
+    """What learning begins with."""
     return condense(known.volume, known.rotations, fitting, torch.Generator())
 
 
@@ -103,18 +127,18 @@ def of_volumes(known: Known) -> float:
     """Core-seconds of a volume, without what a process prepares once."""
     size = known.images.shape[-1]
     score = TangentScore(known.images, 0.0, inscribed(size, 2))
-    starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:_BATCH]])
+    starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:BATCH]])
     usual = REFINEMENTS["modelled"].at_side(size)
 
     def streams(_: int) -> Streams:
-        return Streams(torch.Generator(), [torch.Generator() for _ in range(_BATCH)])
+        return Streams(torch.Generator(), [torch.Generator() for _ in range(BATCH)])
 
     def spent(steps: int) -> float:
         few = usual.in_steps(steps)
-        return clocked(lambda: list(refine_volumes(known.images[:_BATCH], score, few, starts, background=0.0, streams=streams)))
+        return clocked(lambda: list(refine_volumes(known.images[:BATCH], score, few, starts, background=0.0, streams=streams)))
 
     spent(_FEW)
-    return (spent(3 * _FEW) - spent(_FEW)) / (2 * _FEW) * usual.steps / _BATCH
+    return (spent(3 * _FEW) - spent(_FEW)) / (2 * _FEW) * usual.steps / BATCH
 
 
 def stages(count: int, size: int) -> dict[str, float]:
@@ -122,17 +146,25 @@ def stages(count: int, size: int) -> dict[str, float]:
     torch.set_num_threads(1)
     known = boxes(count, size)
     mask = inscribed(size, 2)
-    found = {"starts": _STARTS * of_soft_matching(known, COARSE, COARSE_SIDE)}
+    last = Iteration(FINE.iterations, known.volume, torch.zeros(count, 2))
+    coarse = enlarged(last, min(size, COARSE_SIDE))
+    found = {"starts": _STARTS * (of_soft_matching(known, COARSE, COARSE_SIDE) + clocked(lambda: settle(known.images, coarse)))}
     detail = replace(FINE, directions=fine_directions(min(size, FINE_SIDE)))
     found["detail"] = of_soft_matching(known, detail, FINE_SIDE)
-    last = Iteration(FINE.iterations, known.volume, torch.zeros(count, 2))
     found["detail"] += clocked(lambda: settle(known.images, last))
-    epochs = list(of_motion(known))
-    found["trial"] = 2 * MOTION.trial_epochs(count) * epochs[0]
-    found["motion"] = sum(at.epochs_for(count) * each for at, each in zip(MOTION.levels(size), epochs, strict=True))
+    poses = Poses(known.rotations, torch.zeros(count, 2), torch.ones(count))
+    found["detail"] += clocked(lambda: left_out_doubt(known.images, poses))
+    found["trial"], found["motion"] = of_trial(known), of_motion(known)
+    views = project(known.volume, known.rotations[:_ASKED]) * mask
     found["left out"] = clocked(
         lambda: ask_left_out_images(
-            known.images, known.rotations, lambda images: TangentScore(images, 0.0, mask), 0.0, mask, torch.Generator()
+            known.images,
+            known.rotations,
+            lambda images: TangentScore(images, 0.0, mask),
+            0.0,
+            mask,
+            torch.Generator(),
+            modelled=views,
         )
     )
     found["a volume"] = of_volumes(known)

@@ -141,23 +141,22 @@ def runs(names: list[str]) -> None:
         else:
             true_motions(name, run, data)
         if MOLECULES[name] in ASYMMETRIC:
-            wrong = wrong_poses(
-                *(posed_rotations(files.read_table(path)) for path in (run / "poses.csv", data / "truth" / "truth.csv"))
-            )
+            found, true = files.read_table(run / "poses.csv"), files.read_table(data / "truth" / "truth.csv")
+            wrong = wrong_poses(posed_rotations(found), posed_rotations([true[int(row["image"])] for row in found]))
             print(f"{name}: {wrong} images stand more than {_WRONG}° wrong", flush=True)
 
 
 def true_motions(name: str, run: Path, data: Path) -> None:
-    """How each turn of the truth shows in the motion that is most like it."""
+    """How each parameter of the truth shows in the motion that is most like it."""
     truth, rows = files.read_table(data / "truth" / "truth.csv"), files.read_table(run / "landscape.csv")
-    turns = list(truth[0])[1 : list(truth[0]).index("rot")]
+    parameters = list(truth[0])[1 : list(truth[0]).index("rot")]
     places = np.array([[float(row[key]) for key in row if key.startswith("motion_")] for row in rows])
     count = places.shape[1]
-    for turn in turns:
-        true = np.array([float(truth[int(row["image"])][turn]) for row in rows])
+    for parameter in parameters:
+        true = np.array([float(truth[int(row["image"])][parameter]) for row in rows])
         alike = [abs(np.corrcoef(true, place)[0, 1]) for place in places.T]
         best = f"most like motion {np.argmax(alike) + 1}, correlation {max(alike):.2f}" if alike else "not found"
-        print(f"{name}: {count} motions; {turn} is {best}", flush=True)
+        print(f"{name}: {count} motions; {parameter} is {best}", flush=True)
 
 
 def wrong_poses(found: torch.Tensor, true: torch.Tensor) -> int:

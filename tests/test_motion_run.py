@@ -66,7 +66,7 @@ def test_each_motion_is_shown_from_one_end_to_the_other(finished):
         apart = [float(np.linalg.norm(frame - frames[0])) for frame in frames]
         assert apart[-1] > 0.9 * max(apart) > 0
     page = (finished / "report.html").read_text()
-    assert "Motion 1, from end to end" in page
+    assert "Motion 1, 1 of 6" in page
     assert "What moves, seen along z" in page
 
 

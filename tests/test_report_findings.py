@@ -13,7 +13,8 @@ from test_report import Page
 from scoretomo import files
 from scoretomo.alignment import Alignment, place
 from scoretomo.fourier import radius
-from scoretomo.report import pictures, render_report
+from scoretomo.report import moving, pictures, render_report
+from scoretomo.report.embedded import Embedded
 from scoretomo.report.results import read_run
 from scoretomo.rotations import rotations_from_euler
 
@@ -166,7 +167,7 @@ def test_what_moves_has_one_scale_of_colours_everywhere(run: Path) -> None:
 def test_motions_beyond_the_budget_are_shown_as_pictures(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_shared(run, NUMBERS)
     write_landscape(run, NUMBERS, motions=2)
-    monkeypatch.setattr("scoretomo.report.embedded.MOTION_BUDGET", 0)
+    monkeypatch.setattr("scoretomo.report.embedded.WAY_BUDGET", 0)
     page = Page(render_report(run))
     assert [way.get("data-frames") for way in page.all("div", class_="way")] == [None, None, None]
     assert len(page.all("div", class_="slide")) == 0
@@ -179,6 +180,30 @@ def test_after_the_motions_a_slider_goes_from_state_to_state_as_they_were_visite
     assert [len(way["data-frames"].split()) for way in page.all("div", class_="way")] == [11, 11, 7]
     assert "From state to state" in page.text
     assert "States 2, 1 in this order" in page.text
+
+
+@pytest.mark.parametrize("states", [2, 3, 4, 5, 6])
+def test_the_slider_from_state_to_state_shows_every_state(run: Path, states: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS)
+    folder, legs = run / "landscape", 6
+    frames = [files.read_map(path).density for path in sorted((folder / "motion-1").glob("*.mrc"))]
+    for number in range(legs * (states - 1) + 1):
+        files.write_map(folder / "states" / f"{number:02d}.mrc", (1 + number) * frames[number % 11], 3.54)
+    rows = [{"state": k + 1, "volumes": 3, "representative": NUMBERS[0], "frame": legs * k} for k in range(states)]
+    files.write_table(folder / "states.csv", rows)
+    embedded: list[list[Path]] = []
+
+    def caught(ways: list[list[Path]], _: float | None) -> list[list[Embedded]]:
+        embedded.extend(ways)
+        return [[] for _ in ways]
+
+    monkeypatch.setattr(moving, "of_ways", caught)
+    pictured = [image["alt"] for image in Page(render_report(run)).all("img") if "From state to state" in image.get("alt", "")]
+    shown = [path.name for path in embedded[-1]]
+    assert set(shown) >= {f"{legs * k:02d}.mrc" for k in range(states)}
+    assert len(shown) <= 13
+    assert pictured == [f"From state to state, {k + 1} of {states}" for k in range(states)]
 
 
 def test_the_axes_of_the_scatter_are_those_of_the_landscape(run: Path) -> None:

@@ -81,7 +81,7 @@ def test_an_experiment_is_one_job_to_those_who_watch_it(tmp_path: Path, command:
 
         return doing
 
-    for stage in ("sample_run", "reconstruct_only", "evaluate_maps"):
+    for stage in ("sample_run", "reconstruct_prepared", "evaluate_maps"):
         monkeypatch.setattr(reproduce, stage, looked_at(getattr(reproduce, stage)))
     code, said = command("reproduce", "box", "--output", tmp_path / "box", "--workers", 1)
     assert code == 0, said

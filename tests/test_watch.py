@@ -143,6 +143,14 @@ def test_a_killed_job_is_said_to_have_stopped(killed, command):
     assert "stopped before its end, at “reconstructing 6 volumes”; the same command continues it" in printed
 
 
+def test_an_experiment_that_is_killed_between_two_parts_is_not_finished(finished):
+    tell(finished.progress, Word("drawing 64 samples", 0.4))
+    assert stages(read_state(finished))["drawing 64 samples"] == "working"
+    said = json.loads(finished.progress.read_text())
+    finished.progress.write_text(json.dumps({**said, "process": 2**22 + 1}))
+    assert read_state(finished).job == "stopped"
+
+
 def test_a_job_that_is_not_heard_of_is_neither_running_nor_given_up(halfway):
     tell(halfway.progress, Word("reconstructing 6 volumes"))
     said = json.loads(halfway.progress.read_text())

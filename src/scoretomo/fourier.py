@@ -37,8 +37,9 @@ def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | N
     axes = [points[:, axis].contiguous() for axis in reversed(range(dims))]  # (z, y, x), as the arrays
     if values.device.type == "cuda":
         modes = tuple(values.shape[-dims:]) if shape is None else shape
-        plan = _cuda_plan(kind, modes, values.shape[: -dims if kind == 2 else -1].numel(), isign, points.dtype, values.device)
+        count = values.shape[: -dims if kind == 2 else -1].numel()
         with _planned:
+            plan = _cuda_plan(kind, modes, count, isign, points.dtype, values.device.index)
             plan.setpts(*axes)
             return plan.execute(values.contiguous())
     import finufft
@@ -52,15 +53,14 @@ def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | N
 _planned = Lock()  # a plan has one set of points at a time
 
 
-@lru_cache(maxsize=16)
-def _cuda_plan(kind: int, modes: tuple[int, ...], count: int, isign: int, dtype: torch.dtype, device: torch.device) -> Any:
-    """A plan of cufinufft: making one takes longer than most transforms do."""
+@lru_cache(maxsize=8)  # a plan holds a fine grid for each of its transforms
+def _cuda_plan(kind: int, modes: tuple[int, ...], count: int, isign: int, dtype: torch.dtype, device: int) -> Any:
+    """A plan of cufinufft on a device: making one takes longer than most transforms do."""
     import cufinufft
 
-    number = torch.cuda.current_device() if device.index is None else device.index
     name = str(dtype.to_complex()).removeprefix("torch.")
-    options = {"modeord": 0, "gpu_device_id": number, **_ACCURACY[dtype]}
-    if dtype == torch.float32 and len(modes) == 3:  # of all choices the fastest for both, on an H100: docs/experiments.md
+    options = {"modeord": 0, "gpu_device_id": device, **_ACCURACY[dtype]}
+    if dtype == torch.float32 and len(modes) == 3:  # faster than the defaults for points at random: H100, cufinufft 2.5.1
         options |= {"upsampfac": 2.0, "gpu_method": 1 if kind == 1 else 2}
     return cufinufft.Plan(kind, modes, count, isign=isign, dtype=name, **options)
 

@@ -1,4 +1,4 @@
-"""Which densities the page carries: as many volumes as fit, what all images share, and the volumes along each motion."""
+"""Which densities the page carries: as many volumes as fit, what all images share, and the volumes along ways."""
 
 import statistics
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from .results import Run, Shared, Volume
 
 SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
 BUDGET = 14_000_000  # characters of base64 for all volumes
-MOTION_BUDGET = 4_000_000  # … and for those along motions
+WAY_BUDGET = 4_000_000  # … and for those along ways
 
 
 class Embedded(NamedTuple):
@@ -111,7 +111,7 @@ def of_ways(ways: Sequence[Sequence[Path]], pixel_size: float | None) -> list[li
             for k, each in enumerate(values)
         ]
         spent += sum(len(frame.data) for frame in frames)
-        found.append(frames if spent <= MOTION_BUDGET else [])
+        found.append(frames if spent <= WAY_BUDGET else [])
     return found
 
 

@@ -1,6 +1,7 @@
 """What moves: the landscape of the volumes, in words and pictures."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from .words import counted, how_far, plain
 
 _FRAME = 128  # pixels of a surface
 _SHOWN = 6  # pictures of a way
-_FRAMES = 11  # densities of the way from state to state, at most
+_FRAMES = 13  # densities of the way from state to state, at most
 
 
 class Strip(NamedTuple):
@@ -125,24 +126,27 @@ def _ways(run: Run, found: Landscape, reach: float) -> list[Along]:
     """Each motion, and the way from state to state."""
     told = [(f"Motion {number}", how_far(each, run.pixel_size)) for number, each in enumerate(found.series, start=1)]
     ways = [each.paths for each in found.series]
+    shown = [[way[round(k)] for k in np.linspace(0, len(way) - 1, min(_SHOWN, len(way)))] for way in ways]
     if found.tour and ways:
-        order = sorted(found.states, key=lambda row: int(row["frame"]))
-        visited = ", ".join(row["state"] for row in order)
+        visits = sorted((int(row["frame"]), row["state"]) for row in found.states)
+        visited = ", ".join(state for _, state in visits)
         told.append(("From state to state", f"states {visited} in this order, through conformations that were seen"))
-        ways.append(_some(found.tour, _FRAMES))
+        ways.append(found.tour[:: _step([frame for frame, _ in visits], len(found.tour))])
+        shown.append([found.tour[frame] for frame, _ in visits])
     return [
-        Along(title, Strip(f"{title}, from end to end", _surfaces(way, reach)), words, frames)
-        for (title, words), way, frames in zip(told, ways, of_ways(ways, run.pixel_size), strict=True)
+        Along(title, Strip(title, _surfaces(some, reach)), words, frames)
+        for (title, words), some, frames in zip(told, shown, of_ways(ways, run.pixel_size), strict=True)
     ]
 
 
-def _some(paths: Sequence[Path], most: int) -> list[Path]:
-    """Evenly chosen, the first and the last among them."""
-    return [paths[round(k)] for k in np.linspace(0, len(paths) - 1, min(most, len(paths)))]
+def _step(visits: Sequence[int], frames: int) -> int:
+    """From one frame of a way to the next that is shown: few enough are, and every visited one is among them."""
+    legs = math.gcd(*visits)
+    return next(step for step in range(1, legs + 1) if legs % step == 0 and (frames <= step * _FRAMES or step == legs))
 
 
-def _surfaces(way: Sequence[Path], reach: float) -> list[tuple[str, str, int | None]]:
-    return [(pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in _some(way, _SHOWN)]
+def _surfaces(paths: Sequence[Path], reach: float) -> list[tuple[str, str, int | None]]:
+    return [(pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in paths]
 
 
 def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:

@@ -19,7 +19,8 @@ from ..evaluation import Pair, common_grid, compare, conformation_gain, interpol
 from ..projection import rotate
 from ..rotations import euler_from_rotations, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
-from .progress import console, progress_bar, say, warn
+from .progress import console, progress_bar, say, warn, word_of
+from .pulse import telling
 from .report import report_run
 
 _LOG = "progress.jsonl"
@@ -59,7 +60,7 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
             for number, path in pairs.items()
             if number not in records
         ]
-        with progress_bar(count=True) as bar:
+        with progress_bar(count=True) as bar, telling(run.progress if run else None, lambda: word_of(bar)):
             shown = bar.add_task(f"comparing {len(pairs)} maps", total=len(pairs), completed=len(pairs) - len(tasks))
             for _, record in run_tasks(judge, tasks, workers or available_cores()):
                 records[record["row"]["image"]] = record

@@ -24,11 +24,10 @@ from .evaluate import evaluate_maps
 from .importing import read_prepared
 from .objects import ObjectSettings
 from .progress import say
-from .pulse import Word, telling
 from .reconstruct import BATCH, ReconstructSettings
 from .record import check_settings, write_settings
 from .report import report_run
-from .run import reconstruct_only, train_only
+from .run import reconstruct_prepared, train_imported
 from .sample import SampleSettings, sample_run
 from .simulate import Plan, SimulateSettings, simulate_object
 from .train import TrainSettings
@@ -80,14 +79,14 @@ def reproduce_experiment(
     if stack is None and (truth is not None or pixel_size is not None):
         raise files.InputError("--truth and --pixel-size are about images of your own: give them with --stack")
     asked: dict[str, Any] = {"stack": stack and stack.absolute(), "truth": truth and truth.absolute(), "pixel_size": pixel_size}
-    record, run, data = output / "experiment.toml", output / "run", output / "data"
-    there = RunDirectory(run)
+    record, folder, data = output / "experiment.toml", output / "run", output / "data"
+    run = RunDirectory(folder)
     if not check_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}}, force=force):
         write_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}})
     if stack is not None and settings.images is None:
         count = len(files.read_images(stack).images)
         plan = replace(plan, images=count, volumes=min(plan.volumes, count))
-    if not there.volumes_star.exists():
+    if not run.volumes_star.exists():
         _say_what_it_costs(name, plan, workers or available_cores())
     importing = ImportSettings(size=plan.size, select=None if settings.images is None else f"0-{plan.images - 1}")
     if stack is None:
@@ -96,23 +95,21 @@ def reproduce_experiment(
         simulate_object(simulated, data, workers=workers, force=force)
         stack, truth, importing = data / "images.mrcs", data / "truth", ImportSettings()
     learning = TrainSettings(network=plan.network)  # type: ignore[arg-type]
-    train_only(stack, run, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force, more=True)
-    with telling(there.progress, lambda: Word("drawing samples")):
-        sample_run(run, SampleSettings(seed=settings.seed), force=force)
-    numbers = read_prepared(there.images).numbers[: plan.volumes]
+    train_imported(stack, folder, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force)
+    sample_run(folder, SampleSettings(seed=settings.seed), force=force)
+    numbers = read_prepared(run.images).numbers[: plan.volumes]
     volumes = ReconstructSettings(
         method=plan.method,  # type: ignore[arg-type]
         denoiser="network",
         images=",".join(map(str, numbers)),
         seed=settings.seed,
     )
-    reconstruct_only(run, volumes, workers=workers, force=force, more=True)
+    reconstruct_prepared(folder, volumes, workers=workers, force=force)
     if truth is not None:
-        with telling(there.progress, lambda: Word("comparing volumes with the truth")):
-            evaluate_maps(run, truth, None, workers=workers)
+        evaluate_maps(folder, truth, None, workers=workers)
     else:
-        report_run(run)
-    there.end()
+        report_run(folder)
+    run.end()
 
 
 def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:

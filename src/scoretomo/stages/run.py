@@ -59,10 +59,16 @@ def run_all(
     run.end()
 
 
-def reconstruct_only(
-    directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool, more: bool = False
-) -> None:
-    """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to; the job goes on if there is more."""
+def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
+    """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to."""
+    worked = reconstruct_prepared(directory, volumes, workers=workers, force=force)
+    RunDirectory(directory).end()
+    done = "" if worked else f"{directory} is finished: "
+    say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
+
+
+def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> bool:
+    """The same as a part of a job that goes on; returns whether there was anything to do."""
     require_sense(volumes)
     run = RunDirectory(directory)
     record = run.images.with_suffix(".json")
@@ -76,10 +82,7 @@ def reconstruct_only(
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or landscape_missing(run):
         settle_landscape(run)
-    if not more:
-        run.end()
-    done = "" if worked else f"{directory} is finished: "
-    say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
+    return worked
 
 
 def train_only(
@@ -92,10 +95,25 @@ def train_only(
     seed: int,
     workers: int | None,
     force: bool,
-    more: bool = False,
 ) -> None:
-    """Import a stack into a run directory, train a network on it, or continue to, and write a report; the job goes on if there is
-    more."""
+    """Import a stack into a run directory, train a network on it, or continue to, and write a report."""
+    if train_imported(stack, output, pixel_size, importing, settings, seed=seed, workers=workers, force=force):
+        RunDirectory(output).end()
+        say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
+
+
+def train_imported(
+    stack: Path,
+    output: Path,
+    pixel_size: float | None,
+    importing: ImportSettings,
+    settings: TrainSettings,
+    *,
+    seed: int,
+    workers: int | None,
+    force: bool,
+) -> bool:
+    """The same as a part of a job that goes on; returns whether this process is the one of several that speaks for all."""
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
@@ -104,13 +122,11 @@ def train_only(
         group.wait_for_first()
         worked = train_network(run, settings, group, seed=seed, workers=workers, force=force)
     if group.rank > 0:
-        return
+        return False
     measure_score(run, best_device())
     if worked or not run.report.exists():
         report_run(output)
-    if not more:
-        run.end()
-    say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
+    return True
 
 
 def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:

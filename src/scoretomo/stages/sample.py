@@ -17,7 +17,8 @@ from ..score.exact import ExactScore
 from .directory import RunDirectory
 from .importing import read_prepared
 from .montage import sheet
-from .progress import progress_bar, say
+from .progress import progress_bar, say, word_of
+from .pulse import telling
 from .quality import measure_score
 from .record import check_settings, write_settings
 from .report import report_run
@@ -63,7 +64,7 @@ def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
     prepared, held_out = read_prepared(run.images), held_out_numbers(run)
     streams = (random_stream(settings.seed, "sample", number) for number in range(settings.samples))
     noise = torch.stack([torch.randn(network.size, network.size, generator=stream) for stream in streams]).to(device)
-    with progress_bar() as bar:
+    with progress_bar() as bar, telling(run.progress, lambda: word_of(bar)):
         shown = bar.add_task(f"drawing {settings.samples} samples", total=settings.steps)
         for step in sample(network, noise, noise_levels(settings.steps)):
             bar.update(shown, completed=step.step)

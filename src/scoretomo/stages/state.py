@@ -62,8 +62,8 @@ def read_state(run: RunDirectory) -> State:
     volumes = {int(record["image"]): record for record in records if record["event"] == "volume"}
     stages = _in_order(_stages(run, settings, records, volumes))
     whole = all(stage.state == "done" for stage in stages if pulse or stage.name not in _NOT_ASKED_FOR)
-    if pulse is None or pulse.dead:
-        job: Literal["running", "silent", "stopped", "finished"] = "finished" if whole else "stopped"
+    if pulse is None or pulse.dead:  # a job that ends well takes its pulse along
+        job: Literal["running", "silent", "stopped", "finished"] = "finished" if whole and pulse is None else "stopped"
     else:
         job = "silent" if pulse.silent_since else "running"
     word = pulse.word if pulse and job != "finished" else None
@@ -130,8 +130,10 @@ def _in_order(stages: Iterator[tuple[str, bool, str, float | None]]) -> list[Sta
 
 
 def _at_work(stages: list[Stage], word: Word) -> list[Stage]:
-    """The first that is not done is the one at work."""
+    """The first that is not done is the one at work; beyond the last one, what an experiment does besides."""
     at = next((place for place, stage in enumerate(stages) if stage.state != "done"), None)
+    if at is None and word.doing:
+        return [*stages, Stage(word.doing, "working")]
     return [
         stage._replace(state="working", what=stage.what or word.doing.removeprefix(f"{stage.name}: ")) if place == at else stage
         for place, stage in enumerate(stages)
