@@ -26,7 +26,8 @@ RESULTS = ROOT / "results"
 COMMAND = [sys.executable, "-m", "scoretomo.cli"]
 WAYS = (("paper", "exact"), ("annealed", "exact"), ("annealed", "tangent"))  # method and denoiser
 EXACT = ("--method", "annealed", "--denoiser", "exact")
-EIGHT = "0,37,74,111,148,185,222,259"
+EIGHT = "0,37,74,111,148,185,222,259"  # of 300 images
+EIGHT_OF_200 = ",".join(map(str, range(0, 200, 25)))
 
 
 def scoretomo(*arguments: object) -> None:
@@ -102,7 +103,7 @@ def capsid() -> None:
     scoretomo("simulate", "capsid", "--images", 200, "--size", 32, "--seed", 0, "--output", data)
     heading()
     for method, denoiser in WAYS[1:]:
-        options = ("--images", ",".join(map(str, range(0, 200, 25))), "--method", method, "--denoiser", denoiser)
+        options = ("--images", EIGHT_OF_200, "--method", method, "--denoiser", denoiser)
         found = judged(data / "images.mrcs", data / "truth", f"capsid32-{denoiser}", *options)
         line(f"capsid {denoiser}", 0, found)
     print(

@@ -29,7 +29,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from cold import COMMAND, EIGHT, RESULTS, ROOT, heading, judge, line, scoretomo
+from cold import COMMAND, EIGHT, EIGHT_OF_200, RESULTS, ROOT, heading, judge, line, scoretomo
 
 from scoretomo import files
 from scoretomo.alignment import moved_onto
@@ -194,7 +194,7 @@ def capsid() -> None:
     scoretomo("simulate", "capsid", "--images", 200, "--size", 64, "--seed", 0, "--output", data)
     heading()
     run = RESULTS / "capsid64-ensemble"
-    scoretomo("run", data / "images.mrcs", "--output", run, "--images", ",".join(map(str, range(0, 200, 25))))
+    scoretomo("run", data / "images.mrcs", "--output", run, "--images", EIGHT_OF_200)
     line("capsid 64", 0, judge(run, data / "truth"))
 
 
@@ -214,8 +214,7 @@ def symmetry(folder: Path) -> None:
     heading()
     for group in ("C1", "I"):
         run = RESULTS / f"capsid32-{group}"
-        numbers = ",".join(map(str, range(0, 200, 25)))
-        scoretomo("run", stacks["capsid"], "--symmetry", group, "--images", numbers, "--output", run)
+        scoretomo("run", stacks["capsid"], "--symmetry", group, "--images", EIGHT_OF_200, "--output", run)
         line(f"capsid 32 {group}", 0, judge(run, RESULTS / "capsid32" / "truth"))
 
 

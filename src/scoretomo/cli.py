@@ -175,9 +175,10 @@ def train(
     output
         Run directory; made if it is not there.
     """
-    from .stages.run import train_only
+    from .stages.run import end_training, train_imported
 
-    train_only(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force)
+    if train_imported(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force):
+        end_training(output)
 
 
 @app.command(sort_key=3)

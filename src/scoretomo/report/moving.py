@@ -30,7 +30,6 @@ class Strip(NamedTuple):
 class Along(NamedTuple):
     """A motion, or the way from state to state: pictures, words and densities from one end to the other."""
 
-    title: str
     strip: Strip
     words: str
     densities: list[Embedded]  # empty where the page has no room for them
@@ -134,7 +133,7 @@ def _ways(run: Run, found: Landscape, reach: float) -> list[Along]:
         ways.append(found.tour[:: _step([frame for frame, _ in visits], len(found.tour))])
         shown.append([found.tour[frame] for frame, _ in visits])
     return [
-        Along(title, Strip(title, _surfaces(some, reach)), words, frames)
+        Along(Strip(title, _surfaces(some, reach)), words, frames)
         for (title, words), some, frames in zip(told, shown, of_ways(ways, run.pixel_size), strict=True)
     ]
 

@@ -85,23 +85,6 @@ def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, worke
     return worked
 
 
-def train_only(
-    stack: Path,
-    output: Path,
-    pixel_size: float | None,
-    importing: ImportSettings,
-    settings: TrainSettings,
-    *,
-    seed: int,
-    workers: int | None,
-    force: bool,
-) -> None:
-    """Import a stack into a run directory, train a network on it, or continue to, and write a report."""
-    if train_imported(stack, output, pixel_size, importing, settings, seed=seed, workers=workers, force=force):
-        RunDirectory(output).end()
-        say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
-
-
 def train_imported(
     stack: Path,
     output: Path,
@@ -113,7 +96,11 @@ def train_imported(
     workers: int | None,
     force: bool,
 ) -> bool:
-    """The same as a part of a job that goes on; returns whether this process is the one of several that speaks for all."""
+    """Import a stack into a run directory, train a network on it, or continue to, and write a report.
+
+    Returns:
+        Whether this process is the one of several that speaks for all: `end_training`, where nothing follows.
+    """
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
@@ -127,6 +114,12 @@ def train_imported(
     if worked or not run.report.exists():
         report_run(output)
     return True
+
+
+def end_training(output: Path) -> None:
+    """Say that nobody works on the run any more, and what can be done with its network."""
+    RunDirectory(output).end()
+    say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
 
 
 def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
