@@ -8,7 +8,8 @@ image i, point c stands at
 where the fields B_j say how the parts of the molecule can move, and the amplitudes a_j, which depend on a few coordinates z_i, how
 far they have moved in this image. Fields (a small network of c), amplitudes (a small network of z), points and their masses are
 shared by all images; coordinates and a correction of the pose belong to one image each. All are found together, by gradient descent
-on the squared differences between images and views, from blurred images to sharp ones: what one image can't show, others do.
+on the squared differences between images and views, from blurred images to sharp ones and, once the molecule is known to move,
+each ring weighed by how little the model leaves of it: what one image can't show, others do.
 
 A cloud moves where matter moves and can't mix shapes as averages of volumes do. Where images are larger than it is asked to see at
 first, it goes on with smaller and more Gaussians, which move in the same ways.
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, low_pass, radius, resample
 from ..rotations import rotation_from_vector
 from .splatting import density, splat
+from .whitening import Whitening
 
 _WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
 _WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies by which a point tells its place to the fields, per half side
@@ -34,6 +36,7 @@ _FAINT = 0.12  # of the brightest voxel: what is below is empty
 _SHARDS = 2  # parts of a batch, each worked on by one thread; on a GPU a batch is one part
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
+_WHITE = 20  # epochs after which rings are weighed anew
 _FEWEST_EPOCHS = 60
 _FINER_BLUR = 1.0  # as the blur of a Fitting, where Gaussians become smaller
 _FINEST = 128  # side, in pixels, that a model is asked to see
@@ -57,7 +60,7 @@ class Fitting:
         blur: of the images before the first epoch, standard deviation in pixels of the model's side; it falls to 0 in ``sharp`` of
             the epochs.
         sharp: see blur.
-        trial: share of the epochs after which it is asked whether the molecule moves at all.
+        trial: share of the epochs after which it is asked whether the molecule moves at all; after these rings are weighed.
         stiffness: weight of the squared coordinates.
         finer_epochs: the same as epochs, once the Gaussians are smaller.
     """
@@ -290,6 +293,7 @@ def fit(
     optimiser = torch.optim.Adam(kinds)
     batch = max(_SHARDS, min(fitting.batch, count // 10))
     small = resample(images, min(images.shape[-1], fitting.side), 2)
+    plain, white = round(fitting.trial * of), None
 
     def gradient(some: Tensor) -> list[Tensor]:
         """Gradient of every parameter."""
@@ -297,7 +301,7 @@ def fit(
         teach = everyone[some]
         for which, wanted in ((some[teach], len(weights)), (some[~teach], _OWN)):
             if len(which):
-                left = _unexplained(cloud, which, aims[which], width)
+                left = _unexplained(cloud, which, aims[which], width, white)
                 calm = fitting.stiffness * cloud.coordinates[which].square().mean(1)
                 slopes = torch.autograd.grad((left + calm).sum() / batch, weights[:wanted], materialize_grads=True)
                 for part, slope in zip(parts, slopes, strict=False):
@@ -308,6 +312,10 @@ def fit(
         for epoch in epochs:
             done = epoch / max(1, of - 1)
             aims, width = aims_at(small, fitting, done, cloud.voxel)
+            if epoch >= plain:
+                if white is None or epoch % _WHITE == 0:
+                    white = _whitening(cloud, small, fitting)
+                aims = white(aims)
             for kind in optimiser.param_groups:
                 kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
             for some in torch.randperm(count, generator=generator).to(device).split(batch):
@@ -350,12 +358,26 @@ def aims_at(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tupl
     return blurred * inscribed(side, 2, dtype=images.dtype, device=images.device), width / pixel
 
 
-def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float) -> Tensor:
-    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best; (b,)."""
+def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float, white: Whitening | None = None) -> Tensor:
+    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, filtered as they are; (b,)."""
     side = aims.shape[-1]
     views = cloud.views(some, side, width) * inscribed(side, 2, dtype=aims.dtype, device=aims.device)
+    if white is not None:
+        views = white(views)
     across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
     return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
+
+
+@torch.no_grad()
+def _whitening(cloud: Cloud, images: Tensor, fitting: Fitting) -> Whitening:
+    """The filter of what is left of images, each as strong as the others and each view as bright as fits best."""
+    aims, width = aims_at(images, fitting, 1.0, cloud.voxel)
+    mask, left = inscribed(aims.shape[-1], 2, dtype=aims.dtype, device=aims.device), []
+    for some in torch.arange(len(aims), device=aims.device).split(_TILE):
+        image, view = aims[some], cloud.views(some, aims.shape[-1], width) * mask
+        bright = (view * image).sum((1, 2)) / view.square().sum((1, 2)).clamp_min(1e-12)
+        left.append((image - bright[:, None, None] * view) / image.flatten(1).norm(dim=1).clamp_min(1e-6)[:, None, None])
+    return Whitening.of(torch.cat(left))
 
 
 @torch.no_grad()
