@@ -5,7 +5,7 @@
 
 Of every stage some iterations are timed on one core and multiplied by how many a run has; poses and the volume are the true ones,
 so that each stage can be timed without those before it. Not in it: comparing the starts, a second consensus, the second look at
-images in the motion, landscape and report. The memory is that of the process; a run on two cores has up to three such processes.
+images in the motion, weighing rings there, landscape and report. The memory is that of the process; a run on two cores has up to three such processes.
 """
 
 import argparse
@@ -110,12 +110,15 @@ def of_motion(known: Known) -> float:
 
 
 def of_epoch(cloud: Cloud, known: Known, at: Fitting, moment: float, *, taught: Tensor | None = None) -> float:
-    """Core-seconds of an epoch after a share of all."""
+    """Core-seconds of an epoch after a share of all, without what a fit prepares once."""
     of = at.epochs_for(len(known.images))
     number = round(moment * of)
-    return clocked(
-        lambda: list(fit(cloud, known.images, at, torch.Generator(), epochs=range(number, number + 1), of=of, taught=taught))
-    )
+
+    def spent(epochs: int) -> float:
+        some = range(number, number + epochs)
+        return clocked(lambda: list(fit(cloud, known.images, at, torch.Generator(), epochs=some, of=of, taught=taught)))
+
+    return spent(2) - spent(1)
 
 
 def cloud_of(known: Known, fitting: Fitting) -> Cloud:
