@@ -31,7 +31,17 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
         "ensemble",
         *(
             f"ensemble.{part}"
-            for part in ("consensus", "symmetry", "motion", "second_look", "splatting", "inversion", "knowledge", "refinement")
+            for part in (
+                "consensus",
+                "symmetry",
+                "motion",
+                "second_look",
+                "splatting",
+                "whitening",
+                "inversion",
+                "knowledge",
+                "refinement",
+            )
         ),
     ],
     "evaluation": ["evaluation"],

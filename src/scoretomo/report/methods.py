@@ -113,6 +113,7 @@ def _consensus(shared: Shared) -> str:
             f"one that moves, by {shared.displacement:.2f} pixels (root mean square), {100 * shared.moving:.2f} %; "
             + (
                 "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, "
+                "each of their rings weighed by how little the model leaves of it, "
                 "and each volume was refined from the conformation of its image"
                 + (", half of which it keeps." if shared.look_alike else ".")
                 if shared.moves
