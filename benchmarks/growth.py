@@ -5,7 +5,8 @@
 
 Of every stage some iterations are timed on one core and multiplied by how many a run has; poses and the volume are the true ones,
 so that each stage can be timed without those before it. Not in it: comparing the starts, a second consensus, the second look at
-images in the motion, weighing rings there, landscape and report. The memory is that of the process; a run on two cores has up to three such processes.
+images and the weighing of rings in the motion, landscape and report. The memory is that of the process; a run on two cores has up
+to three such processes.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Runs of simulated molecules with truth: what a volume's own marks say of its quality.
 
-    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 90 min on 2 cores
+    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 2.5 h on 2 cores
     python benchmarks/reliability.py calibrate      what marks say of the truth, on sets it was not learned from
 
 Results stay in benchmarks/results/; what is finished there is not computed again.
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from cold import RESULTS, scoretomo
 from ensemble import lids, scored
+from molecules import SETS
 from scipy.optimize import nnls
 from scipy.stats import t as student
-from sklearn.cluster import KMeans
 from sklearn.metrics import roc_auc_score
 
 from scoretomo import files
@@ -28,119 +28,25 @@ from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.importing import read_prepared
 from scoretomo.stages.reliability import read_marks
 
-_BRIGHT = 0.2  # of the highest value: voxels of the molecule
 _WRONG = 25  # degrees
-
-
-def box(folder: Path) -> None:
-    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--output", folder)
-
-
-def capsid(folder: Path) -> None:
-    scoretomo("simulate", "capsid", "--images", 200, "--size", 32, "--output", folder)
-
-
-def arm(folder: Path) -> None:
-    """A made-up ribosome of which a third turns."""
-    source = _still("ribosome", folder)
-    (mask,) = _parts(source, 3)[:1]
-    _moving(source, folder, (f"{mask} hinge -25 25",))
-
-
-def two_arms(folder: Path, *more: object) -> None:
-    """A made-up large subunit of which two parts turn."""
-    source = _still("large-subunit", folder)
-    first, second = _parts(source, 4)[:2]
-    _moving(source, folder, (f"{first} hinge -20 20", f"{second} hinge -30 30"), *more)
-
-
-def noisy_arm(folder: Path, *more: object) -> None:
-    """Another made-up ribosome of which a third turns, less far, in noise."""
-    source = _still("ribosome", folder, seed=1)
-    (mask,) = _parts(source, 3)[:1]
-    _moving(source, folder, (f"{mask} hinge -15 15",), *(more or ("--noise", 0.1)))
-
-
-def realistic_box(folder: Path) -> None:
-    """Boxes as a microscope and 2D classification would show them."""
-    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--realistic", "--pixel-size", 8, "--output", folder)
-
-
-def realistic_arm(folder: Path) -> None:
-    """The ribosome of noisy_arm as a microscope and 2D classification would show it."""
-    noisy_arm(folder, "--realistic")
-
-
-def realistic_two(folder: Path) -> None:
-    """The large subunit of two_arms as a microscope and 2D classification would show it."""
-    two_arms(folder, "--realistic")
-
-
-LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
-SETS = {
-    "box32": box,
-    "capsid32": capsid,
-    "arm32": arm,
-    "twoarms32": two_arms,
-    "noisyarm32": noisy_arm,
-    "realisticbox32": realistic_box,
-    "realisticarm32": realistic_arm,
-    "realistictwo32": realistic_two,
-}
-MOLECULES = {
-    "box32": "box",
-    "capsid32": "capsid",
-    "arm32": "ribosome",
-    "twoarms32": "large subunit",
-    "noisyarm32": "ribosome",
-    "realisticbox32": "box",
-    "realisticarm32": "ribosome",
-    "realistictwo32": "large subunit",
-}
-ASYMMETRIC = {"ribosome", "large subunit"}
-_FEWER = ("--images", ",".join(map(str, range(0, 200, 4))))  # volumes that are made of realistic averages
-
-
-def _still(what: str, folder: Path, seed: int = 0) -> Path:
-    """One map of a rigid molecule."""
-    home = folder.with_name(f"{folder.name}-still")
-    scoretomo("simulate", what, "--images", 24, "--size", 32, "--seed", seed, "--output", home)
-    return home / "truth" / "000.mrc"
-
-
-def _parts(source: Path, count: int) -> list[Path]:
-    """Masks of the parts that a molecule falls into, the smallest first."""
-    read = files.read_map(source)
-    places = np.argwhere(read.density > _BRIGHT * read.density.max())
-    found = KMeans(count, n_init=10, random_state=0).fit(places)
-    grid = np.indices(read.density.shape).reshape(3, -1).T
-    nearest = found.predict(grid).reshape(read.density.shape)
-    masks = []
-    for rank, part in enumerate(np.argsort(np.bincount(found.labels_))):
-        masks.append(source.parent.parent / f"part-{rank}.mrc")
-        files.write_map(masks[-1], (nearest == part).astype(np.float32), read.pixel_size)
-    return masks
-
-
-def _moving(source: Path, folder: Path, moves: tuple[str, ...], *more: object) -> None:
-    options = [word for move in moves for word in ("--move", move)]
-    scoretomo("simulate", source, "--images", 200, "--size", 32, *options, *more, "--output", folder)
+_LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
 
 
 def runs(names: list[str]) -> None:
     for name in names:
-        data, run = RESULTS / name, RESULTS / f"{name}-all"
-        SETS[name](data)
-        scoretomo("run", data / "images.mrcs", "--output", run, *(_FEWER if name.startswith("realistic") else ()))
+        data, run, molecule = RESULTS / name, RESULTS / f"{name}-all", SETS[name]
+        molecule.make(data)
+        some = ("--images", ",".join(map(str, molecule.volumes))) if molecule.volumes else ()
+        scoretomo("run", data / "images.mrcs", "--output", run, *some)
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
         beside_consensus(name, run, data)
-        if MOLECULES[name] == "box":
+        if molecule.name == "box":
             first, second, _ = lids(run, data / "truth" / "truth.csv")
             print(f"{name}: lid angles from the volumes: R² {first:.2f}, {second:.2f}", flush=True)
         else:
             true_motions(name, run, data)
-        if MOLECULES[name] in ASYMMETRIC:
+        if molecule.asymmetric:
             found, true = files.read_table(run / "poses.csv"), files.read_table(data / "truth" / "truth.csv")
             wrong = wrong_poses(posed_rotations(found), posed_rotations([true[int(row["image"])] for row in found]))
             print(f"{name}: {wrong} images stand more than {_WRONG}° wrong", flush=True)
@@ -202,10 +108,10 @@ def fitted(sets: list[Known]) -> Calibration:
     for each in sets:
         ones = np.ones(len(each.wrong))
         share = 1 / np.sqrt(len(each.wrong))
-        rows.append(np.column_stack([-ones, ones, np.full(len(ones), each.level + LEVEL), each.apart]) * share)
+        rows.append(np.column_stack([-ones, ones, np.full(len(ones), each.level + _LEVEL), each.apart]) * share)
         aims.append(each.wrong * share)
     below, above, rings, *weights = nnls(np.concatenate(rows), np.concatenate(aims))[0].tolist()
-    return Calibration(above - below + rings * LEVEL, rings, *weights, spread=0.0)
+    return Calibration(above - below + rings * _LEVEL, rings, *weights, spread=0.0)
 
 
 def left(each: Known, calibration: Calibration) -> np.ndarray:
@@ -218,7 +124,7 @@ def unseen(sets: dict[str, Known]) -> dict[str, np.ndarray]:
     """What is left of each set by a calibration on the other molecules."""
     found = {}
     for name, each in sets.items():
-        others = [other for key, other in sets.items() if MOLECULES[key] != MOLECULES[name]]
+        others = [other for key, other in sets.items() if SETS[key].name != SETS[name].name]
         found[name] = left(each, fitted(others))
     return found
 
@@ -231,19 +137,21 @@ def spread(apart: dict[str, np.ndarray]) -> float:
     """
     squares: dict[str, list[float]] = {}
     for name, each in apart.items():
-        squares.setdefault(MOLECULES[name], []).append(float(np.square(each).mean()))
+        squares.setdefault(SETS[name].name, []).append(float(np.square(each).mean()))
     return float(student.ppf(0.9, len(squares)) * np.sqrt(np.mean([np.mean(sets) for sets in squares.values()])))
 
 
 def calibrate(names: list[str]) -> None:
     """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
-    if len({MOLECULES[name] for name in names}) < 3:
+    if len({SETS[name].name for name in names}) < 3:
         raise SystemExit("each molecule is judged by the others, and these by each other: name sets of three molecules or more")
-    sets = {name: known(name) for name in names}
+    sets = {name: known(name) for name in names if RunDirectory(RESULTS / f"{name}-all").motion.exists()}
+    if rigid := sorted(set(names) - sets.keys()):
+        print(f"taken as rigid, so without a number: {', '.join(rigid)}")
     apart, pairs, inside = unseen(sets), [], []
     print("set           volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
     for name, each in sets.items():
-        others = {key: other for key, other in sets.items() if MOLECULES[key] != MOLECULES[name]}
+        others = {key: other for key, other in sets.items() if SETS[key].name != SETS[name].name}
         expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
         inside.append(float(np.mean(np.abs(apart[name]) <= spread(unseen(others)))))
         pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))
