@@ -58,7 +58,7 @@ REFINEMENTS: dict[str, Refinement] = {
         replicas=2,
         each=Descent(30,         (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
         last=None,
-        kept=0.5,
+        kept=0.75,
     ),
 }
 

@@ -228,8 +228,8 @@ def consensus(shared: Shared) -> list[str]:
         )
     if shared.moves and shared.look_alike is not None:
         sentences.append(
-            "Views of the model look like images already: each volume keeps half of its conformation there, and refinement gives "
-            "the other half."
+            "Views of the model look like images already: three quarters of each volume are its conformation there, and "
+            "refinement gives the rest."
             if shared.look_alike
             else "Views of the model do not look like images yet: much is left to refinement."
         )
