@@ -5,8 +5,8 @@
 
 Of every stage some iterations are timed on one core and multiplied by how many a run has; poses and the volume are the true ones,
 so that each stage can be timed without those before it. Not in it: comparing the starts, a second consensus, the second look at
-images and the weighing of rings in the motion, landscape and report. The memory is that of the process; a run on two cores has up
-to three such processes.
+images and measuring how rings count in the motion, landscape and report. The memory is that of the process; a run on two cores has
+up to three such processes.
 """
 
 import argparse
@@ -119,7 +119,8 @@ def of_epoch(cloud: Cloud, known: Known, at: Fitting, moment: float, *, taught: 
         some = range(number, number + epochs)
         return clocked(lambda: list(fit(cloud, known.images, at, torch.Generator(), epochs=some, of=of, taught=taught)))
 
-    return spent(2) - spent(1)
+    spent(1)
+    return (spent(4) - spent(1)) / 3
 
 
 def cloud_of(known: Known, fitting: Fitting) -> Cloud:

@@ -1,4 +1,4 @@
-"""Simulated moving molecules with truth: the paper's, made-up ribosomes, and a population that nobody chose one by one."""
+"""Simulated moving molecules with truth: the paper's, made-up ribosomes, and random ones that nobody chose one by one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,23 +12,23 @@ from sklearn.cluster import KMeans
 from scoretomo import files
 
 _BRIGHT = 0.2  # of the highest value: voxels of the molecule
-_SIDE, _RADIUS = 32, 13.0  # of a made-up map, in voxels, and how far from the middle the molecule goes
+_SIDE, _RADIUS = 32, 13.0  # of a random molecule, in voxels, and how far from the middle the molecule goes
 _PIXEL = 8.0  # Å
 _POPULATION = 12
 
 
-class Molecule(NamedTuple):
-    """A set of images with truth.
+class ImageSet(NamedTuple):
+    """Images with truth.
 
     Attributes:
-        make: simulates it in a folder.
-        name: of the molecule; sets of one are never used to judge each other.
+        simulate: makes them in a folder.
+        molecule: its name; sets of one molecule are never used to judge each other.
         asymmetric: whether each image has one pose only.
         volumes: images of which a volume is made; None is all.
     """
 
-    make: Callable[[Path], None]
-    name: str
+    simulate: Callable[[Path], None]
+    molecule: str
     asymmetric: bool
     volumes: range | None = None
 
@@ -77,13 +77,13 @@ def realistic_two(folder: Path) -> None:
     two_arms(folder, "--realistic")
 
 
-def made_up(number: int) -> Callable[[Path], None]:
+def random_molecule(number: int) -> Callable[[Path], None]:
     """One of a population: ellipsoids with a rough inside, grown onto each other; one or two of the last ones turn.
 
     A third of the population is seen without noise, a third with noise, and a third as realistic class averages.
     """
 
-    def make(folder: Path) -> None:
+    def simulate(folder: Path) -> None:
         random = np.random.default_rng(number)
         home = folder.with_name(f"{folder.name}-still")
         files.make_folder(home)
@@ -91,20 +91,18 @@ def made_up(number: int) -> Callable[[Path], None]:
         moves = []
         for part in range(part_of.max(), part_of.max() - random.integers(1, 3), -1):
             mask, most = home / f"part-{part}.mrc", int(random.integers(12, 31))
-            if not mask.exists():
-                files.write_map(mask, (part_of == part).astype(np.float32), _PIXEL)
+            files.write_map(mask, (part_of == part).astype(np.float32), _PIXEL)
             moves.append(f"{mask} hinge {-most} {most}")
         source = home / "map.mrc"
-        if not source.exists():
-            files.write_map(source, density, _PIXEL)
+        files.write_map(source, density, _PIXEL)
         noise = ("--noise", round(float(random.uniform(0.05, 0.3)), 2))
         _moving(source, folder, tuple(moves), *((), noise, ("--realistic",))[number % 3], images=120)
 
-    return make
+    return simulate
 
 
 def _grown(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Density of a made-up molecule (d, d, d), and the number of the ellipsoid that each voxel is nearest to."""
+    """Density of a random molecule (d, d, d), and the number of the ellipsoid that each voxel is nearest to."""
     count = int(random.integers(3, 6))
     axes = random.uniform(0.6, 1.0, (count, 3)) * np.linspace(1.4, 0.9, count)[:, None]
     centres = np.zeros((count, 3))
@@ -148,16 +146,16 @@ def _moving(source: Path, folder: Path, moves: tuple[str, ...], *more: object, i
 
 
 SETS = {
-    "box32": Molecule(box, "box", False),
-    "capsid32": Molecule(capsid, "capsid", False),
-    "arm32": Molecule(arm, "ribosome", True),
-    "twoarms32": Molecule(two_arms, "large subunit", True),
-    "noisyarm32": Molecule(noisy_arm, "ribosome", True),
-    "realisticbox32": Molecule(realistic_box, "box", False, range(0, 200, 4)),
-    "realisticarm32": Molecule(realistic_arm, "ribosome", True, range(0, 200, 4)),
-    "realistictwo32": Molecule(realistic_two, "large subunit", True, range(0, 200, 4)),
+    "box32": ImageSet(box, "box", False),
+    "capsid32": ImageSet(capsid, "capsid", False),
+    "arm32": ImageSet(arm, "ribosome", True),
+    "twoarms32": ImageSet(two_arms, "large subunit", True),
+    "noisyarm32": ImageSet(noisy_arm, "ribosome", True),
+    "realisticbox32": ImageSet(realistic_box, "box", False, range(0, 200, 4)),
+    "realisticarm32": ImageSet(realistic_arm, "ribosome", True, range(0, 200, 4)),
+    "realistictwo32": ImageSet(realistic_two, "large subunit", True, range(0, 200, 4)),
     **{
-        f"madeup{number:02d}": Molecule(made_up(number), f"made-up molecule {number}", True, range(0, 120, 4))
+        f"random{number:02d}": ImageSet(random_molecule(number), f"random molecule {number}", True, range(0, 120, 4))
         for number in range(_POPULATION)
     },
 }

@@ -34,19 +34,19 @@ _LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
 
 def runs(names: list[str]) -> None:
     for name in names:
-        data, run, molecule = RESULTS / name, RESULTS / f"{name}-all", SETS[name]
-        molecule.make(data)
-        some = ("--images", ",".join(map(str, molecule.volumes))) if molecule.volumes else ()
+        data, run, images = RESULTS / name, RESULTS / f"{name}-all", SETS[name]
+        images.simulate(data)
+        some = () if images.volumes is None else ("--images", ",".join(map(str, images.volumes)))
         scoretomo("run", data / "images.mrcs", "--output", run, *some)
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
         beside_consensus(name, run, data)
-        if molecule.name == "box":
+        if images.molecule == "box":
             first, second, _ = lids(run, data / "truth" / "truth.csv")
             print(f"{name}: lid angles from the volumes: R² {first:.2f}, {second:.2f}", flush=True)
         else:
             true_motions(name, run, data)
-        if molecule.asymmetric:
+        if images.asymmetric:
             found, true = files.read_table(run / "poses.csv"), files.read_table(data / "truth" / "truth.csv")
             wrong = wrong_poses(posed_rotations(found), posed_rotations([true[int(row["image"])] for row in found]))
             print(f"{name}: {wrong} images stand more than {_WRONG}° wrong", flush=True)
@@ -124,7 +124,7 @@ def unseen(sets: dict[str, Known]) -> dict[str, np.ndarray]:
     """What is left of each set by a calibration on the other molecules."""
     found = {}
     for name, each in sets.items():
-        others = [other for key, other in sets.items() if SETS[key].name != SETS[name].name]
+        others = [other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule]
         found[name] = left(each, fitted(others))
     return found
 
@@ -137,21 +137,29 @@ def spread(apart: dict[str, np.ndarray]) -> float:
     """
     squares: dict[str, list[float]] = {}
     for name, each in apart.items():
-        squares.setdefault(SETS[name].name, []).append(float(np.square(each).mean()))
+        squares.setdefault(SETS[name].molecule, []).append(float(np.square(each).mean()))
     return float(student.ppf(0.9, len(squares)) * np.sqrt(np.mean([np.mean(sets) for sets in squares.values()])))
+
+
+def moves(run: Path) -> bool:
+    """Whether a finished run took its molecule as moving."""
+    if not (run / "evaluation" / "summary.json").exists():
+        raise SystemExit(f"{run} is not finished: python benchmarks/reliability.py runs")
+    return RunDirectory(run).motion.exists()
 
 
 def calibrate(names: list[str]) -> None:
     """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
-    if len({SETS[name].name for name in names}) < 3:
-        raise SystemExit("each molecule is judged by the others, and these by each other: name sets of three molecules or more")
-    sets = {name: known(name) for name in names if RunDirectory(RESULTS / f"{name}-all").motion.exists()}
-    if rigid := sorted(set(names) - sets.keys()):
+    moving = {name: moves(RESULTS / f"{name}-all") for name in names}
+    if rigid := [name for name in names if not moving[name]]:
         print(f"taken as rigid, so without a number: {', '.join(rigid)}")
+    sets = {name: known(name) for name in names if moving[name]}
+    if len({SETS[name].molecule for name in sets}) < 3:
+        raise SystemExit("each molecule is judged by the others, and these by each other: name moving sets of three or more")
     apart, pairs, inside = unseen(sets), [], []
     print("set           volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
     for name, each in sets.items():
-        others = {key: other for key, other in sets.items() if SETS[key].name != SETS[name].name}
+        others = {key: other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule}
         expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
         inside.append(float(np.mean(np.abs(apart[name]) <= spread(unseen(others)))))
         pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))

@@ -20,7 +20,7 @@ from scoretomo.ensemble.motion import (
     volumes_of,
 )
 from scoretomo.ensemble.second_look import look_again
-from scoretomo.ensemble.whitening import Whitening
+from scoretomo.ensemble.whitening import filtered, whitening
 from scoretomo.fourier import (
     centred_fft,
     coordinates,
@@ -213,15 +213,38 @@ def test_images_that_do_not_teach_change_nothing_that_is_shared(moving, consensu
     assert changed == {"turns", "shifts", "coordinates"}
 
 
+def shared_after(images: torch.Tensor, rotations: torch.Tensor, consensus: torch.Tensor, fitting: Fitting, **options) -> Cloud:
+    """A model after three passes."""
+    motion = condense(consensus, rotations, fitting, random_stream(0, "start"))
+    for _ in fit(motion, images, fitting, random_stream(0, "order"), epochs=range(3), of=120, **options):
+        pass
+    return motion
+
+
+def test_what_images_show_that_do_not_teach_does_not_weigh_the_rings_of_others(moving, consensus):
+    images, rotations, _ = moving
+    weighed, taught = replace(FITTING, trial=0.0), torch.arange(len(images)) % 3 > 0
+    others = torch.where(taught[:, None, None], images, torch.randn(images.shape, generator=random_stream(2, "others")))
+    first, second = (shared_after(stack, rotations, consensus, weighed, taught=taught).state_dict() for stack in (images, others))
+    changed = {name for name, value in first.items() if not torch.equal(value, second[name])}
+    assert changed == {"turns", "shifts", "coordinates"}
+
+
+def test_rings_are_weighed_after_a_trial_and_not_before(moving, consensus):
+    images, rotations, _ = moving
+    plain, within, after = (
+        shared_after(images, rotations, consensus, replace(FITTING, trial=trial)).points.detach()
+        for trial in (1.0, 3 / 120, 2 / 120)
+    )
+    assert torch.equal(plain, within)
+    assert not torch.equal(plain, after)
+
+
 def test_threads_do_not_change_what_is_learned(moving, consensus):
     images, rotations, _ = moving
-    states = []
-    for threads in (1, 2):
-        motion = condense(consensus, rotations, FITTING, random_stream(0, "start"))
-        for _ in fit(motion, images, FITTING, random_stream(0, "order"), epochs=range(3), of=120, threads=threads):
-            pass
-        states.append(motion.state_dict())
-    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    weighed = replace(FITTING, trial=0.0)
+    one, two = (shared_after(images, rotations, consensus, weighed, threads=threads).state_dict() for threads in (1, 2))
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
 
 
 def test_conformations_keep_the_symmetry():
@@ -248,14 +271,19 @@ def test_whitening_makes_every_ring_equally_strong():
         return float(rings.max() / rings.min())
 
     assert unevenness(coloured) > 20
-    assert unevenness(Whitening.of(coloured)(coloured)) < 1.2
-    flat = Whitening.of(noise)(noise)
+    assert unevenness(filtered(coloured, whitening(coloured))) < 1.2
+    flat = filtered(noise, whitening(noise))
     assert float((flat / flat.std() - noise / noise.std()).abs().max()) < 0.3  # what is white stays what it is
 
 
 def test_whitening_is_one_filter_of_the_field_of_view_whatever_the_side():
     left = low_pass(torch.randn(50, 32, 32, generator=random_stream(4, "noise")), 8.0, 2, width=8.0)
-    white = Whitening.of(left)
+    amplitudes = whitening(left)
     images = low_pass(torch.randn(3, 32, 32, generator=random_stream(5, "images")), 8.0, 2)
-    smaller = white(resample(images, 24, 2))
-    assert torch.allclose(smaller, resample(white(images), 24, 2), atol=1e-3 * float(smaller.abs().max()))
+    smaller = filtered(resample(images, 24, 2), amplitudes)
+    assert torch.allclose(smaller, resample(filtered(images, amplitudes), 24, 2), atol=1e-3 * float(smaller.abs().max()))
+
+
+@pytest.mark.parametrize("size", [7, 8])
+def test_nothing_left_weighs_no_ring_more_than_another(size):
+    assert torch.equal(whitening(torch.zeros(2, size, size)), torch.ones(size // 2 + 1))

@@ -197,6 +197,13 @@ def shell_index(size: int, dims: int, *, device: torch.device | str = "cpu") -> 
     return radius(size, dims, device=device).round().long()
 
 
+def shell_means(values: Tensor, dims: int) -> Tensor:
+    """Mean over each shell, corners included, of values on the centred grid, shape (size,) * dims; one for each number of
+    `shell_index`."""
+    shell = shell_index(values.shape[-1], dims, device=values.device).flatten()
+    return torch.bincount(shell, values.flatten().double()).to(values.dtype) / torch.bincount(shell)
+
+
 def fourier_shell_correlation(first: Tensor, second: Tensor, dims: int = 3) -> Tensor:
     """Fourier shell correlation of two maps, or Fourier ring correlation of two images.
 

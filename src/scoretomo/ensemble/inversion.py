@@ -9,7 +9,7 @@ fast Fourier transforms a step, however many images there are. λ is noise over 
 import torch
 from torch import Tensor
 
-from ..fourier import adjoint_transform_at, centred_fft, centred_ifft, inscribed, pad_or_crop, shell_index
+from ..fourier import adjoint_transform_at, centred_fft, centred_ifft, inscribed, pad_or_crop, shell_index, shell_means
 from ..projection import backproject, half_plane, slices
 
 
@@ -44,7 +44,7 @@ def invert(
     penalty = size * damping[shell.clamp(max=size // 2)]
     kernel = torch.stack([_kernel(masses, rotations @ turn, size) for turn in turns]).mean(0)
     odd = size % 2
-    density = _shell_means(kernel[odd::2, odd::2, odd::2], shell)
+    density = shell_means(kernel[odd::2, odd::2, odd::2], 3)
     preconditioner = 1 / (density[shell].clamp_min(0) + penalty).clamp_min(1e-12)
 
     def normal(volume: Tensor) -> Tensor:
@@ -75,8 +75,3 @@ def _kernel(masses: Tensor, rotations: Tensor, size: int) -> Tensor:
     values = (masses[:, None] * plane.weight).reshape(1, -1)
     kernel = adjoint_transform_at(values.to(values.dtype.to_complex()), slices(plane, rotations), 2 * size)[0]
     return centred_fft(kernel, 3).real
-
-
-def _shell_means(values: Tensor, shell: Tensor) -> Tensor:
-    count = torch.bincount(shell.flatten())
-    return torch.bincount(shell.flatten(), values.flatten().double()).to(values) / count

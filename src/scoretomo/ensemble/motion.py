@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, low_pass, radius, resample
 from ..rotations import rotation_from_vector
 from .splatting import density, splat
-from .whitening import Whitening
+from .whitening import filtered, whitening
 
 _WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
 _WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies by which a point tells its place to the fields, per half side
@@ -36,7 +36,7 @@ _FAINT = 0.12  # of the brightest voxel: what is below is empty
 _SHARDS = 2  # parts of a batch, each worked on by one thread; on a GPU a batch is one part
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
-_WHITE = 20  # epochs after which rings are weighed anew
+_WEIGHED = 20  # epochs after which rings are weighed anew; sooner where there are few
 _FEWEST_EPOCHS = 60
 _FINER_BLUR = 1.0  # as the blur of a Fitting, where Gaussians become smaller
 _FINEST = 128  # side, in pixels, that a model is asked to see
@@ -60,7 +60,7 @@ class Fitting:
         blur: of the images before the first epoch, standard deviation in pixels of the model's side; it falls to 0 in ``sharp`` of
             the epochs.
         sharp: see blur.
-        trial: share of the epochs after which it is asked whether the molecule moves at all; after these rings are weighed.
+        trial: share of the epochs after which it is asked whether the molecule moves at all; from then on rings are weighed.
         stiffness: weight of the squared coordinates.
         finer_epochs: the same as epochs, once the Gaussians are smaller.
     """
@@ -293,7 +293,7 @@ def fit(
     optimiser = torch.optim.Adam(kinds)
     batch = max(_SHARDS, min(fitting.batch, count // 10))
     small = resample(images, min(images.shape[-1], fitting.side), 2)
-    plain, white = round(fitting.trial * of), None
+    unweighed, amplitudes = round(fitting.trial * of), None
 
     def gradient(some: Tensor) -> list[Tensor]:
         """Gradient of every parameter."""
@@ -301,7 +301,7 @@ def fit(
         teach = everyone[some]
         for which, wanted in ((some[teach], len(weights)), (some[~teach], _OWN)):
             if len(which):
-                left = _unexplained(cloud, which, aims[which], width, white)
+                left = _unexplained(cloud, which, aims[which], width, amplitudes)
                 calm = fitting.stiffness * cloud.coordinates[which].square().mean(1)
                 slopes = torch.autograd.grad((left + calm).sum() / batch, weights[:wanted], materialize_grads=True)
                 for part, slope in zip(parts, slopes, strict=False):
@@ -312,10 +312,11 @@ def fit(
         for epoch in epochs:
             done = epoch / max(1, of - 1)
             aims, width = aims_at(small, fitting, done, cloud.voxel)
-            if epoch >= plain:
-                if white is None or epoch % _WHITE == 0:
-                    white = _whitening(cloud, small, fitting)
-                aims = white(aims)
+            if epoch >= unweighed:
+                if amplitudes is None or epoch % min(_WEIGHED, max(1, of // 6)) == 0:
+                    teachers = (everyone if everyone.any() else ~everyone).nonzero()[:, 0]
+                    amplitudes = _weigh(cloud, small[teachers], teachers, fitting)
+                aims = filtered(aims, amplitudes)
             for kind in optimiser.param_groups:
                 kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
             for some in torch.randperm(count, generator=generator).to(device).split(batch):
@@ -358,26 +359,37 @@ def aims_at(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tupl
     return blurred * inscribed(side, 2, dtype=images.dtype, device=images.device), width / pixel
 
 
-def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float, white: Whitening | None = None) -> Tensor:
-    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, filtered as they are; (b,)."""
-    side = aims.shape[-1]
-    views = cloud.views(some, side, width) * inscribed(side, 2, dtype=aims.dtype, device=aims.device)
-    if white is not None:
-        views = white(views)
+def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float, amplitudes: Tensor | None = None) -> Tensor:
+    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, and filtered as they are; (b,)."""
+    views = _masked_views(cloud, some, aims.shape[-1], width)
+    if amplitudes is not None:
+        views = filtered(views, amplitudes)
     across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
     return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
 
 
+def _masked_views(cloud: Cloud, some: Tensor, side: int, width: float) -> Tensor:
+    return cloud.views(some, side, width) * inscribed(side, 2, dtype=cloud.points.dtype, device=cloud.points.device)
+
+
 @torch.no_grad()
-def _whitening(cloud: Cloud, images: Tensor, fitting: Fitting) -> Whitening:
-    """The filter of what is left of images, each as strong as the others and each view as bright as fits best."""
+def _weigh(cloud: Cloud, images: Tensor, places: Tensor, fitting: Fitting) -> Tensor:
+    """Amplitudes of the rings, by what sharp views leave of images, each of these as strong as the others.
+
+    Args:
+        cloud: the model.
+        images: of the side that it sees, shape (b, s, s).
+        places: theirs in the stack, shape (b,).
+        fitting: schedule.
+    """
     aims, width = aims_at(images, fitting, 1.0, cloud.voxel)
-    mask, left = inscribed(aims.shape[-1], 2, dtype=aims.dtype, device=aims.device), []
-    for some in torch.arange(len(aims), device=aims.device).split(_TILE):
-        image, view = aims[some], cloud.views(some, aims.shape[-1], width) * mask
+    left = []
+    for image, some in zip(aims.split(_TILE), places.split(_TILE), strict=True):
+        view = _masked_views(cloud, some, image.shape[-1], width)
         bright = (view * image).sum((1, 2)) / view.square().sum((1, 2)).clamp_min(1e-12)
-        left.append((image - bright[:, None, None] * view) / image.flatten(1).norm(dim=1).clamp_min(1e-6)[:, None, None])
-    return Whitening.of(torch.cat(left))
+        strength = image.square().sum((1, 2)).sqrt().clamp_min(1e-6)
+        left.append((image - bright[:, None, None] * view) / strength[:, None, None])
+    return whitening(torch.cat(left))
 
 
 @torch.no_grad()

@@ -5,46 +5,38 @@ poses and detail are fitted to them. Where every ring is divided by the root of 
 RELION (Scheres, 2012), no ring drowns another; where noise is all that is left, and white, nothing changes.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from ..fourier import centred_fft, centred_ifft, radius, shell_index
+from ..fourier import centred_fft, centred_ifft, radius, shell_means
 
 _FLOOR = 1e-8  # of the strongest ring: less is not left, in float32
 
 
-@dataclass(frozen=True)
-class Whitening:
-    """A filter of images of any side with one field of view.
+def whitening(left: Tensor) -> Tensor:
+    """Amplitudes by which `filtered` makes the mean power of some images the same in every ring.
 
-    Attributes:
-        amplitude: of rings 0, 1, …, shape (r,), at most 1.
+    Args:
+        left: what a model leaves of images, shape (n, d, d).
+
+    Returns:
+        Of rings 0 … d // 2, at most 1.
     """
+    power = shell_means(centred_fft(left, 2).abs().square().mean(0), 2)[: left.shape[-1] // 2 + 1]
+    power[0] = power[1]  # a mask and the zero of the images decide the mean
+    amplitudes = power.clamp_min(max(_FLOOR * float(power.max()), torch.finfo(power.dtype).tiny)).rsqrt()
+    return amplitudes / amplitudes.max()
 
-    amplitude: Tensor
 
-    @classmethod
-    def of(cls, left: Tensor) -> "Whitening":
-        """The filter that makes each ring of some images equally strong.
+def filtered(images: Tensor, amplitudes: Tensor) -> Tensor:
+    """Images of any side, each ring times its amplitude; rings beyond the last count as that one.
 
-        Args:
-            left: what a model leaves of images, shape (n, d, d).
-        """
-        ring = shell_index(left.shape[-1], 2, device=left.device).flatten()
-        square = centred_fft(left, 2).abs().square().mean(0).flatten()
-        power = torch.zeros(left.shape[-1] // 2 + 1, dtype=left.dtype, device=left.device)
-        kept = ring < len(power)
-        power.index_add_(0, ring[kept], square[kept]).div_(torch.bincount(ring[kept], minlength=len(power)))
-        power[0] = power[1]  # a mask and the zero of the images decide the mean
-        amplitude = power.clamp_min(_FLOOR * float(power.max())).rsqrt()
-        return cls(amplitude / amplitude.max())
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Filter images, shape (n, s, s); rings beyond the last count as that one."""
-        at = radius(images.shape[-1], 2, dtype=images.dtype, device=images.device).clamp(max=len(self.amplitude) - 1)
-        below, logs = at.floor().long(), self.amplitude.log()
-        above = (below + 1).clamp(max=len(logs) - 1)
-        filtered = centred_fft(images, 2) * torch.lerp(logs[below], logs[above], at - below).exp()
-        return centred_ifft(filtered, 2).real
+    Args:
+        images: shape (n, s, s), of the field of view that the amplitudes are for.
+        amplitudes: of rings 0, 1, …, above 0.
+    """
+    at = radius(images.shape[-1], 2, dtype=images.dtype, device=images.device).clamp(max=len(amplitudes) - 1)
+    below, logs = at.floor().long(), amplitudes.log()
+    above = (below + 1).clamp(max=len(logs) - 1)
+    spectrum = centred_fft(images, 2) * torch.lerp(logs[below], logs[above], at - below).exp()
+    return centred_ifft(spectrum, 2).real

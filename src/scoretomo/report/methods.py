@@ -115,7 +115,7 @@ def _consensus(shared: Shared) -> str:
                 "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, "
                 "each of their rings weighed by how little the model leaves of it, "
                 "and each volume was refined from the conformation of its image"
-                + (", three quarters of which it keeps." if shared.look_alike else ".")
+                + (f", {100 * shared.kept:.0f} % of which it keeps." if shared.kept else ".")
                 if shared.moves
                 else "so the molecule was taken as rigid."
             )

@@ -110,6 +110,7 @@ class Shared(NamedTuple):
     displacement: float | None  # how far, in pixels of the run, in one image of five
     moves: bool  # whether volumes start from a model of the motion
     look_alike: bool | None  # whether its views look like images; None if that was not asked
+    kept: float | None  # share of each volume that stays the model's; None if that was not written
 
 
 class Series(NamedTuple):
@@ -227,6 +228,7 @@ def _shared(run: Path) -> Shared | None:
         displacement=float(motion["displacement"]) if motion and "displacement" in motion else None,
         moves=bool(motion and motion["moves"] == "1"),
         look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
+        kept=float(asked[0]["kept"]) if asked and asked[0].get("kept") else None,
     )
 
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from ..fourier import centred_fft, radius
+from ..fourier import centred_fft, shell_index, shell_means
 
 
 def denoising_error(denoise: Callable[[Tensor, float], Tensor], clean: Tensor, noise: Tensor, t: float, mask: Tensor) -> float:
@@ -42,7 +41,4 @@ def wiener_bound(images: Tensor, t: float, mask: Tensor) -> float:
 
 def _ring_means(values: Tensor) -> Tensor:
     """Every value replaced by the mean of its ring, one pixel wide about index d // 2; shape (d, d)."""
-    ring = radius(values.shape[-1], 2, device=values.device).round().long().flatten()
-    sums = torch.zeros(int(ring.max()) + 1, dtype=values.dtype, device=values.device)
-    counts = torch.bincount(ring).to(values.dtype)
-    return (sums.index_add(0, ring, values.flatten()) / counts)[ring].reshape(values.shape)
+    return shell_means(values, 2)[shell_index(values.shape[-1], 2, device=values.device)]

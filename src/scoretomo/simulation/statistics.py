@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..fourier import centred_fft, radius, shell_index
+from ..fourier import centred_fft, radius, shell_index, shell_means
 
 
 class StackStatistics(NamedTuple):
@@ -39,14 +39,12 @@ def measure(images: Tensor, band: float) -> StackStatistics:
     power = centred_fft(images.double(), 2).abs().square()
     power = (power / power[:, inside].sum(1)[:, None, None].clamp(min=1e-300)).mean(0)
     rings = size // 2 + 1
-    keep = shell < rings
-    sums = torch.zeros(rings, dtype=power.dtype).index_add(0, shell[keep], power[keep])
     distance = radius(size, 2) / (size / 2)
     spread = images[:, distance < 0.85].std(1)
     ring = images[:, (distance >= 0.75) & (distance < 0.85)]
     return StackStatistics(
         torch.arange(rings) / size,
-        sums / torch.bincount(shell[keep], minlength=rings),
+        shell_means(power, 2)[:rings],
         float((ring.mean(1) / spread).mean()),
         float((ring.std(1) / spread).mean()),
     )

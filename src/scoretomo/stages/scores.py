@@ -9,6 +9,7 @@ from .. import files
 from ..compute import best_device, random_stream
 from ..ensemble.knowledge import ask_left_out_images, consensus_views
 from ..images import disc
+from ..presets import REFINEMENTS
 from ..projection import project
 from ..rotations import random_rotations
 from ..score.exact import ExactScore
@@ -97,7 +98,10 @@ def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
             modelled=views,
         )
     alike = "" if views is None else int(verdict.look_alike)
-    files.write_table(run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": alike}])
+    kept = REFINEMENTS["modelled"].kept if views is not None and verdict.look_alike else ""
+    files.write_table(
+        run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": alike, "kept": kept}]
+    )
     run.record("left out", seconds=clock.seconds())
     errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
     say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
