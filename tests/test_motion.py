@@ -260,7 +260,7 @@ def test_conformations_keep_the_symmetry():
     assert float(masses.sum()) == pytest.approx(float(motion.masses.detach().sum()))
 
 
-def test_whitening_makes_every_ring_equally_strong():
+def test_whitening_makes_finer_rings_as_strong_as_coarse_ones():
     noise = torch.randn(400, 32, 32, generator=random_stream(3, "noise"))
     coloured = low_pass(noise, 6.0, 2, width=8.0)
     ring = shell_index(32, 2)
@@ -272,6 +272,7 @@ def test_whitening_makes_every_ring_equally_strong():
 
     assert unevenness(coloured) > 20
     assert unevenness(filtered(coloured, whitening(coloured))) < 1.2
+    assert torch.equal(whitening(noise - coloured), torch.ones(17))  # finer rings stronger: none counts less for that
     flat = filtered(noise, whitening(noise))
     assert float((flat / flat.std() - noise / noise.std()).abs().max()) < 0.3  # what is white stays what it is
 

@@ -1,8 +1,9 @@
 """Whitening: each ring of an image counts by how little a model leaves of it, so that fine detail is heard beside coarse.
 
-Plain least squares hear what is strong. Of images with little noise a model leaves mostly coarse things, which it can't show, and
-poses and detail are fitted to them. Where every ring is divided by the root of what is left in it, as in the noise spectra of
-RELION (Scheres, 2012), no ring drowns another; where noise is all that is left, and white, nothing changes.
+Plain least squares hear what is strong. Where a model leaves mostly coarse things, which it can't show, poses and detail are fitted
+to them. Divided by the root of what is left in it, as in the noise spectra of RELION (Scheres, 2012), no ring drowns another; where
+noise is all that is left, and white, nothing changes. Detail that is yet to be learned is left, too, but no noise: so a ring never
+counts less than a coarser one.
 """
 
 import torch
@@ -14,18 +15,19 @@ _FLOOR = 1e-8  # of the strongest ring: less is not left, in float32
 
 
 def whitening(left: Tensor) -> Tensor:
-    """Amplitudes by which `filtered` makes the mean power of some images the same in every ring.
+    """Amplitudes by which `filtered` makes the mean power of some images the same in every ring, or more in finer ones.
 
     Args:
         left: what a model leaves of images, shape (n, d, d).
 
     Returns:
-        Of rings 0 … d // 2, at most 1.
+        Of rings 0 … d // 2, rising to 1.
     """
     power = shell_means(centred_fft(left, 2).abs().square().mean(0), 2)[: left.shape[-1] // 2 + 1]
     power[0] = power[1]  # a mask and the zero of the images decide the mean
-    amplitudes = power.clamp_min(max(_FLOOR * float(power.max()), torch.finfo(power.dtype).tiny)).rsqrt()
-    return amplitudes / amplitudes.max()
+    floor = max(_FLOOR * float(power.max()), torch.finfo(power.dtype).tiny)
+    amplitudes = power.clamp_min(floor).rsqrt().cummax(0).values
+    return amplitudes / amplitudes[-1]
 
 
 def filtered(images: Tensor, amplitudes: Tensor) -> Tensor:
