@@ -33,8 +33,9 @@ from scoretomo.ensemble.consensus import (
     settle,
     soft_match,
 )
+from scoretomo.ensemble.fitting import Fitting
 from scoretomo.ensemble.knowledge import ask_left_out_images
-from scoretomo.ensemble.motion import Cloud, Fitting, condense, fit, sharpened
+from scoretomo.ensemble.motion import Cloud, condense, fit, sharpened
 from scoretomo.ensemble.refinement import Streams, refine_volumes
 from scoretomo.ensemble.symmetry import left_out_doubt
 from scoretomo.fourier import inscribed, resample

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from scoretomo.compute import random_stream
+from scoretomo.ensemble.fitting import Fitting
 from scoretomo.ensemble.motion import (
     Cloud,
-    Fitting,
     condense,
     displacements,
     evidence,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scoretomo.ensemble.motion import Fitting
+from scoretomo.ensemble.fitting import Fitting
 from scoretomo.stages import outlook as module
 from scoretomo.stages.outlook import Outlook, ensemble_outlook, volumes_work
 

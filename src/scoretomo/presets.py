@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .ensemble.motion import Fitting
+from .ensemble.fitting import Fitting
 from .ensemble.refinement import Refinement
 from .reconstruction import Descent
 from .training import Training

@@ -18,7 +18,6 @@ first, it goes on with smaller and more Gaussians, which move in the same ways.
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 
 from ..fourier import centred_fft, centred_ifft, coordinates, inscribed, low_pass, radius, resample
 from ..rotations import rotation_from_vector
+from .fitting import Fitting
 from .splatting import density, splat
 from .whitening import filtered, whitening
 
@@ -37,74 +37,8 @@ _SHARDS = 2  # parts of a batch, each worked on by one thread; on a GPU a batch 
 _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coordinates
 _TILE = 16  # images whose views are made at a time
 _WEIGHED = 20  # epochs after which rings are weighed anew; sooner where there are few
-_FEWEST_EPOCHS = 60
-_FINER_BLUR = 1.0  # as the blur of a Fitting, where Gaussians become smaller
-_FINEST = 128  # side, in pixels, that a model is asked to see
 MANY = 0.8  # share of left-out images that need not show that the molecule moves
 _START = 0.3  # standard deviation of the coordinates before the first step
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """How the model is fitted.
-
-    Attributes:
-        side: of the images it sees, in pixels, at most.
-        points: at most.
-        coordinates: K of an image.
-        fields: J, ways to move.
-        width: of the hidden layers of the fields.
-        epochs: passes over all images; fewer where they are more than 300.
-        batch: images of a step, at most a tenth of all.
-        rate: of Adam, in units of what each kind of parameter is like.
-        blur: of the images before the first epoch, standard deviation in pixels of the model's side; it falls to 0 in ``sharp`` of
-            the epochs.
-        sharp: see blur.
-        trial: share of the epochs after which it is asked whether the molecule moves at all; from then on rings are weighed.
-        stiffness: weight of the squared coordinates.
-        finer_epochs: the same as epochs, once the Gaussians are smaller.
-    """
-
-    side: int = 32
-    points: int = 4000
-    coordinates: int = 3
-    fields: int = 12
-    width: int = 96
-    epochs: int = 720
-    batch: int = 30
-    rate: float = 3.0
-    blur: float = 2.0
-    sharp: float = 0.7
-    trial: float = 0.125
-    stiffness: float = 1e-4
-    finer_epochs: int = 120
-
-    def epochs_for(self, images: int) -> int:
-        """Passes over so many images."""
-        return max(min(_FEWEST_EPOCHS, self.epochs), round(self.epochs * min(1.0, math.sqrt(300 / images))))
-
-    @property
-    def finer(self) -> "Fitting":
-        """What comes after, for larger images: Gaussians of half the width, in the ways to move that are known by then."""
-        return replace(self, side=2 * self.side, points=8 * self.points, epochs=self.finer_epochs, blur=_FINER_BLUR)
-
-    def levels(self, size: int) -> "list[Fitting]":
-        """This and what comes after, up to images of a size."""
-        finest = size <= self.side or 2 * self.side > _FINEST
-        return [self] if finest else [self, *self.finer.levels(size)]
-
-    def share(self, share: float) -> "Fitting":
-        """The same in a share of the epochs, for a quick and rough look."""
-        few = max(_FEWEST_EPOCHS, round(share * self.epochs))
-        return replace(self, epochs=few, finer_epochs=round(self.finer_epochs * few / self.epochs))
-
-    def trial_epochs(self, images: int) -> int:
-        """How many of them make a trial."""
-        return round(self.trial * self.epochs_for(images))
-
-    def blur_at(self, done: float) -> float:
-        """Blur after a share of the epochs."""
-        return self.blur * max(0.0, 1 - done / self.sharp)
 
 
 class Cloud(nn.Module):

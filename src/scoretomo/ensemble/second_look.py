@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from ..matching import Matcher, Poses, choose, directions, refine
-from .motion import Cloud, Fitting, aims_at, unexplained
+from .fitting import Fitting
+from .motion import Cloud, aims_at, unexplained
 from .splatting import density
 
 LOOKS = (0.25, 0.5, 0.75)  # shares of the epochs after which images are sought again

@@ -227,9 +227,9 @@ def consensus(shared: Shared) -> list[str]:
             "if the molecule is rigid, this is often the better map."
         )
     if shared.moves and shared.look_alike is not None:
-        most = f"{100 * shared.kept:.0f} %" if shared.kept else "part"
+        share = f"{100 * shared.kept:.0f} %" if shared.kept else "part"
         sentences.append(
-            f"Views of the model look like images already: {most} of each volume is its conformation there, and "
+            f"Views of the model look like images already: {share} of each volume is its conformation there, and "
             "refinement gives the rest."
             if shared.look_alike
             else "Views of the model do not look like images yet: much is left to refinement."

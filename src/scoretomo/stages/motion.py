@@ -15,10 +15,10 @@ from torch import Tensor
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import outliers
+from ..ensemble.fitting import Fitting
 from ..ensemble.motion import (
     MANY,
     Cloud,
-    Fitting,
     condense,
     displacements,
     evidence,

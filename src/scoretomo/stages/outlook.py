@@ -8,7 +8,7 @@ from rich.progress import Progress, ProgressColumn, Task
 from rich.table import Column
 from rich.text import Text
 
-from ..ensemble.motion import Fitting
+from ..ensemble.fitting import Fitting
 from .directory import Stopwatch
 from .progress import progress_bar, word_of, working
 from .pulse import telling

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
-from ..ensemble.motion import Fitting
+from ..ensemble.fitting import Fitting
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from ..fourier import mean_fsc, resample
 from ..images import correlation, parse_selection, require_several
