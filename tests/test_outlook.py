@@ -65,3 +65,8 @@ def test_more_workers_shorten_what_has_parts():
 
 def test_few_images_are_not_expected_to_be_asked_about_motion():
     assert list(ensemble_outlook(16, 64, None, 1.0, 2)._ahead) == ["starts", "consensus", "left out", "volumes"]
+
+
+def test_starts_of_few_images_take_their_time_too():
+    few, many = (ensemble_outlook(images, 32, None, 1.0, 1)._ahead for images in (16, 300))
+    assert few["starts"] > 0.2 * many["starts"]
