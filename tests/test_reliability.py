@@ -2,8 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
+from scoretomo import files
+from scoretomo.compute import random_stream
+from scoretomo.fourier import low_pass
 from scoretomo.landscape.reliability import Expected, Marks, expected, isolation
+from scoretomo.stages.directory import RunDirectory
+from scoretomo.stages.reliability import replica_agreement
 
 COUNT = 200
 
@@ -58,3 +64,15 @@ def test_a_conformation_far_from_all_others_is_isolated():
     far = isolation(places)
     assert far.argmax() == 7
     np.testing.assert_allclose(isolation(5 * places), far, rtol=1e-3)
+
+
+def test_replicas_are_asked_in_the_shells_that_images_tell_of(tmp_path):
+    volume, noise = torch.randn(2, 16, 16, 16, generator=random_stream(1, "maps"))
+    run = RunDirectory(tmp_path)
+    for path, density in ((run.volume(3), volume), (run.difference(3), 0.5 * (noise - low_pass(noise, 4.0, 3, width=0.1)))):
+        path.parent.mkdir()
+        files.write_map(path, density.numpy(), None)
+    coarse = torch.arange(9) <= 3
+    assert replica_agreement(run, 3, coarse) == pytest.approx(1, abs=1e-4)
+    assert replica_agreement(run, 3, coarse | True) < 0.9
+    assert replica_agreement(run, 3, coarse & False) == pytest.approx(1, abs=1e-4)  # where images tell of nothing, the first shell

@@ -19,7 +19,7 @@ import numpy as np
 
 _LIKE = 20  # other images, to whose conformations the distance is measured
 _TINY = 1e-5
-TYPICAL_REPLICAS = 0.99  # mean FSC
+TYPICAL_REPLICAS = 0.9995  # FSC in the shells that images tell of
 _TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
 _APART = 0.3  # of a logarithm: from here on a mark sets a volume apart
 
@@ -47,7 +47,7 @@ CALIBRATION = Calibration(offset=-0.943, rings=0.757, replicas=0.323, fit=0.128,
 class Marks(NamedTuple):
     """What a run says of volumes of a moving molecule, and of a typical image of it."""
 
-    replicas: np.ndarray  # (n,): mean FSC of the replicas of each volume
+    replicas: np.ndarray  # (n,): mean FSC of the replicas of each volume, in the shells that images tell of
     fit: np.ndarray  # (n,): correlation of its image with the view of the model
     isolation: np.ndarray  # (n,): distance to the conformations of other images
     typical_rings: float  # mean Fourier ring correlation of an image and its view, the median over all images

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import files
 from ..ensemble.motion import views_of
-from ..fourier import fourier_shell_correlation, mean_fsc
+from ..fourier import fourier_shell_correlation, mean_fsc, resample
 from ..images import disc
 from ..landscape.reliability import Expected, Marks, expected, isolation
 from .consensus import centred_images, explained_images, read_consensus
@@ -18,6 +19,7 @@ from .importing import PreparedStack
 from .motion import read_motion
 
 _RIGID = "the molecule does not seem to move: believe the consensus and the mean of the volumes rather than one of them"
+_TOLD = 0.5  # Fourier ring correlation of a typical image and the model, from which replicas are asked
 _HARDLY = 0.1  # of what an average view shows of a motion
 _FEW = "too few images to tell a motion from what each image has wrong"
 
@@ -59,13 +61,15 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
 
 def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> Marks:
     """What a run with a model of the motion says of its volumes, by the numbers of their images."""
-    replicas = {int(row["image"]): float(row["replica_fsc"]) for row in files.read_table(run.volumes_table)}
     fit = {int(row["image"]): float(row["correlation"]) for row in files.read_table(run.poses)}
-    rings, coordinates = _rings(run, prepared), files.read_table(run.coordinates)
+    curves, coordinates = _rings(run, prepared), files.read_table(run.coordinates)
     names = [name for name in coordinates[0] if name.startswith("coordinate_")]
     far = isolation(np.array([[float(row[name]) for name in names] for row in coordinates]))
     apart = {int(row["image"]): float(value) for row, value in zip(coordinates, far, strict=True)}
     explained = explained_images(run)
+    rings = dict(zip(prepared.numbers, mean_fsc(curves).tolist(), strict=True))
+    told = curves[[number in explained for number in prepared.numbers]].median(0).values >= _TOLD
+    replicas = np.array([replica_agreement(run, number, told) for number in numbers])
 
     def own(mark: Mapping[int, float]) -> np.ndarray:
         return np.array([mark[number] for number in numbers])
@@ -73,18 +77,26 @@ def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int
     def typical(mark: Mapping[int, float]) -> float:
         return statistics.median(mark[number] for number in explained)
 
-    return Marks(own(replicas), own(fit), own(apart), typical(rings), typical(fit), typical(apart))
+    return Marks(replicas, own(fit), own(apart), typical(rings), typical(fit), typical(apart))
 
 
 @torch.no_grad()
-def _rings(run: RunDirectory, prepared: PreparedStack) -> dict[int, float]:
-    """Mean Fourier ring correlation of each image with the view of the model, by its number."""
+def _rings(run: RunDirectory, prepared: PreparedStack) -> Tensor:
+    """Fourier ring correlation of each image with the view of the model, shape (n, d // 2 + 1)."""
     device = torch.device("cpu")
     consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)  # the model has its own shifts
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
     views, mask = views_of(read_motion(run, device), images.shape[-1]), disc(images.shape[-1])
-    found = mean_fsc(fourier_shell_correlation(images * mask, views * mask, dims=2))
-    return dict(zip(prepared.numbers, found.tolist(), strict=True))
+    return fourier_shell_correlation(images * mask, views * mask, dims=2)
+
+
+def replica_agreement(run: RunDirectory, number: int, told: Tensor) -> float:
+    """Mean FSC of the replicas of a volume over the shells of which images and model tell the same, shape (d // 2 + 1,)."""
+    half = torch.from_numpy(files.read_map(run.difference(number)).density)
+    volume = resample(torch.from_numpy(files.read_map(run.volume(number)).density), len(half), 3)
+    curve = fourier_shell_correlation(volume + half, volume - half)[1:]
+    shells = told[1 : len(curve) + 1]
+    return float(curve[shells].mean()) if bool(shells.any()) else float(curve[0])
 
 
 def _verdict(
