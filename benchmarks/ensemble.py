@@ -11,7 +11,7 @@
     python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
     python benchmarks/ensemble.py landscape     what moves in 300 volumes of 64², and the report of it            about 2 min
-    python benchmarks/ensemble.py moves         what left-out images said of motion in all runs that are there         a second
+    python benchmarks/ensemble.py moves         what left-out images say of random molecules held still, and in all runs that are there   about 30 min
     python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
 Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cold import COMMAND, EIGHT, EIGHT_OF_200, RESULTS, ROOT, heading, judge, line, scoretomo
+from molecules import STILL
 
 from scoretomo import files
 from scoretomo.alignment import moved_onto
@@ -313,6 +314,9 @@ def landscape() -> None:
 
 def moves() -> None:
     """Evidence of motion in the runs of all benchmarks: of molecules that move, and of those that do not."""
+    for name, simulate in STILL.items():
+        simulate(RESULTS / name)
+        scoretomo("run", RESULTS / name / "images.mrcs", "--output", RESULTS / f"{name}-run", "--images", 0)
     print("run                               one shape leaves  a moving one   displacement       evidence  it")
     for path in sorted(RESULTS.glob("*/consensus/moves.csv")):
         (row,) = files.read_table(path)

@@ -77,8 +77,8 @@ def realistic_two(folder: Path) -> None:
     two_arms(folder, "--realistic")
 
 
-def random_molecule(number: int) -> Callable[[Path], None]:
-    """One of a population: ellipsoids with a rough inside, grown onto each other; one or two of the last ones turn.
+def random_molecule(number: int, *, still: bool = False) -> Callable[[Path], None]:
+    """One of a population: ellipsoids with a rough inside, grown onto each other; one or two of the last ones turn, or none.
 
     A third of the population is seen without noise, a third with noise, and a third as realistic class averages.
     """
@@ -96,7 +96,7 @@ def random_molecule(number: int) -> Callable[[Path], None]:
         source = home / "map.mrc"
         files.write_map(source, density, _PIXEL)
         noise = ("--noise", round(float(random.uniform(0.05, 0.3)), 2))
-        _moving(source, folder, tuple(moves), *((), noise, ("--realistic",))[number % 3], images=120)
+        _moving(source, folder, () if still else tuple(moves), *((), noise, ("--realistic",))[number % 3], images=120)
 
     return simulate
 
@@ -159,3 +159,5 @@ SETS = {
         for number in range(_POPULATION)
     },
 }
+
+STILL = {f"random-still{number:02d}": random_molecule(number, still=True) for number in range(_POPULATION)}
