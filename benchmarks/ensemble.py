@@ -11,7 +11,7 @@
     python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
     python benchmarks/ensemble.py landscape     what moves in 300 volumes of 64², and the report of it            about 2 min
-    python benchmarks/ensemble.py moves         what left-out images say of random molecules held still, and in all runs that are there   about 30 min
+    python benchmarks/ensemble.py moves         what left-out images say of still molecules, and in all runs there   about 30 min
     python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
 Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
