@@ -15,6 +15,14 @@ _CITED = {
     "Neural Computation 11, 443–482.",
     "Barnett": "Barnett AH, Magland J, af Klinteberg L (2019) A parallel nonuniform fast Fourier transform library based on an "
     "“exponential of semicircle” kernel. SIAM Journal on Scientific Computing 41, C479–C504.",
+    "Sigworth": "Sigworth FJ (1998) A maximum-likelihood approach to single-particle image refinement. "
+    "Journal of Structural Biology 122, 328–339.",
+    "Chen": "Chen M, Ludtke SJ (2021) Deep learning-based mixed-dimensional Gaussian mixture model for characterizing variability "
+    "in cryo-EM. Nature Methods 18, 930–936.",
+    "Schwab": "Schwab J, Kimanius D, Burt A, Dendooven T, Scheres SHW (2024) DynaMight: estimating molecular motions with improved "
+    "reconstruction from cryo-EM images. Nature Methods 21, 1855–1862.",
+    "Scheres": "Scheres SHW (2012) RELION: implementation of a Bayesian approach to cryo-EM structure determination. "
+    "Journal of Structural Biology 180, 519–530.",
     "Harauz": "Harauz G, van Heel M (1986) Exact filters for general geometry three dimensional reconstruction. Optik 73, 146–156.",
     "Rosenthal": "Rosenthal PB, Henderson R (2003) Optimal determination of particle orientation, absolute hand, "
     "and contrast loss in single-particle electron cryomicroscopy. Journal of Molecular Biology 333, 721–745.",
@@ -102,7 +110,8 @@ def _volumes(run: Run, settings: dict[str, object]) -> str:
 def _consensus(shared: Shared) -> str:
     starts = len(shared.agreements) + 1
     said = (
-        f"The consensus was found from {counted(starts, 'random start')}, of which {shared.agreeing + 1} agreed; "
+        f"The consensus was found from {counted(starts, 'random start')}, of which {shared.agreeing + 1} agreed, "
+        "with every pose of an image weighed by how well it matches, ever more strictly [Sigworth]; "
         f"its views correlate {shared.coverage:.3f} with the images, and {shared.left_out_coverage:.3f} with images left out of it."
     )
     found = "found in the consensus and tested on left-out images" if shared.proposals else "imposed"
@@ -112,8 +121,8 @@ def _consensus(shared: Shared) -> str:
             f" One shape left {100 * shared.still:.2f} % of left-out images unexplained, "
             f"one that moves, by {shared.displacement:.2f} pixels (root mean square), {100 * shared.moving:.2f} %; "
             + (
-                "so a model of the motion, Gaussians moved by smooth fields, was fitted to all images, "
-                "each of their rings weighed by how little the model leaves of it, "
+                "so a model of the motion, Gaussians moved by smooth fields [Chen][Schwab], was fitted to all images, "
+                "each of their rings weighed by how little the model leaves of it [Scheres], "
                 "and each volume was refined from the conformation of its image"
                 + (f", {100 * shared.kept:.0f} % of which it keeps." if shared.kept else ".")
                 if shared.moves
