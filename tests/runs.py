@@ -202,7 +202,7 @@ def write_landscape(
     folder.mkdir()
     rows = []
     for place, number in enumerate(numbers):
-        ways = {f"motion_{k + 1}": place - 2.0 * k for k in range(motions)}
+        ways = {f"motion_{k + 1}": place - 2.0 * k for k in range(motions) if counted}
         rows.append({"image": number, "state": 1 + place % 2, **ways, "component_1": 0.5 * place, "component_2": (-1.0) ** place})
     files.write_table(run / "landscape.csv", rows)
     files.write_table(folder / "scree.csv", [{"component": k, "variance": 1 / k, "share": 0.5, "chance": 0.01} for k in (1, 2)])
@@ -210,15 +210,17 @@ def write_landscape(
     files.write_table(folder / "states.csv", states)
     frames = [ball(20, (0, -4, 0), 3) + ball(20, (0, 4 * k / 10, 4), 2.5) for k in range(11)]
     files.write_map(folder / "motion-map.mrc", np.std(frames, axis=0), 3.54)
-    for k in range(motions):
-        (folder / f"motion-{k + 1}").mkdir()
+    names = [f"{'motion' if counted else 'component'}-{k + 1}" for k in range(motions)]
+    for name in names:
+        (folder / name).mkdir()
         for number, frame in enumerate(frames):
-            files.write_map(folder / f"motion-{k + 1}" / f"{number:02d}.mrc", frame, 3.54)
+            files.write_map(folder / name / f"{number:02d}.mrc", frame, 3.54)
     (folder / "states").mkdir()
     for number, frame in enumerate(frames[:7]):
         files.write_map(folder / "states" / f"{number:02d}.mrc", frame, 3.54)
-    summary = {"motions": motions, "moves": moves, "counted": counted, "clear_components": 2, "variance": 1.0, "chance": 0.01}
-    summary["ways"] = [{"distance": 4.0, "replaced": 0.3}] * motions
+    known = motions if counted else None
+    summary = {"motions": known, "moves": moves, "clear_components": 2, "variance": 1.0, "chance": 0.01}
+    summary["ways"] = [{"name": name, "distance": 4.0, "replaced": 0.3} for name in names]
     files.write_text(folder / "summary.json", json.dumps(summary))
 
 

@@ -53,6 +53,16 @@ def test_too_few_images_are_said_to_be_too_few(run: Path) -> None:
     assert "Not known: there are too few images to ask" in Page(render_report(run)).text
 
 
+def test_what_a_few_volumes_of_a_moving_molecule_differ_in_is_not_called_motions(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_landscape(run, NUMBERS, motions=2, counted=False)
+    page = Page(render_report(run))
+    assert "The molecule moves, but 4 volumes do not tell in how many ways." in page.text
+    assert "Component 1: from end to end" in page.text
+    assert "Component 2" in page.text and "Motion 1" not in page.text and "2 motions" not in page.text
+    assert "number of independent motions" not in page.text
+
+
 def test_doubt_about_the_shape_and_images_that_do_not_belong_are_named(run: Path) -> None:
     write_shared(run, NUMBERS, outliers=[2], agreeing=1)
     text = Page(render_report(run)).text

@@ -191,7 +191,7 @@ def _consensus(run: Run, reach: float) -> Common | None:
         if path:
             density = read_map(path).density
             maps.append((name, pictures.thumbnail(density, reach, THUMBNAIL), _triple(density, name, 192)))
-    moving = of_motion_map(found.motion_map) if found and found.motions else None
+    moving = of_motion_map(found.motion_map) if found and found.series else None
     return Common(maps, words.consensus(shared), of_all(shared, run.pixel_size), moving)
 
 

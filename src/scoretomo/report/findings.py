@@ -45,7 +45,7 @@ def _what(found: Landscape) -> str:
             "Nothing, as far as the images tell: the molecule is rigid. A shape that moves explains left-out images no better than "
             "one that does not; what differs between volumes are their errors."
         )
-    if not found.counted:
+    if found.motions is None:
         return f"The molecule moves, but {counted(len(found.rows), 'volume')} do not tell in how many ways."
     if not found.motions:
         return "The molecule moves, but no motion of its volumes is clear of chance."
@@ -65,7 +65,7 @@ def _how_much(series: Sequence[Series], pixel_size: float | None) -> str:
     if len(series) == 1:
         said = how_far(series[0], pixel_size)
         return f"{said[0].upper()}{said[1:]}."
-    return " ".join(f"Motion {number}: {how_far(each, pixel_size)}." for number, each in enumerate(series, start=1))
+    return " ".join(f"{each.title}: {how_far(each, pixel_size)}." for each in series)
 
 
 def _states(found: Landscape) -> str:

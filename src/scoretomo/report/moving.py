@@ -109,9 +109,9 @@ def _sentences(found: Landscape) -> list[str]:
         return [f"{beyond} There are too few images to ask whether that is motion, or {own}."]
     if not found.moves:
         return [f"Left-out images say that the molecule does not move. {beyond} That is {own}."]
-    if not found.motions:
+    if not found.series:
         return [f"Left-out images say that the molecule moves, but no component of the volumes is clear of chance. {beyond}"]
-    if not found.counted:
+    if found.motions is None:
         return [f"{beyond} So few do not tell in how many ways: their first principal components are shown."]
     clear = ("At least " if found.clear == len(found.scree) else "") + counted(found.clear, "principal component")
     return [
@@ -123,7 +123,7 @@ def _sentences(found: Landscape) -> list[str]:
 
 def _ways(run: Run, found: Landscape, reach: float) -> list[Along]:
     """Each motion, and the way from state to state."""
-    told = [(f"Motion {number}", how_far(each, run.pixel_size)) for number, each in enumerate(found.series, start=1)]
+    told = [(each.title, how_far(each, run.pixel_size)) for each in found.series]
     ways = [each.paths for each in found.series]
     shown = [[way[round(k)] for k in np.linspace(0, len(way) - 1, min(_SHOWN, len(way)))] for way in ways]
     if found.tour and ways:
@@ -168,7 +168,7 @@ def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:
 
 def _heat(run: Run, found: Landscape) -> list[Heat]:
     """The map of what moves, seen along the three axes, over the consensus."""
-    if run.shared is None or found.motions == 0:
+    if run.shared is None or not found.series:
         return []
     moves = pictures.moves(read_map(found.motion_map).density)
     body = densities.on_grid(read_map(run.shared.path).density, None, len(moves), None)

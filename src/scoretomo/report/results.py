@@ -116,17 +116,22 @@ class Shared(NamedTuple):
 class Series(NamedTuple):
     """Volumes from one end of a motion to the other."""
 
+    name: str  # motion-1, or component-1 if it is not known how many motions there are
     paths: list[Path]  # of the volumes
     distance: float  # how far the parts go that go farthest, in pixels of the run
     replaced: float  # share of the molecule that changes place
+
+    @property
+    def title(self) -> str:
+        """Motion 1, …"""
+        return self.name.replace("-", " ").capitalize()
 
 
 class Landscape(NamedTuple):
     """What moves in the volumes."""
 
-    motions: int
+    motions: int | None  # None if it is not known how many there are
     moves: bool | None  # whether the molecule moves by what left-out images say; None if there were too few to ask
-    counted: bool  # whether it is known how many motions there are
     clear: int  # principal components with clearly more variance than chance gives
     variance: float
     chance: float
@@ -134,7 +139,7 @@ class Landscape(NamedTuple):
     scree: list[dict[str, str]]
     states: list[dict[str, str]]
     motion_map: Path
-    series: list[Series]  # along each motion
+    series: list[Series]  # along each motion, or component
     tour: list[Path]  # volumes on the way that visits every state; empty where there is one state
 
 
@@ -240,7 +245,6 @@ def _landscape(run: Path) -> Landscape | None:
     return Landscape(
         motions=summary["motions"],
         moves=summary["moves"],
-        counted=summary["counted"],
         clear=summary["clear_components"],
         variance=summary["variance"],
         chance=summary["chance"],
@@ -249,8 +253,8 @@ def _landscape(run: Path) -> Landscape | None:
         states=_table(folder / "states.csv"),
         motion_map=folder / "motion-map.mrc",
         series=[
-            Series(sorted((folder / f"motion-{number}").glob("*.mrc")), way["distance"], way["replaced"])
-            for number, way in enumerate(summary.get("ways", []), start=1)
+            Series(way["name"], sorted((folder / way["name"]).glob("*.mrc")), way["distance"], way["replaced"])
+            for way in summary["ways"]
         ],
         tour=sorted((folder / "states").glob("*.mrc")),
     )

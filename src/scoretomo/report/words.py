@@ -263,7 +263,7 @@ def figures(run: Run) -> list[Figure]:
         out.append(Figure(str(size), "px", f"side, {length(size, pixel_size)}" if pixel_size else "side; pixel size unknown"))
     if pixel_size:
         out.append(Figure(f"{pixel_size:.4g}", "Å/px", "pixel size"))
-    if run.landscape and run.landscape.counted:
+    if run.landscape and run.landscape.motions is not None:
         out.append(Figure(str(run.landscape.motions), "", "motion" if run.landscape.motions == 1 else "motions"))
     evaluation = run.evaluation or {}
     trusts = [volume.trust.word for volume in run.volumes if volume.trust]

@@ -179,8 +179,8 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
         f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color {pale}",
     ]
     spread = run.landscape / "motion-map.mrc"
-    motions = files.read_json(run.landscape / "summary.json")["motions"] if run.landscape_table.exists() else 0
-    ways = [run.landscape / f"motion-{motion + 1}" for motion in range(motions)]
+    written = files.read_json(run.landscape / "summary.json")["ways"] if run.landscape_table.exists() else []
+    ways = [run.landscape / way["name"] for way in written]
     if ways:
         peak = float(files.read_map(spread).density.max())
         colours = f"{pictures.STILL * peak:.4g},{pale}:{pictures.MOST * peak:.4g},{orange}"
@@ -194,10 +194,11 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
             f"hide #{number} models",
         ]
         shown = f"hide #1-{2 + len(ways)} models; show #{number} models"
-        lines.append(f"alias motion{number - 2} {shown}; vseries play #{number} direction oscillate loop true")
+        lines.append(f"alias {way.name.replace('-', '')} {shown}; vseries play #{number} direction oscillate loop true")
     lines.append("view #1")
     files.write_text(folder / "motion.cxc", "\n".join(lines) + "\n")
-    typed = f"; then type motion1{', motion2 …' if len(ways) > 1 else ''} to see it move" if ways else ""
+    names = [way.name.replace("-", "") for way in ways]
+    typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see it move" if names else ""
     return f"for ChimeraX: open {folder / 'motion.cxc'}{typed}"
 
 

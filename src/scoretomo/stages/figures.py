@@ -48,7 +48,7 @@ def draw_figures(directory: Path, output: Path | None) -> None:
     directory_of_run = RunDirectory(directory)
     directory_of_run.require_one_frame()
     clock, run = Stopwatch(), read_run(directory)
-    ways = [series.paths for series in run.landscape.series] if run.landscape else []
+    ways = {series.name: series.paths for series in run.landscape.series} if run.landscape else {}
     folder = output or directory_of_run.figures
     if output is None:
         shutil.rmtree(folder, ignore_errors=True)  # also movies along motions that are no more
@@ -60,10 +60,10 @@ def draw_figures(directory: Path, output: Path | None) -> None:
         task = bar.add_task("drawing", total=turns + len(ways) * (movies.FRAMES + 2 + figures.SURFACES))
         drawing = Drawing(folder, bar, task)
         spread = files.read_map(run.landscape.motion_map).density if run.landscape and ways else None
-        for number, way in enumerate(ways, start=1):
-            _draw_motion(drawing, run, f"motion-{number}", _volumes(way), spread)
+        for name, way in ways.items():
+            _draw_motion(drawing, run, name, _volumes(way), spread)
         body = _volumes([directory_of_run.consensus])
-        view = movies.best_view(_volumes(ways[0]) if ways else body)
+        view = movies.best_view(_volumes(next(iter(ways.values()))) if ways else body)
         _draw_consensus(drawing, run, body, movies.scene_of(body, view, spread))
     directory_of_run.record("figures", folder=str(folder), seconds=clock.seconds())
     say(f"movies and figures: {folder.absolute()}")

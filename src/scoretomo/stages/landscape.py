@@ -60,15 +60,21 @@ class Seen(NamedTuple):
     cutoff: int  # shell up to which replicas agree
     components: Components
     moves: bool | None  # whether the molecule moves by what left-out images say; None if there were too few to ask
-    coordinates: np.ndarray  # (n, m), along each motion
+    counted: bool  # whether it is known how many motions there are
+    coordinates: np.ndarray  # (n, m), along each motion; if they are not counted, along the first components
     groups: States
     spread: Tensor  # the motion map, (d, d, d)
     chance: float  # squared differences of replicas, on average
 
     @property
-    def motions(self) -> int:
-        """How many there are."""
-        return self.coordinates.shape[1]
+    def motions(self) -> int | None:
+        """How many there are; None if that is not known."""
+        return self.coordinates.shape[1] if self.counted else None
+
+    @property
+    def ways(self) -> list[str]:
+        """Names of what volumes are written along."""
+        return [f"{'motion' if self.counted else 'component'}-{k + 1}" for k in range(self.coordinates.shape[1])]
 
 
 def landscape_only(directory: Path, *, umap: bool) -> None:
@@ -116,14 +122,15 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
         seen = _find(read, _moves(run))
         ways = _write_maps(run, prepared, read, seen)
         rows = _write_tables(run, read, seen, umap=umap)
-        shown = _shown(run, numbers, seen)
-    counted = seen.moves is False or (bool(seen.moves) and len(numbers) >= FEWEST)
+        shown = _shown(run, numbers, seen) if seen.counted else {}
     summary = {
         "volumes": len(numbers),
         "motions": seen.motions,
-        "ways": [{"distance": round(way.distance, 2), "replaced": round(way.replaced, 4)} for way in ways],
+        "ways": [
+            {"name": name, "distance": round(way.distance, 2), "replaced": round(way.replaced, 4)}
+            for name, way in zip(seen.ways, ways, strict=True)
+        ],
         "moves": seen.moves,
-        "counted": counted,
         "clear_components": seen.components.clear,
         "variance": seen.components.total,
         "chance": seen.chance,
@@ -133,7 +140,7 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     files.write_json(run.landscape / "summary.json", summary)
     files.write_table(run.landscape_table, rows)
     run.record("landscape", motions=seen.motions, seconds=clock.seconds())
-    if counted:
+    if seen.counted:
         say(f"{seen.motions or 'no'} motion{'' if seen.motions == 1 else 's'}: {run.landscape_table}")
     else:
         say(f"how the volumes differ: {run.landscape_table}")
@@ -153,6 +160,7 @@ def _find(read: Read, moves: bool | None) -> Seen:
         cutoff=cutoff,
         components=found,
         moves=moves,
+        counted=moves is False or (bool(moves) and len(read.numbers) >= FEWEST),
         coordinates=unrolled(found, motions),
         groups=states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if motions else 1),
         spread=motion_map(read.volumes, read.differences) * mask,
@@ -208,10 +216,10 @@ def _supported(read: Read) -> int:
 def _write_tables(run: RunDirectory, read: Read, seen: Seen, *, umap: bool) -> list[dict[str, Any]]:
     """scree.csv: variances; returns the place of every volume, rows of landscape.csv."""
     found = seen.components
-    written = min(found.coordinates.shape[1], max(_WRITTEN, seen.motions))
+    written = min(found.coordinates.shape[1], max(_WRITTEN, len(seen.ways)))
     rows: list[dict[str, Any]] = []
     for place, number in enumerate(read.numbers):
-        motions = {f"motion_{k + 1}": round(float(value), 5) for k, value in enumerate(seen.coordinates[place])}
+        motions = {f"motion_{k + 1}": round(float(value), 5) for k, value in enumerate(seen.coordinates[place]) if seen.counted}
         components = {f"component_{k + 1}": float(f"{value:.6g}") for k, value in enumerate(found.coordinates[place, :written])}
         rows.append({"image": number, "state": int(seen.groups.members[place]) + 1, **motions, **components})
     if umap:
@@ -234,9 +242,8 @@ def _write_maps(run: RunDirectory, prepared: PreparedStack, read: Read, seen: Se
     for k, component in enumerate(seen.components.maps[:_WRITTEN]):
         files.write_map(run.landscape / f"component-{k + 1}.mrc", component.numpy(), read.pixel_size)
     ways = []
-    for motion in range(seen.motions):
-        way = way_along(seen.coordinates, motion, _FRAMES)
-        ways.append(travel(_write_way(run, f"motion-{motion + 1}", prepared, read, way)))
+    for k, name in enumerate(seen.ways):
+        ways.append(travel(_write_way(run, name, prepared, read, way_along(seen.coordinates, k, _FRAMES))))
     _write_states(run, prepared, read, seen)
     return ways
 

@@ -116,8 +116,8 @@ def _stages(
 
 def _motions(run: RunDirectory) -> str:
     """How many there are, if that is known."""
-    found = files.read_json(run.landscape / "summary.json") if run.landscape_table.exists() else {"counted": False}
-    return counted(found["motions"], "motion") if found["counted"] else ""
+    motions = files.read_json(run.landscape / "summary.json")["motions"] if run.landscape_table.exists() else None
+    return "" if motions is None else counted(motions, "motion")
 
 
 def _in_order(stages: Iterator[tuple[str, bool, str, float | None]]) -> list[Stage]:
