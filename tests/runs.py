@@ -186,7 +186,9 @@ def write_shared(
     folder.mkdir()
     starts = [{"coverage": 0.9, "agreement": 1.0 if k == 3 else 0.9, "agrees": int(k == 3 or k < agreeing)} for k in range(4)]
     files.write_table(folder / "starts.csv", starts)
-    files.write_table(folder / "summary.csv", [{"symmetry": "C1", "coverage": 0.98, "left_out_coverage": 0.97}])
+    files.write_table(
+        folder / "summary.csv", [{"symmetry": "C1", "coverage": 0.98, "left_out_coverage": 0.97, "left_out_resolution": 9.1}]
+    )
     if moves is not None:
         files.write_table(
             folder / "moves.csv",

@@ -172,7 +172,8 @@ def test_chimerax_colours_what_moves_as_the_report_does(six_volumes, tmp_path, c
     files.write_map(run / "landscape" / "motion-1" / "00.mrc", files.read_map(run / "consensus.mrc").density, None)
     files.write_json(
         run / "landscape" / "summary.json",
-        files.read_json(run / "landscape" / "summary.json") | {"motions": 1, "ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]},
+        files.read_json(run / "landscape" / "summary.json")
+        | {"motions": 1, "ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]},
     )
     assert command("export", run, "--to", "chimerax")[0] == 0
     text = (run / "export" / "chimerax" / "motion.cxc").read_text()

@@ -63,7 +63,8 @@ def moving(six_volumes: Path, tmp_path: Path) -> Path:
     files.write_map(run / "landscape" / "motion-map.mrc", way.std(0).numpy(), None)
     files.write_json(
         run / "landscape" / "summary.json",
-        files.read_json(run / "landscape" / "summary.json") | {"motions": 1, "ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]},
+        files.read_json(run / "landscape" / "summary.json")
+        | {"motions": 1, "ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]},
     )
     rows = files.read_table(run / "landscape.csv")
     files.write_table(run / "landscape.csv", [{"motion_1": number, **row} for number, row in enumerate(rows)])

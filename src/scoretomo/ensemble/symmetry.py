@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..fourier import coordinates, inscribed, transform_at
+from ..fourier import coordinates, fourier_shell_correlation, inscribed, transform_at
 from ..images import correlation, shift
 from ..matching import Poses
 from ..projection import project, rotate
@@ -61,8 +61,15 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
     return sorted(found, key=lambda proposal: len(proposal.group))
 
 
-def left_out_doubt(images: Tensor, poses: Poses, *, group: Tensor | None = None) -> float:
-    """How much of each image the map of other images leaves unexplained: mean of 1 − correlation with its view in the image's pose.
+class LeftOut(NamedTuple):
+    """How maps of other images explain each image, by their views in its pose."""
+
+    doubt: float  # mean of 1 − correlation
+    rings: Tensor  # mean Fourier ring correlation, shape (d // 2 + 1,)
+
+
+def left_out(images: Tensor, poses: Poses, *, group: Tensor | None = None) -> LeftOut:
+    """Ask each image about the map of other images.
 
     A symmetry that the molecule has makes the map better, one that it has not makes it worse.
 
@@ -74,13 +81,14 @@ def left_out_doubt(images: Tensor, poses: Poses, *, group: Tensor | None = None)
     size, good = images.shape[-1], ~outliers(poses)
     mask = inscribed(size, 2, dtype=images.dtype, device=images.device)
     centred, rotations = shift(images[good], -poses.shifts[good]) * mask, poses.rotations[good]
-    doubt, folds = 0.0, min(_FOLDS, len(centred))
+    doubt, rings, folds = 0.0, [], min(_FOLDS, len(centred))
     for fold in range(folds):
         held = torch.arange(len(centred), device=images.device) % folds == fold
         volume = posed_map(centred[~held], rotations[~held], group=group)
         views = project(volume, rotations[held])
         doubt += float((1 - correlation(views, centred[held], mask)).sum())
-    return doubt / len(centred)
+        rings.append(fourier_shell_correlation(views * mask, centred[held], dims=2))
+    return LeftOut(doubt / len(centred), torch.cat(rings).mean(0))
 
 
 def _centre_of_mass(volume: Tensor) -> Tensor:

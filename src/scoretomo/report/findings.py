@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Landscape, Run, Series
-from .words import WORDS, counted, how_far, images, joined
+from .results import Landscape, Run, Series, Shared
+from .words import WORDS, counted, how_far, images, joined, resolution
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -23,6 +23,7 @@ def findings(run: Run) -> list[Finding]:
         "What moves": _what(run.landscape) if run.landscape else _rigid(run),
         "How much": _how_much(run.landscape.series, run.pixel_size) if run.landscape else "",
         "States": _states(run.landscape) if run.landscape else "",
+        "How fine": _how_fine(run.shared, run.pixel_size) if run.shared else "",
         "How sure": _how_sure(run),
         "What does not belong": _strangers(run),
     }
@@ -78,6 +79,15 @@ def _states(found: Landscape) -> str:
         f"{groups[0].upper()}{groups[1:]} groups of {each} volumes that are alike. They are a way to sort: "
         "whether there are steps between them, the scatter below shows."
     )
+
+
+def _how_fine(shared: Shared, pixel_size: float | None) -> str:
+    """How far the consensus holds for images that were left out of it."""
+    blurred = ", in which what moves is blurred," if shared.moves else ""
+    finest = 2 * (pixel_size or 1.0)
+    found = resolution(shared.left_out_resolution, pixel_size)
+    ends = "" if shared.left_out_resolution > 1.001 * finest else ", as far as there are pixels"
+    return f"The consensus{blurred} agrees with images that were left out of it down to {found}{ends}."
 
 
 def _how_sure(run: Run) -> str:

@@ -189,13 +189,19 @@ def advice(run: Run) -> list[str]:
     return sentences
 
 
-def consensus(shared: Shared) -> list[str]:
+def resolution(found: float, pixel_size: float | None) -> str:
+    """A resolution in Å, which is in pixels if no pixel size is known."""
+    return f"{found:.3g} {'Å' if pixel_size else 'px'}"
+
+
+def consensus(shared: Shared, pixel_size: float | None) -> list[str]:
     """What the consensus is, and how sure one can be of it."""
     values = ", ".join(f"{value:.2f}" for value in shared.agreements)
     sentences = [
         f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
         f"Its views correlate {shared.coverage:.3f} with the images on average; views of the same volume made without an image "
-        f"correlate {shared.left_out_coverage:.3f} with it."
+        f"correlate {shared.left_out_coverage:.3f} with it, and agree with it down to "
+        f"{resolution(shared.left_out_resolution, pixel_size)} (Fourier ring correlation 0.5)."
     ]
     if shared.agreeing == len(shared.agreements):
         sentences.append(f"All starts came to the same volume (mean FSC with the best of them: {values}).")

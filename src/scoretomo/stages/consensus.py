@@ -25,8 +25,8 @@ from ..ensemble.consensus import (
     outliers,
     settle,
 )
-from ..ensemble.symmetry import left_out_doubt, propose, symmetric_start
-from ..fourier import fourier_shell_correlation, mean_fsc
+from ..ensemble.symmetry import LeftOut, left_out, propose, symmetric_start
+from ..fourier import fourier_shell_correlation, mean_fsc, resolution_at
 from ..images import shift
 from ..matching import Poses, choose, coverage
 from ..rotations import euler_from_rotations, point_group, rotations_from_euler
@@ -39,6 +39,7 @@ _STARTS = 4  # random blobs: one proves nothing, several that agree do
 _FEWEST_SECOND = 12  # images that are asked whether they show one other thing
 _SUSPECT = 2.5  # times the median of what is unexplained, from which an image may show something else
 _EXPLAINS = 0.6  # a second consensus is believed if left-out images of it keep less than this share of their doubt
+_FINE_ENOUGH = 0.5  # Fourier ring correlation with maps of other images, down to which an image agrees with them
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
 _ALIKE, _SURE = 0.7, 0.9  # from which the mean of starts is better than one of them; from which it is no better any more
 FEWEST = 24  # images of one consensus from which motion can be learned
@@ -118,9 +119,9 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
     with outlook.working("settling the poses of the images"):
         found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
-        doubt = left_out_doubt(images, found.poses, group=group)
+        asked = left_out(images, found.poses, group=group)
         if symmetry == "auto":
-            imposed, found, doubt = _best_symmetry(run, images, found, doubt)
+            imposed, found, asked = _best_symmetry(run, images, found, asked)
     odd = outliers(found.poses)
     other = _second_consensus(run, images, found, seed, outlook, workers)
     if flip:
@@ -131,10 +132,12 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
         odd = odd & ~second
         found = found._replace(poses=choose(second, other.consensus.poses, found.poses))
         files.write_map(run.second_consensus, (other.consensus.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+    finest = resolution_at(asked.rings, images.shape[-1], _FINE_ENOUGH)
     summary = {
         "symmetry": imposed,
         "coverage": round(float(found.poses.correlations[~second].mean()), 5),
-        "left_out_coverage": round(1 - doubt, 5),
+        "left_out_coverage": round(1 - asked.doubt, 5),
+        "left_out_resolution": round((prepared.pixel_size or 1.0) / finest.frequency, 2),
     }
     files.write_table(run.consensus_summary, [summary])
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
@@ -200,7 +203,7 @@ def _second_consensus(
     best = _best(_try_starts(tried, outlook, workers, images.device))
     (settled,) = _in_detail([tried[best]], outlook, workers, images.device)
     with outlook.working("asking the images that are explained least whether they show one other thing"):
-        doubt = left_out_doubt(images[places], settled.poses)
+        doubt = left_out(images[places], settled.poses).doubt
     good = ~outliers(settled.poses)
     before = 1 - float(found.poses.correlations[places[good]].mean())
     told = f"of the {len(places)} images explained least a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
@@ -291,23 +294,23 @@ def _group(symmetry: str, device: torch.device) -> Tensor | None:
     return None if symmetry.upper() == "C1" else point_group(symmetry).to(device, torch.float32)
 
 
-def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, doubt: float) -> tuple[str, Consensus, float]:
+def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, asked: LeftOut) -> tuple[str, Consensus, LeftOut]:
     """The consensus with the symmetry that leaves least doubt of left-out images, in the frame of the group's axes.
 
     How this was decided is written.
     """
-    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(doubt, 5)}]
-    name, chosen, least = "C1", found, doubt
+    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(asked.doubt, 5)}]
+    name, chosen, best = "C1", found, asked
     for proposal in propose(found.volume):
         tried = settle(images, symmetric_start(found, proposal), group=proposal.group)
-        doubt = left_out_doubt(images, tried.poses, group=proposal.group)
-        rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(doubt, 5)})
-        if doubt <= least:
-            least, name, chosen = doubt, proposal.name, tried
+        asked = left_out(images, tried.poses, group=proposal.group)
+        rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(asked.doubt, 5)})
+        if asked.doubt <= best.doubt:
+            best, name, chosen = asked, proposal.name, tried
     files.write_table(run.proposals, rows)
     table = "; ".join(f"{row['symmetry']} {100 * row['left_out_doubt']:.2f} %" for row in rows)
     say(f"symmetry: {name}. What maps of other images leave unexplained of an image: {table}")
-    return name, chosen, least
+    return name, chosen, best
 
 
 def _read_consensus(path: Path, device: torch.device) -> Consensus:
