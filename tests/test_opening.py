@@ -1,4 +1,6 @@
-"""A run as arrays: `scoretomo.open`."""
+"""A run as arrays: `scoretomo.open`, and one begun from Python."""
+
+import shutil
 
 import numpy as np
 import pytest
@@ -56,3 +58,35 @@ def test_what_is_not_there_yet_is_none(box, tmp_path, command):
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a run directory"):
         scoretomo.open(tmp_path)
+
+
+def test_a_run_from_python_is_that_of_the_command(box, tmp_path, command):
+    options = {"method": "annealed", "steps": 2, "images": "0,1"}
+    run = scoretomo.run(box, tmp_path / "run", workers=1, **options)
+    assert list(run.volumes) == [0, 1]
+    said = command("run", box, "--output", tmp_path / "run", *(word for name in options for word in (f"--{name}", options[name])))
+    assert said[0] == 0
+    assert "is finished" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"symetry": "C2"}, "no setting symetry: .*symmetry"), ({"method": "best"}, "method is 'best': .*'paper'")],
+)
+def test_a_setting_that_does_not_exist_is_refused(box, tmp_path, settings, said):
+    with pytest.raises(InputError, match=said):
+        scoretomo.run(box, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_series_and_motion_map_are_those_of_the_landscape(six_volumes, tmp_path):
+    assert scoretomo.open(six_volumes).series == {}  # nobody knows whether it moves
+    shutil.copytree(six_volumes, tmp_path / "run")
+    folder = tmp_path / "run" / "landscape"
+    summary = files.read_json(folder / "summary.json") | {"ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]}
+    files.write_json(folder / "summary.json", summary)
+    (folder / "motion-1").mkdir()
+    shutil.copy(six_volumes / "consensus.mrc", folder / "motion-1" / "00.mrc")
+    run = scoretomo.open(tmp_path / "run")
+    np.testing.assert_array_equal(run.series["motion-1"][0], run.consensus)
+    assert run.motion_map.shape == (16, 16, 16)

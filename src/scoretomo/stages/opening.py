@@ -145,6 +145,18 @@ class OpenRun:
         )
 
     @property
+    def motion_map(self) -> np.ndarray | None:
+        """How far each voxel differs between volumes, beyond chance, as a standard deviation, (d, d, d)."""
+        return _density(self._run.landscape / "motion-map.mrc")
+
+    @property
+    def series(self) -> dict[str, Volumes]:
+        """Volumes from one end of each motion to the other, by its name (motion-1, …), each by the number of its frame."""
+        summary = self._run.landscape / "summary.json"
+        names = [way["name"] for way in files.read_json(summary)["ways"]] if self._run.landscape_table.exists() else []
+        return {name: Volumes(dict(enumerate(sorted((self._run.landscape / name).glob("*.mrc"))))) for name in names}
+
+    @property
     def reliability(self) -> RunReliability | None:
         """What to trust."""
         if not self._run.reliability.exists():

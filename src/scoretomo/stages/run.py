@@ -1,8 +1,9 @@
 """Import → reconstruct → report in one go."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .. import files
 from ..compute import best_device, joined_group, require_one_process
@@ -16,6 +17,8 @@ from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, se
 from .record import check_settings
 from .report import report_run
 from .train import TrainSettings, train_network
+
+Settings = TypeVar("Settings")
 
 
 def run_all(
@@ -57,6 +60,29 @@ def run_all(
     else:
         say(f"{output} is finished: {run.report.absolute()}")
     run.end()
+
+
+def run_with(
+    stack: Path, output: Path, pixel_size: float | None, settings: Mapping[str, Any], *, workers: int | None, force: bool
+) -> None:
+    """The same with settings by their names.
+
+    Raises:
+        InputError: there is no such setting, or it has no such value.
+    """
+    hints = get_type_hints(ImportSettings) | get_type_hints(TrainSettings) | get_type_hints(ReconstructSettings)
+    for name, value in settings.items():
+        if name not in hints:
+            raise files.InputError(f"there is no setting {name}: give one of {', '.join(hints)}")
+        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
+            raise files.InputError(f"{name} is {value!r}: give one of {', '.join(map(repr, get_args(hints[name])))}")
+    importing, training = _those_of(ImportSettings, settings), _those_of(TrainSettings, settings)
+    volumes = _those_of(ReconstructSettings, settings)
+    run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
+
+
+def _those_of(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
+    return kind(**{name: value for name, value in settings.items() if name in get_type_hints(kind)})
 
 
 def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
