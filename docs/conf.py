@@ -46,7 +46,7 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
         ),
     ],
     "evaluation": ["evaluation"],
-    "landscape": ["landscape"],
+    "landscape": ["landscape", "landscape.reliability"],
     "report": ["report", "report.results", "report.embedded"],
     "files": ["files"],
     "presets": ["presets"],
