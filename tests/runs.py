@@ -240,7 +240,7 @@ def write_reliability(run: Path, words: Mapping[int, str], *, calibrated: bool =
     for number, word in words.items():
         expected = 0.95 - 0.05 * number
         figures = {"expected_fsc": expected, "low": expected - 0.1, "high": expected + 0.04} if calibrated else {}
-        measured = {"replica_fsc": 0.99, "correlation": 0.98, "isolation": 0.5}
+        measured = {"replicas": 0.99, "correlation": 0.98, "isolation": 0.5}
         seen = {f"motion_{k + 1}_seen": 0.1 * number for k in range(motions)}
         reason = f"what counts for volume {number} <b>most</b>"
         empty = dict.fromkeys(("expected_fsc", "low", "high"), "")

@@ -43,16 +43,16 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
     for row in done:
         number, pose = int(row["image"]), poses[row["image"]]
         place = places.get(number)
-        apart = "" if marks is None or place is None else round(float(marks.isolation[place]), 4)
+        replicas, apart = ("", "") if marks is None or place is None else (marks.replicas[place], marks.isolation[place])
         hidden = [k for k, share in enumerate(seen.get(number, ()), start=1) if share < _HARDLY]
         shown = [round(share, 3) for share in seen[number]] if number in seen else [""] * motions
         rows.append(
             {
                 "image": number,
                 **_verdict(found, place, pose, hidden, asked=run.moves.exists()),
-                "replica_fsc": row["replica_fsc"],
+                "replicas": replicas and round(float(replicas), 5),
                 "correlation": pose["correlation"],
-                "isolation": apart,
+                "isolation": apart and round(float(apart), 5),
                 **{f"motion_{k + 1}_seen": share for k, share in enumerate(shown)},
             }
         )
