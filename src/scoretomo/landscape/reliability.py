@@ -74,7 +74,7 @@ class Expected(NamedTuple):
     def reason(self, place: int) -> str:
         """The most telling mark of a volume, in a sentence."""
         marks = {
-            "its replicas differ more than those of other volumes": self.replicas[place],
+            "its replicas differ more than is usual": self.replicas[place],
             "the model explains its image less well than others": self.fit[place],
             "few images show conformations like it": self.isolation[place],
         }
