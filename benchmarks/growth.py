@@ -37,7 +37,7 @@ from scoretomo.ensemble.fitting import Fitting
 from scoretomo.ensemble.knowledge import ask_left_out_images
 from scoretomo.ensemble.motion import Cloud, condense, fit, sharpened
 from scoretomo.ensemble.refinement import Streams, refine_volumes
-from scoretomo.ensemble.symmetry import left_out
+from scoretomo.ensemble.symmetry import judge_left_out
 from scoretomo.fourier import inscribed, resample
 from scoretomo.matching import Poses
 from scoretomo.phantoms import MovingBox
@@ -159,7 +159,7 @@ def stages(count: int, size: int) -> dict[str, float]:
     found["detail"] = of_soft_matching(known, detail, FINE_SIDE)
     found["detail"] += clocked(lambda: settle(known.images, last))
     poses = Poses(known.rotations, torch.zeros(count, 2), torch.ones(count))
-    found["detail"] += clocked(lambda: left_out(known.images, poses))
+    found["detail"] += clocked(lambda: judge_left_out(known.images, poses))
     found["trial"], found["motion"] = of_trial(known), of_motion(known)
     views = project(known.volume, known.rotations[:_ASKED]) * mask
     found["left out"] = clocked(

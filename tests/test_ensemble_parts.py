@@ -10,7 +10,7 @@ from scoretomo.ensemble.consensus import Consensus, Iteration, average, other_ha
 from scoretomo.ensemble.inversion import invert
 from scoretomo.ensemble.knowledge import ask_left_out_images, consensus_views
 from scoretomo.ensemble.refinement import Refined, Refinement, Streams, refine_volumes
-from scoretomo.ensemble.symmetry import left_out, propose, symmetric_start
+from scoretomo.ensemble.symmetry import judge_left_out, propose, symmetric_start
 from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
 from scoretomo.images import shift
 from scoretomo.matching import Poses, coverage
@@ -125,7 +125,7 @@ def test_a_sevenfold_barrel_with_twofold_axes_is_found():
 @pytest.mark.parametrize("count", [2, 3])
 def test_few_images_are_enough_to_be_asked(count):
     images, rotations = project(blobs(), random_rotations(count, stream())) * MASK, random_rotations(count, stream())
-    assert 0 <= left_out(images, at(rotations)).doubt <= 2
+    assert 0 <= judge_left_out(images, at(rotations)).doubt <= 2
     asked = ask_left_out_images(images, rotations, lambda known: TangentScore(known, 0.0, MASK), 0.0, MASK, stream())
     assert asked.takes_views
 
@@ -142,7 +142,7 @@ def test_left_out_images_know_a_true_symmetry_from_a_wrong_one(group, better):
     last = Iteration(1, volume, torch.zeros(20, 2))
     plain = settle(images, last)
     imposed = settle(images, last, group=point_group("D2").float())
-    without, within = left_out(images, plain.poses), left_out(images, imposed.poses, group=point_group("D2").float())
+    without, within = judge_left_out(images, plain.poses), judge_left_out(images, imposed.poses, group=point_group("D2").float())
     assert (within.doubt < without.doubt) == better
     assert (float(within.rings[1:].mean()) > float(without.rings[1:].mean())) == better
     assert coverage(plain.poses) > 0.95

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from scoretomo import files
+from scoretomo.stages.landscape import landscape_only
 
 NUMBERS = [0, 2, 4, 6, 8, 10]
 
@@ -82,3 +83,24 @@ def test_a_folder_without_volumes_in_one_frame_is_refused(tmp_path, command):
     code, said = command("landscape", tmp_path)
     assert code == 2
     assert "finished run of the ensemble method" in said
+
+
+def test_a_few_volumes_of_a_moving_molecule_do_not_tell_in_how_many_ways(six_volumes, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(six_volumes, run)
+    asked = {"still": 0.05, "moving": 0.01, "displacement": 0.8, "evidence": 0.6, "moves": 1}
+    files.write_table(run / "consensus" / "moves.csv", [asked])
+    landscape_only(run, umap=False)
+    summary = files.read_json(run / "landscape" / "summary.json")
+    assert summary["moves"]
+    assert summary["motions"] is None
+    names = [way["name"] for way in summary["ways"]]
+    assert names == [f"component-{k + 1}" for k in range(len(names))]
+    assert all(len(list((run / "landscape" / name).glob("*.mrc"))) == 11 for name in names)
+    assert not any(column.startswith("motion_") for column in files.read_table(run / "landscape.csv")[0])
+    assert not any(column.endswith("_seen") for column in files.read_table(run / "reliability.csv")[0])
+
+
+def test_the_consensus_says_how_fine_it_is(six_volumes):
+    (summary,) = files.read_table(six_volumes / "consensus" / "summary.csv")
+    assert 2 <= float(summary["left_out_resolution"]) <= 16  # pixels, where no size of them is known

@@ -71,9 +71,15 @@ def test_a_run_from_python_is_that_of_the_command(box, tmp_path, command):
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"symetry": "C2"}, "no setting symetry: .*symmetry"), ({"method": "best"}, "method is 'best': .*'paper'")],
+    [
+        ({"symetry": "C2"}, "no setting symetry: .*symmetry"),
+        ({"method": "best"}, "method is 'best': give .*'paper'"),
+        ({"images": 3}, "images is 3: give str or None"),
+        ({"size": "64"}, "size is '64': give int or None"),
+        ({"steps": 0}, "steps is 0: Must be >= 1"),
+    ],
 )
-def test_a_setting_that_does_not_exist_is_refused(box, tmp_path, settings, said):
+def test_a_setting_that_the_command_would_not_take_is_refused(box, tmp_path, settings, said):
     with pytest.raises(InputError, match=said):
         scoretomo.run(box, tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()

@@ -64,7 +64,9 @@ def test_what_a_few_volumes_of_a_moving_molecule_differ_in_is_not_called_motions
         assert claim not in page.text
 
 
-@pytest.mark.parametrize(("found", "said"), [(20.33, "down to 20.3 Å."), (7.08, "down to 7.08 Å, as far as there are pixels.")])
+@pytest.mark.parametrize(
+    ("found", "said"), [(20.33, "down to 20.3 Å."), (7.08, "down to 7.08 Å, the finest that such pixels can show.")]
+)
 def test_how_fine_the_consensus_is_left_out_images_say(run: Path, found: float, said: str) -> None:
     write_shared(run, NUMBERS, moves=False)
     (summary,) = files.read_table(run / "consensus" / "summary.csv")

@@ -1,5 +1,6 @@
 """scoretomo: one 3D volume per 2D class average, by score-based random tomography."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ def run(
         stack: class averages, a file that the command takes.
         output: directory of the run.
         pixel_size: Å, where the file has none or a wrong one.
-        workers: processes, a core each if not given. They import the calling script: keep what it does behind
+        workers: processes, as many as cores if not given. They import the calling script: keep what it does behind
             ``if __name__ == "__main__":``.
         force: start afresh.
         settings: the options of the command, by their names with underscores: ``size=64, symmetry="D2", images="0-9"``.
@@ -32,6 +33,7 @@ def run(
     Raises:
         InputError: the file, a setting or the directory will not do.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the workers
     from .stages.run import run_with  # so that importing the package stays quick
 
     run_with(Path(stack), Path(output), pixel_size, settings, workers=workers, force=force)

@@ -68,7 +68,7 @@ class LeftOut(NamedTuple):
     rings: Tensor  # mean Fourier ring correlation, shape (d // 2 + 1,)
 
 
-def left_out(images: Tensor, poses: Poses, *, group: Tensor | None = None) -> LeftOut:
+def judge_left_out(images: Tensor, poses: Poses, *, group: Tensor | None = None) -> LeftOut:
     """Ask each image about the map of other images.
 
     A symmetry that the molecule has makes the map better, one that it has not makes it worse.

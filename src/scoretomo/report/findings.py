@@ -23,7 +23,7 @@ def findings(run: Run) -> list[Finding]:
         "What moves": _what(run.landscape) if run.landscape else _rigid(run),
         "How much": _how_much(run.landscape.series, run.pixel_size) if run.landscape else "",
         "States": _states(run.landscape) if run.landscape else "",
-        "How fine": _how_fine(run.shared, run.pixel_size) if run.shared else "",
+        "How fine": _how_fine(run.shared, run.pixel_size),
         "How sure": _how_sure(run),
         "What does not belong": _strangers(run),
     }
@@ -81,12 +81,14 @@ def _states(found: Landscape) -> str:
     )
 
 
-def _how_fine(shared: Shared, pixel_size: float | None) -> str:
+def _how_fine(shared: Shared | None, pixel_size: float | None) -> str:
     """How far the consensus holds for images that were left out of it."""
+    if shared is None or shared.left_out_resolution is None:
+        return ""
     blurred = ", in which what moves is blurred," if shared.moves else ""
     finest = 2 * (pixel_size or 1.0)
     found = resolution(shared.left_out_resolution, pixel_size)
-    ends = "" if shared.left_out_resolution > 1.001 * finest else ", as far as there are pixels"
+    ends = "" if shared.left_out_resolution > 1.001 * finest else ", the finest that such pixels can show"
     return f"The consensus{blurred} agrees with images that were left out of it down to {found}{ends}."
 
 

@@ -103,7 +103,7 @@ def _sentences(found: Landscape) -> list[str]:
     """How many ways to move, and how sure that is."""
     ratio = found.variance / max(found.chance, 1e-30)
     times = f"{ratio:.0f}" if ratio > 10 else f"{ratio:.1f}"
-    beyond = f"The volumes differ {times} times as much (in variance) as chance would make them, by what replicas of one differ in."
+    beyond = f"The volumes differ {times} times as much (in variance) as chance would make them, judged by the replicas of each."
     own = "what each image has wrong in a way of its own"
     if found.moves is None:
         return [f"{beyond} There are too few images to ask whether that is motion, or {own}."]
@@ -115,7 +115,7 @@ def _sentences(found: Landscape) -> list[str]:
         return [f"{beyond} So few do not tell in how many ways: their first principal components are shown."]
     clear = ("At least " if found.clear == len(found.scree) else "") + counted(found.clear, "principal component")
     return [
-        f"{beyond} What the model of the motion has wrong replicas share: that is not in it. "
+        f"{beyond} Replicas share what the model of the motion has wrong, so chance does not count it. "
         f"The volumes differ in {'one way' if found.motions == 1 else f'{found.motions} independent ways'}.",
         f"{clear} {'has' if found.clear == 1 else 'have'} clearly more variance than chance gives; large motions bend, and one "
         "motion takes several components. How many motions there are, the distances between neighbouring volumes say.",

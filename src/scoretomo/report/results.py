@@ -101,7 +101,7 @@ class Shared(NamedTuple):
     agreeing: int  # how many of them came to the same volume
     coverage: float  # mean correlation of the images with their views
     left_out_coverage: float  # the same with views of the map of other images
-    left_out_resolution: float  # Å (pixels without a pixel size) down to which these agree with the images
+    left_out_resolution: float | None  # Å (pixels without a pixel size) down to which these agree with the images, if it was asked
     outliers: list[int]  # images that no view explains
     second: list[int]  # images of something else
     second_path: Path | None  # what they show, consensus-2.mrc
@@ -225,7 +225,7 @@ def _shared(run: Path) -> Shared | None:
         agreeing=sum(agrees for _, agrees in others),
         coverage=float(summary["coverage"]),
         left_out_coverage=float(summary["left_out_coverage"]),
-        left_out_resolution=float(summary["left_out_resolution"]),
+        left_out_resolution=float(summary["left_out_resolution"]) if "left_out_resolution" in summary else None,
         outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
         second=[int(row["image"]) for row in poses if row.get("second") == "1"],
         second_path=second if second.exists() else None,

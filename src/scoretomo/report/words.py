@@ -200,9 +200,13 @@ def consensus(shared: Shared, pixel_size: float | None) -> list[str]:
     sentences = [
         f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
         f"Its views correlate {shared.coverage:.3f} with the images on average; views of the same volume made without an image "
-        f"correlate {shared.left_out_coverage:.3f} with it, and agree with it down to "
-        f"{resolution(shared.left_out_resolution, pixel_size)} (Fourier ring correlation 0.5)."
+        f"correlate {shared.left_out_coverage:.3f} with it."
     ]
+    if shared.left_out_resolution is not None:
+        sentences.append(
+            f"They agree with it down to {resolution(shared.left_out_resolution, pixel_size)} (Fourier ring correlation 0.5). "
+            "This proves no resolution: its pose was found with the image, and what all images have wrong no image sees."
+        )
     if shared.agreeing == len(shared.agreements):
         sentences.append(f"All starts came to the same volume (mean FSC with the best of them: {values}).")
     else:

@@ -25,7 +25,7 @@ from ..ensemble.consensus import (
     outliers,
     settle,
 )
-from ..ensemble.symmetry import LeftOut, left_out, propose, symmetric_start
+from ..ensemble.symmetry import LeftOut, judge_left_out, propose, symmetric_start
 from ..fourier import fourier_shell_correlation, mean_fsc, resolution_at
 from ..images import shift
 from ..matching import Poses, choose, coverage
@@ -119,7 +119,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
     with outlook.working("settling the poses of the images"):
         found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
-        asked = left_out(images, found.poses, group=group)
+        asked = judge_left_out(images, found.poses, group=group)
         if symmetry == "auto":
             imposed, found, asked = _best_symmetry(run, images, found, asked)
     odd = outliers(found.poses)
@@ -137,7 +137,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
         "symmetry": imposed,
         "coverage": round(float(found.poses.correlations[~second].mean()), 5),
         "left_out_coverage": round(1 - asked.doubt, 5),
-        "left_out_resolution": round((prepared.pixel_size or 1.0) / finest.frequency, 2),
+        "left_out_resolution": round((prepared.pixel_size or 1.0) / finest.frequency, 4),
     }
     files.write_table(run.consensus_summary, [summary])
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
@@ -203,7 +203,7 @@ def _second_consensus(
     best = _best(_try_starts(tried, outlook, workers, images.device))
     (settled,) = _in_detail([tried[best]], outlook, workers, images.device)
     with outlook.working("asking the images that are explained least whether they show one other thing"):
-        doubt = left_out(images[places], settled.poses).doubt
+        doubt = judge_left_out(images[places], settled.poses).doubt
     good = ~outliers(settled.poses)
     before = 1 - float(found.poses.correlations[places[good]].mean())
     told = f"of the {len(places)} images explained least a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
@@ -303,7 +303,7 @@ def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, asked: L
     name, chosen, best = "C1", found, asked
     for proposal in propose(found.volume):
         tried = settle(images, symmetric_start(found, proposal), group=proposal.group)
-        asked = left_out(images, tried.poses, group=proposal.group)
+        asked = judge_left_out(images, tried.poses, group=proposal.group)
         rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(asked.doubt, 5)})
         if asked.doubt <= best.doubt:
             best, name, chosen = asked, proposal.name, tried

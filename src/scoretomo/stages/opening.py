@@ -146,12 +146,15 @@ class OpenRun:
 
     @property
     def motion_map(self) -> np.ndarray | None:
-        """How far each voxel differs between volumes, beyond chance, as a standard deviation, (d, d, d)."""
+        """How far each voxel differs between volumes, beyond chance, as a standard deviation; 64 voxels a side at most."""
         return _density(self._run.landscape / "motion-map.mrc")
 
     @property
     def series(self) -> dict[str, Volumes]:
-        """Volumes from one end of each motion to the other, by its name (motion-1, …), each by the number of its frame."""
+        """Volumes from one end of each motion to the other, by its name and the number of the frame.
+
+        The name is motion-1, …, or component-1, … where volumes are too few to count motions.
+        """
         summary = self._run.landscape / "summary.json"
         names = [way["name"] for way in files.read_json(summary)["ways"]] if self._run.landscape_table.exists() else []
         return {name: Volumes(dict(enumerate(sorted((self._run.landscape / name).glob("*.mrc"))))) for name in names}

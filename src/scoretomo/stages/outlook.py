@@ -15,8 +15,8 @@ from .pulse import telling
 
 # Core-seconds of an image at 32 pixels, and the power of the side by which they grow. Only what they are to each other counts: how
 # fast the machine is shows as it goes. From the log.jsonl of `benchmarks/ensemble.py cost`.
-_START, _START_WITHOUT, _STARTS = 0.05, 5.5, 4  # of an image, and of a start however few there are
-_CONSENSUS, _CONSENSUS_WITHOUT, _CONSENSUS_POWER = 0.12, 9.0, 1.6
+_START, _START_EACH, _STARTS = 0.05, 5.5, 4  # of an image, and of each start however few images there are
+_CONSENSUS, _CONSENSUS_ITSELF, _CONSENSUS_POWER = 0.12, 9.0, 1.6
 _TRIAL, _TRIALS = 0.0020, 2  # of a pass
 _PASS, _PASS_POWER, _PASS_THREADS = 0.0016, 2.2, 2
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
@@ -108,8 +108,8 @@ def ensemble_outlook(
     """
     large = size / 32
     works = {
-        "starts": _STARTS * (_START_WITHOUT + _START * images) / min(workers, _STARTS),
-        "consensus": (_CONSENSUS_WITHOUT + _CONSENSUS * images) * large**_CONSENSUS_POWER,
+        "starts": _STARTS * (_START_EACH + _START * images) / min(workers, _STARTS),
+        "consensus": (_CONSENSUS_ITSELF + _CONSENSUS * images) * large**_CONSENSUS_POWER,
     }
     if fitting:
         works["trial"] = _TRIALS * _TRIAL * images * fitting.trial_epochs(images) / min(workers, _TRIALS)

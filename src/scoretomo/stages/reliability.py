@@ -12,7 +12,7 @@ from .. import files
 from ..ensemble.motion import views_of
 from ..fourier import fourier_shell_correlation, mean_fsc, resample
 from ..images import disc
-from ..landscape.reliability import Expected, Marks, expected, isolation
+from ..landscape.reliability import TYPICAL_REPLICAS, Expected, Marks, expected, isolation
 from .consensus import centred_images, explained_images, read_consensus
 from .directory import RunDirectory
 from .importing import PreparedStack
@@ -43,16 +43,17 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
     for row in done:
         number, pose = int(row["image"]), poses[row["image"]]
         place = places.get(number)
-        replicas, apart = ("", "") if marks is None or place is None else (marks.replicas[place], marks.isolation[place])
+        own = () if marks is None or place is None else (marks.replicas[place], marks.isolation[place])
+        replicas, apart = (round(float(mark), 5) for mark in own) if own else ("", "")
         hidden = [k for k, share in enumerate(seen.get(number, ()), start=1) if share < _HARDLY]
         shown = [round(share, 3) for share in seen[number]] if number in seen else [""] * motions
         rows.append(
             {
                 "image": number,
                 **_verdict(found, place, pose, hidden, asked=run.moves.exists()),
-                "replicas": replicas and round(float(replicas), 5),
+                "replicas": replicas,
                 "correlation": pose["correlation"],
-                "isolation": apart and round(float(apart), 5),
+                "isolation": apart,
                 **{f"motion_{k + 1}_seen": share for k, share in enumerate(shown)},
             }
         )
@@ -68,8 +69,8 @@ def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int
     apart = {int(row["image"]): float(value) for row, value in zip(coordinates, far, strict=True)}
     explained = explained_images(run)
     rings = dict(zip(prepared.numbers, mean_fsc(curves).tolist(), strict=True))
-    told = curves[[number in explained for number in prepared.numbers]].median(0).values >= _TOLD
-    replicas = np.array([replica_agreement(run, number, told) for number in numbers])
+    shells = curves[[number in explained for number in prepared.numbers]].median(0).values >= _TOLD
+    replicas = np.array([replica_agreement(run, number, shells) for number in numbers])
 
     def own(mark: Mapping[int, float]) -> np.ndarray:
         return np.array([mark[number] for number in numbers])
@@ -90,13 +91,19 @@ def _rings(run: RunDirectory, prepared: PreparedStack) -> Tensor:
     return fourier_shell_correlation(images * mask, views * mask, dims=2)
 
 
-def replica_agreement(run: RunDirectory, number: int, told: Tensor) -> float:
-    """Mean FSC of the replicas of a volume over the shells of which images and model tell the same, shape (d // 2 + 1,)."""
+def replica_agreement(run: RunDirectory, number: int, shells: Tensor) -> float:
+    """Mean FSC of the replicas of a volume, as much of them as it has, in some shells; that of a typical volume if there are none.
+
+    Args:
+        run: the run.
+        number: of the image of the volume.
+        shells: those of which a typical image and the model tell the same, shape (d // 2 + 1,), bool.
+    """
     half = torch.from_numpy(files.read_map(run.difference(number)).density)
     volume = resample(torch.from_numpy(files.read_map(run.volume(number)).density), len(half), 3)
     curve = fourier_shell_correlation(volume + half, volume - half)[1:]
-    shells = told[1 : len(curve) + 1]
-    return float(curve[shells].mean()) if bool(shells.any()) else float(curve[0])
+    some = curve[shells[1 : len(curve) + 1]]
+    return float(some.mean()) if len(some) else TYPICAL_REPLICAS
 
 
 def _verdict(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .. import files
 from ..compute import best_device, joined_group, require_one_process
@@ -70,15 +70,33 @@ def run_with(
     Raises:
         InputError: there is no such setting, or it has no such value.
     """
-    hints = get_type_hints(ImportSettings) | get_type_hints(TrainSettings) | get_type_hints(ReconstructSettings)
+    hints: dict[str, Any] = {}
+    for kind in (ImportSettings, TrainSettings, ReconstructSettings):
+        hints |= get_type_hints(kind, include_extras=True)
     for name, value in settings.items():
         if name not in hints:
             raise files.InputError(f"there is no setting {name}: give one of {', '.join(hints)}")
-        if get_origin(hints[name]) is Literal and value not in get_args(hints[name]):
-            raise files.InputError(f"{name} is {value!r}: give one of {', '.join(map(repr, get_args(hints[name])))}")
+        _check_value(name, value, hints[name])
     importing, training = _those_of(ImportSettings, settings), _those_of(TrainSettings, settings)
     volumes = _those_of(ReconstructSettings, settings)
     run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
+
+
+def _check_value(name: str, value: Any, hint: Any) -> None:
+    """Refuse what the command would refuse."""
+    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    if get_origin(kind) is Literal:
+        good, kinds = value in get_args(kind), ", ".join(map(repr, get_args(kind)))
+    else:
+        taken = get_args(kind) or (kind,)
+        good, kinds = type(value) in taken, " or ".join(each.__name__.replace("NoneType", "None") for each in taken)
+    if not good:
+        raise files.InputError(f"{name} is {value!r}: give {kinds}")
+    for validator in (validator for extra in extras for validator in extra.validator if value is not None):
+        try:
+            validator(kind, value)
+        except ValueError as error:
+            raise files.InputError(f"{name} is {value!r}: {error}") from None
 
 
 def _those_of(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
