@@ -46,7 +46,7 @@ def test_a_moving_molecule_is_found_to_move(finished):
     (verdict,) = files.read_table(finished / "consensus" / "moves.csv")
     assert verdict["moves"] == "1"
     assert float(verdict["moving"]) < float(verdict["still"])
-    assert float(verdict["evidence"]) > 0.08
+    assert float(verdict["evidence"]) > 0.05
     assert 0.05 < float(verdict["displacement"]) < 2.5 / 3**0.5  # the foot, a third of the mass, goes 2.5 pixels at most
     coordinates = files.read_table(finished / "motion.csv")
     assert [row["image"] for row in coordinates] == [str(number) for number in range(48)]

@@ -40,7 +40,7 @@ from .outlook import Outlook
 from .progress import say
 
 _LEFT_OUT = 0.2
-_CLEARLY = 0.08  # the molecule moves if there is more evidence, in pixels: rigid sets have 0.04 at most, moving ones 0.18 at least
+_CLEARLY = 0.05  # the molecule moves if there is more evidence, in pixels: rigid sets have 0.04 at most, moving ones 0.06 at least
 
 
 class Trial(NamedTuple):
