@@ -1,5 +1,6 @@
 """A moving molecule, and a mixture, as a user runs them."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from scoretomo.images import correlation, disc, shift
 from scoretomo.presets import MOTION
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations, rotations_from_euler
-from scoretomo.stages import reconstruct
+from scoretomo.stages import reconstruct, reliability
+from scoretomo.stages.landscape import landscape_only
 
 NUMBERS = ",".join(map(str, range(0, 48, 3)))
 OPTIONS = ("--images", NUMBERS, "--steps", 8)
@@ -80,6 +82,16 @@ def test_every_volume_says_how_far_it_can_be_trusted_and_what_its_image_shows(fi
         assert row["reason"]
         shares = [float(row[f"motion_{k + 1}_seen"]) for k in range(motions)]
         assert all(0 <= share <= 1 for share in shares)
+
+
+def test_of_images_larger_than_the_calibration_knows_no_number_is_given(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(reliability, "LARGEST", 8)
+    shutil.copytree(finished, tmp_path / "run")
+    landscape_only(tmp_path / "run", umap=False)
+    for row in files.read_table(tmp_path / "run" / "reliability.csv"):
+        assert row["expected_fsc"] == row["low"] == row["high"] == ""
+        assert row["word"] != "trust"
+        assert row["word"] == "do not" or "the calibration knows images of 32 pixels only" in row["reason"]
 
 
 def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):

@@ -20,6 +20,7 @@ import numpy as np
 _LIKE = 20  # other images, to whose conformations the distance is measured
 _TINY = 1e-5
 TYPICAL_REPLICAS = 0.9995  # FSC in the shells that images tell of
+LARGEST = 40  # side of images in pixels up to which the calibration holds: it knows 32, and of 88 it expects far too much
 _TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
 _APART = 0.3  # of a logarithm: from here on a mark sets a volume apart
 

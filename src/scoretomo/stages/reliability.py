@@ -12,7 +12,7 @@ from .. import files
 from ..ensemble.motion import views_of
 from ..fourier import fourier_shell_correlation, mean_fsc, resample
 from ..images import disc
-from ..landscape.reliability import TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from ..landscape.reliability import LARGEST, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
 from .consensus import centred_images, explained_images, read_consensus
 from .directory import RunDirectory
 from .importing import PreparedStack
@@ -21,6 +21,7 @@ from .motion import read_motion
 _RIGID = "the molecule does not seem to move: believe the consensus and the mean of the volumes rather than one of them"
 _TOLD = 0.5  # Fourier ring correlation of a typical image and the model, from which replicas are asked
 _HARDLY = 0.1  # of what an average view shows of a motion
+_LARGE = "how good it is, is not known: the calibration knows images of 32 pixels only, and expects too much of larger ones"
 _FEW = "too few images to tell a motion from what each image has wrong"
 
 
@@ -37,7 +38,9 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
     explained = explained_images(run)
     judged = [int(row["image"]) for row in done if int(row["image"]) in explained]
     marks = read_marks(run, prepared, judged) if run.motion.exists() and judged else None
-    found, places = (expected(marks) if marks else None), {number: place for place, number in enumerate(judged)}
+    known = prepared.images.shape[-1] <= LARGEST
+    found, places = (expected(marks) if marks and known else None), {number: place for place, number in enumerate(judged)}
+    without = _LARGE if marks else _RIGID if run.moves.exists() else _FEW
     motions = max(map(len, seen.values()), default=0)
     rows: list[dict[str, Any]] = []
     for row in done:
@@ -50,7 +53,7 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
         rows.append(
             {
                 "image": number,
-                **_verdict(found, place, pose, hidden, asked=run.moves.exists()),
+                **_verdict(found, place, pose, hidden, without),
                 "replicas": replicas,
                 "correlation": pose["correlation"],
                 "isolation": apart,
@@ -107,16 +110,19 @@ def replica_agreement(run: RunDirectory, number: int, shells: Tensor) -> float:
 
 
 def _verdict(
-    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], *, asked: bool
+    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], without: str
 ) -> dict[str, Any]:
-    """Expected FSC with its interval where there is one, a word and its reason; hidden are motions that the view hardly shows."""
+    """Expected FSC with its interval where there is one, a word and its reason; hidden are motions that the view hardly shows.
+
+    Without a number the reason is why there is none.
+    """
     unknown = dict.fromkeys(("expected_fsc", "low", "high"), "")
     if pose["outlier"] == "1":
         return {**unknown, "word": "do not", "reason": "no view explains its image"}
     if pose["second"] == "1":
         return {**unknown, "word": "with care", "reason": "its image shows the second molecule, whose motion is not known"}
     if found is None or place is None:
-        return {**unknown, "word": "with care", "reason": _RIGID if asked else _FEW}
+        return {**unknown, "word": "with care", "reason": without}
     number = {"expected_fsc": found.fsc, "low": found.low, "high": found.high}
     return {
         **{name: round(float(values[place]), 3) for name, values in number.items()},
