@@ -194,9 +194,8 @@ def resolution(found: float, pixel_size: float | None) -> str:
     return f"{found:.3g} {'Å' if pixel_size else 'px'}"
 
 
-def consensus(shared: Shared, pixel_size: float | None) -> list[str]:
-    """What the consensus is, and how sure one can be of it."""
-    values = ", ".join(f"{value:.2f}" for value in shared.agreements)
+def _how_well(shared: Shared, pixel_size: float | None) -> list[str]:
+    """How well the consensus explains the images, also those left out of it."""
     sentences = [
         f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
         f"Its views correlate {shared.coverage:.3f} with the images on average; views of the same volume made without an image "
@@ -207,6 +206,13 @@ def consensus(shared: Shared, pixel_size: float | None) -> list[str]:
             f"They agree with it down to {resolution(shared.left_out_resolution, pixel_size)} (Fourier ring correlation 0.5). "
             "This proves no resolution: its pose was found with the image, and what all images have wrong no image sees."
         )
+    return sentences
+
+
+def consensus(shared: Shared, pixel_size: float | None) -> list[str]:
+    """What the consensus is, and how sure one can be of it."""
+    values = ", ".join(f"{value:.2f}" for value in shared.agreements)
+    sentences = _how_well(shared, pixel_size)
     if shared.agreeing == len(shared.agreements):
         sentences.append(f"All starts came to the same volume (mean FSC with the best of them: {values}).")
     else:
