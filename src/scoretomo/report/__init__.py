@@ -192,7 +192,7 @@ def _consensus(run: Run, reach: float) -> Common | None:
             density = read_map(path).density
             maps.append((name, pictures.thumbnail(density, reach, THUMBNAIL), _triple(density, name, 192)))
     moving = of_motion_map(found.motion_map) if found and found.series else None
-    return Common(maps, words.consensus(shared, run.pixel_size), of_all(shared, run.pixel_size), moving)
+    return Common(maps, words.consensus(shared, run.unit), of_all(shared, run.pixel_size), moving)
 
 
 def _picture_side(count: int, size: int) -> int:

@@ -4,8 +4,8 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .results import Landscape, Run, Series, Shared
-from .words import WORDS, counted, how_far, images, joined, resolution
+from .results import Landscape, Run, Series
+from .words import WORDS, counted, how_far, images, joined
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -23,7 +23,7 @@ def findings(run: Run) -> list[Finding]:
         "What moves": _what(run.landscape) if run.landscape else _rigid(run),
         "How much": _how_much(run.landscape.series, run.pixel_size) if run.landscape else "",
         "States": _states(run.landscape) if run.landscape else "",
-        "How fine": _how_fine(run.shared, run.pixel_size),
+        "How fine": _how_fine(run),
         "How sure": _how_sure(run),
         "What does not belong": _strangers(run),
     }
@@ -81,14 +81,15 @@ def _states(found: Landscape) -> str:
     )
 
 
-def _how_fine(shared: Shared | None, pixel_size: float | None) -> str:
+def _how_fine(run: Run) -> str:
     """How far the consensus holds for images that were left out of it."""
+    shared = run.shared
     if shared is None or shared.left_out_resolution is None:
         return ""
     blurred = ", in which what moves is blurred," if shared.moves else ""
-    finest = 2 * (pixel_size or 1.0)
-    found = resolution(shared.left_out_resolution, pixel_size)
+    finest = 2 * (run.pixel_size or 1.0)
     ends = "" if shared.left_out_resolution > 1.001 * finest else ", the finest that such pixels can show"
+    found = f"{shared.left_out_resolution:.3g} {run.unit}"
     return f"The consensus{blurred} agrees with images that were left out of it down to {found}{ends}."
 
 

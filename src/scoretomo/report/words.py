@@ -189,12 +189,7 @@ def advice(run: Run) -> list[str]:
     return sentences
 
 
-def resolution(found: float, pixel_size: float | None) -> str:
-    """A resolution in Å, which is in pixels if no pixel size is known."""
-    return f"{found:.3g} {'Å' if pixel_size else 'px'}"
-
-
-def _how_well(shared: Shared, pixel_size: float | None) -> list[str]:
+def _how_well(shared: Shared, unit: str) -> list[str]:
     """How well the consensus explains the images, also those left out of it."""
     sentences = [
         f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
@@ -203,16 +198,16 @@ def _how_well(shared: Shared, pixel_size: float | None) -> list[str]:
     ]
     if shared.left_out_resolution is not None:
         sentences.append(
-            f"They agree with it down to {resolution(shared.left_out_resolution, pixel_size)} (Fourier ring correlation 0.5). "
+            f"They agree with it down to {shared.left_out_resolution:.3g} {unit} (Fourier ring correlation 0.5). "
             "This proves no resolution: its pose was found with the image, and what all images have wrong no image sees."
         )
     return sentences
 
 
-def consensus(shared: Shared, pixel_size: float | None) -> list[str]:
-    """What the consensus is, and how sure one can be of it."""
+def consensus(shared: Shared, unit: str) -> list[str]:
+    """What the consensus is, and how sure one can be of it; the unit is that of resolutions."""
     values = ", ".join(f"{value:.2f}" for value in shared.agreements)
-    sentences = _how_well(shared, pixel_size)
+    sentences = _how_well(shared, unit)
     if shared.agreeing == len(shared.agreements):
         sentences.append(f"All starts came to the same volume (mean FSC with the best of them: {values}).")
     else:
