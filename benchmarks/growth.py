@@ -20,6 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from scoretomo.compute import volumes_together
 from scoretomo.ensemble.consensus import (
     COARSE,
     COARSE_SIDE,
@@ -45,7 +46,6 @@ from scoretomo.presets import MOTION, REFINEMENTS
 from scoretomo.projection import project, rotate
 from scoretomo.score.tangent import TangentScore
 from scoretomo.simulation import simulate
-from scoretomo.stages.reconstruct import BATCH
 
 SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"
 _STARTS = 4  # of a run
@@ -132,19 +132,19 @@ def cloud_of(known: Known, fitting: Fitting) -> Cloud:
 def of_volumes(known: Known) -> float:
     """Core-seconds of a volume, without what a process prepares once."""
     size = known.images.shape[-1]
-    score = TangentScore(known.images, 0.0, inscribed(size, 2))
-    starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:BATCH]])
+    score, together = TangentScore(known.images, 0.0, inscribed(size, 2)), volumes_together(size)
+    starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:together]])
     usual = REFINEMENTS["modelled"].at_side(size)
 
     def streams(_: int) -> Streams:
-        return Streams(torch.Generator(), [torch.Generator() for _ in range(BATCH)])
+        return Streams(torch.Generator(), [torch.Generator() for _ in range(together)])
 
     def spent(steps: int) -> float:
         few = usual.in_steps(steps)
-        return clocked(lambda: list(refine_volumes(known.images[:BATCH], score, few, starts, background=0.0, streams=streams)))
+        return clocked(lambda: list(refine_volumes(known.images[:together], score, few, starts, background=0.0, streams=streams)))
 
     spent(_FEW)
-    return (spent(3 * _FEW) - spent(_FEW)) / (2 * _FEW) * usual.steps / BATCH
+    return (spent(3 * _FEW) - spent(_FEW)) / (2 * _FEW) * usual.steps / together
 
 
 def stages(count: int, size: int) -> dict[str, float]:

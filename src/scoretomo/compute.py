@@ -23,6 +23,9 @@ from .errors import InputError
 Task = TypeVar("Task")
 Message = TypeVar("Message")
 
+_ON_A_CORE, _ON_A_GPU = 4, 64  # volumes in a batch
+_BYTES_OF_A_VOXEL = 1000  # that a descent takes, its views and their score included
+
 
 class WorkerError(RuntimeError):
     """A worker process died without a word, as it does when memory runs out."""
@@ -47,6 +50,14 @@ def best_device() -> torch.device:
 def processes_for(workers: int | None) -> int:
     """Processes that share work on the best device: one on a GPU (four were slower), else as many as asked for, or a core each."""
     return 1 if best_device().type == "cuda" else (workers or available_cores())
+
+
+def volumes_together(size: int) -> int:
+    """How many volumes of a side descend in one batch: few on a core; on a GPU, which these would leave idle, what its memory holds."""
+    if best_device().type == "cpu":
+        return _ON_A_CORE
+    memory = torch.cuda.get_device_properties(0).total_memory
+    return max(1, min(_ON_A_GPU, memory // (_BYTES_OF_A_VOXEL * size**3)))
 
 
 class Group(NamedTuple):

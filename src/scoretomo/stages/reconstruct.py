@@ -11,7 +11,7 @@ from cyclopts import Parameter, validators
 from torch import Tensor
 
 from .. import files
-from ..compute import best_device, processes_for, random_stream, run_tasks
+from ..compute import best_device, processes_for, random_stream, run_tasks, volumes_together
 from ..ensemble.fitting import Fitting
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from ..fourier import mean_fsc, resample
@@ -31,7 +31,6 @@ from .train import open_network
 
 Known = Literal["still", "moving", "modelled"]
 
-BATCH = 4  # volumes computed together; part of the result to the last digit, so not a setting
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
@@ -115,7 +114,8 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     if settings.denoiser == "network":
         open_network(run, torch.device("cpu"))
     numbers = select_numbers(prepared.numbers, prepared.source_count, settings.images)
-    batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
+    together = volumes_together(prepared.images.shape[-1])  # part of the result to the last digit, so not a setting
+    batches = [numbers[first : first + together] for first in range(0, len(numbers), together)]
     finished = _finished(run)
     todo = [batch for batch in batches if not finished.keys() >= set(batch)]
     if not todo and run.volumes_star.exists():

@@ -11,7 +11,7 @@ import torch
 from cyclopts import Parameter, validators
 
 from .. import files
-from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process
+from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process, volumes_together
 from ..images import ImportSettings, disc
 from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
 from ..reconstruction import reconstruct
@@ -24,7 +24,7 @@ from .evaluate import evaluate_maps
 from .importing import read_prepared
 from .objects import ObjectSettings
 from .progress import say
-from .reconstruct import BATCH, ReconstructSettings
+from .reconstruct import ReconstructSettings
 from .record import check_settings, write_settings
 from .report import report_run
 from .run import reconstruct_prepared, train_imported
@@ -116,7 +116,8 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     """Time a few steps of both computations on this machine, and say what all of them will take."""
     say(f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes")
     learner, device = torch.device("cuda" if torch.cuda.is_available() else "cpu"), best_device()
-    images = torch.randn(BATCH, plan.size, plan.size, generator=random_stream(0, "cost"))
+    together = volumes_together(plan.size)
+    images = torch.randn(together, plan.size, plan.size, generator=random_stream(0, "cost"))
     mask = disc(plan.size)
     network = PreconditionedUNet(architecture_for(plan.network, plan.size), 1.0).to(learner)
     training = TRAININGS[plan.network]
@@ -125,13 +126,13 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     steps = train(images.to(learner), 0.0, mask.to(learner), begin_training(network), few, threads=min(cores, training.shards))
     learning = _seconds_of_a_step(steps) * training.steps
     descent = PRESETS[plan.method]
-    streams = [random_stream(0, "cost", number) for number in range(BATCH)]
+    streams = [random_stream(0, "cost", number) for number in range(together)]
     usual = replace(descent, steps=3, views=(round(sum(descent.views) / 2),) * 2)
     score = NetworkScore(network.to(device), 0.0, mask.to(device))
     descending = reconstruct(images.to(device), score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
-    batches = -(-plan.volumes // BATCH)
+    batches = -(-plan.volumes // together)
     rounds = -(-batches // processes_for(cores))
-    volumes = _seconds_of_a_step(descending) * descent.steps * rounds * min(plan.volumes, BATCH) / BATCH
+    volumes = _seconds_of_a_step(descending) * descent.steps * rounds * min(plan.volumes, together) / together
     where = "a GPU" if learner.type == "cuda" else f"{cores} cores"
     say(f"on {where}, training takes about {words.duration(learning)}, and the volumes about {words.duration(volumes)}")
 
