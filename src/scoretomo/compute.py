@@ -53,7 +53,7 @@ def processes_for(workers: int | None) -> int:
 
 
 def volumes_together(size: int) -> int:
-    """How many volumes of a side descend in one batch: few on a core; on a GPU, which these would leave idle, what its memory holds."""
+    """How many volumes of a side descend in one batch: few on a core; on a GPU, which few leave idle, what its memory holds."""
     if best_device().type == "cpu":
         return _ON_A_CORE
     memory = torch.cuda.get_device_properties(0).total_memory
