@@ -239,10 +239,10 @@ def write_reliability(run: Path, words: Mapping[int, str], *, calibrated: bool =
     rows = []
     for number, word in words.items():
         expected = 0.95 - 0.05 * number
-        figures = {"expected_fsc": expected, "low": expected - 0.1, "high": expected + 0.04} if calibrated else {}
+        figures = {"expected_fsc": expected, "low": expected - 0.1, "high": expected + 0.04, "down_to": 16.0} if calibrated else {}
         measured = {"replicas": 0.99, "correlation": 0.98, "isolation": 0.5}
         seen = {f"motion_{k + 1}_seen": 0.1 * number for k in range(motions)}
         reason = f"what counts for volume {number} <b>most</b>"
-        empty = dict.fromkeys(("expected_fsc", "low", "high"), "")
+        empty = dict.fromkeys(("expected_fsc", "low", "high", "down_to"), "")
         rows.append({"image": number, **(figures or empty), "word": word, "reason": reason, **measured, **seen})
     files.write_table(run / "reliability.csv", rows)

@@ -84,14 +84,16 @@ def test_every_volume_says_how_far_it_can_be_trusted_and_what_its_image_shows(fi
         assert all(0 <= share <= 1 for share in shares)
 
 
-def test_of_images_larger_than_the_calibration_knows_no_number_is_given(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr(reliability, "LARGEST", 8)
+def test_of_larger_images_the_coarse_shells_are_judged(finished, tmp_path, monkeypatch):
+    before = files.read_table(finished / "reliability.csv")
+    assert {float(row["down_to"]) for row in before if row["expected_fsc"]} == {2.0}  # 16 pixels: 8 shells
+    monkeypatch.setattr(reliability, "SIDE", 8)
     shutil.copytree(finished, tmp_path / "run")
     landscape_only(tmp_path / "run", umap=False)
-    for row in files.read_table(tmp_path / "run" / "reliability.csv"):
-        assert row["expected_fsc"] == row["low"] == row["high"] == ""
-        assert row["word"] != "trust"
-        assert row["word"] == "do not" or "the calibration knows images of 32 pixels only" in row["reason"]
+    coarse = files.read_table(tmp_path / "run" / "reliability.csv")
+    assert {float(row["down_to"]) for row in coarse if row["expected_fsc"]} == {4.0}
+    assert any(row["expected_fsc"] for row in coarse)
+    assert [row["expected_fsc"] for row in coarse] != [row["expected_fsc"] for row in before]
 
 
 def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):

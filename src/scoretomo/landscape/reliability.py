@@ -8,7 +8,7 @@ ring by ring, and from what sets this volume apart from a typical one of the run
 the last three minus the logarithms of a typical volume. Fit and isolation are known of all images of the run, and typical are their
 medians; replicas are known of those alone that have a volume, and typical is a number. The numbers a … e and the spread of what is
 left come from simulated molecules with truth (benchmarks/reliability.py); the interval is that of volumes of molecules which they
-were not taken from.
+were not taken from. FSC and rings are means over the shells of images of 32 pixels: of larger images, the coarse ones.
 """
 
 import math
@@ -20,7 +20,7 @@ import numpy as np
 _LIKE = 20  # other images, to whose conformations the distance is measured
 _TINY = 1e-5
 TYPICAL_REPLICAS = 0.9995  # FSC in the shells that images tell of
-LARGEST = 40  # side of images in pixels up to which the calibration holds: it knows 32, and of 88 it expects far too much
+SIDE = 32  # pixels, at which volumes of larger images are judged: the calibration knows no finer shells
 _TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
 _APART = 0.3  # of a logarithm: from here on a mark sets a volume apart
 
@@ -59,7 +59,7 @@ class Marks(NamedTuple):
 class Expected(NamedTuple):
     """What is to be expected of volumes; (n,) each."""
 
-    fsc: np.ndarray  # mean FSC to the truth
+    fsc: np.ndarray  # mean FSC to the truth, in the shells of images of SIDE pixels
     low: np.ndarray  # of its 80 % interval
     high: np.ndarray
     replicas: np.ndarray  # how far each mark sets the volume apart, of a logarithm; above 0 is worse than typical

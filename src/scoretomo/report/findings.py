@@ -111,7 +111,8 @@ def _how_sure(run: Run) -> str:
         sentences.append(f"Of {counted(len(words), 'volume')}, {joined(told)}.")
         expected = [volume.trust.expected for volume in run.volumes if volume.trust and volume.trust.expected is not None]
         if expected:
-            sentences.append(f"Half of them should have an FSC with the truth of {statistics.median(expected):.2f} or more.")
+            down = f", down to {run.judged_to}" if run.judged_to else ""
+            sentences.append(f"Half of them should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}.")
     return " ".join(sentences)
 
 

@@ -49,6 +49,7 @@ class Trust(NamedTuple):
     expected: float | None  # FSC to the truth; None where runs of this kind are not calibrated
     low: float | None  # four in five truths lie from here …
     high: float | None  # … to here
+    down_to: float | None  # resolution to which the expected FSC counts, in Å, or pixels if the run has no pixel size
     seen: list[float | None]  # how much its view shows of each motion, beside an average view (1: as much or more)
 
 
@@ -172,6 +173,12 @@ class Run(NamedTuple):
     def unit(self) -> str:
         """Of resolutions: Å, or px if no pixel size is known."""
         return (self.evaluation or {}).get("unit") or ("Å" if self.pixel_size else "px")
+
+    @property
+    def judged_to(self) -> str | None:
+        """Resolution to which volumes have an expected FSC, such as 16 Å; None if none has."""
+        found = next((v.trust.down_to for v in self.volumes if v.trust and v.trust.down_to), None)
+        return f"{found:.3g} {'Å' if self.pixel_size else 'px'}" if found else None
 
     @property
     def fsc_grid(self) -> tuple[int, float | None]:
@@ -351,6 +358,7 @@ def _trusts(run: Path) -> dict[int, Trust]:
             expected=_number(row["expected_fsc"]),
             low=_number(row["low"]),
             high=_number(row["high"]),
+            down_to=_number(row.get("down_to", "")),
             seen=[_number(value) for name, value in row.items() if re.fullmatch(r"motion_\d+_seen", name)],
         )
         for row in _table(run / "reliability.csv")

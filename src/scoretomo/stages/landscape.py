@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import files
-from ..fourier import fourier_shell_correlation, low_pass, resample
+from ..fourier import low_pass, resample
 from ..landscape import (
     FEWEST,
     Components,
@@ -30,10 +30,10 @@ from ..landscape import (
     way_between,
 )
 from .consensus import explained_images, posed_rotations
-from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
+from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import say, working
-from .reliability import settle_reliability
+from .reliability import agreement, read_replicas, settle_reliability
 from .report import report_run
 
 _FEWEST = 3  # volumes that have a landscape
@@ -194,21 +194,16 @@ def _numbers(run: RunDirectory) -> list[int]:
 
 
 def _read(run: RunDirectory, prepared: PreparedStack, numbers: list[int]) -> Read:
-    volumes = []
-    for number in numbers:
-        volume = torch.from_numpy(files.read_map(run.volume(number)).density)
-        volumes.append(resample(volume, min(len(volume), DIFFERENCE_SIDE), 3))
-    differences = torch.stack([torch.from_numpy(files.read_map(run.difference(number)).density) for number in numbers])
-    pixel_size, ratio = prepared.pixel_size, len(volume) / len(volumes[0])
+    volumes, differences = map(torch.stack, zip(*(read_replicas(run, number) for number in numbers), strict=True))
+    pixel_size, ratio = prepared.pixel_size, prepared.images.shape[-1] / volumes.shape[-1]
     if ratio > 1:  # a coarser map lies on the others only if it says how much coarser it is
         pixel_size = (pixel_size or 1.0) * ratio
-    return Read(numbers, torch.stack(volumes), differences, pixel_size)
+    return Read(numbers, volumes, differences, pixel_size)
 
 
 def _supported(read: Read) -> int:
     """The shell up to which replicas agree."""
-    pairs = zip(read.volumes, read.differences, strict=True)
-    curve = torch.stack([fourier_shell_correlation(volume + half, volume - half) for volume, half in pairs]).mean(0)
+    curve = torch.stack([agreement(*pair) for pair in zip(read.volumes, read.differences, strict=True)]).mean(0)
     below = (curve[1:] < _AGREE).nonzero()[:, 0]
     return int(below[0]) + 1 if len(below) else len(curve) - 1
 

@@ -12,7 +12,7 @@ from .. import files
 from ..ensemble.motion import views_of
 from ..fourier import fourier_shell_correlation, mean_fsc, resample
 from ..images import disc
-from ..landscape.reliability import LARGEST, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from ..landscape.reliability import SIDE, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
 from .consensus import centred_images, explained_images, read_consensus
 from .directory import RunDirectory
 from .importing import PreparedStack
@@ -21,7 +21,6 @@ from .motion import read_motion
 _RIGID = "the molecule does not seem to move: believe the consensus and the mean of the volumes rather than one of them"
 _TOLD = 0.5  # Fourier ring correlation of a typical image and the model, from which replicas are asked
 _HARDLY = 0.1  # of what an average view shows of a motion
-_LARGE = "how good it is, is not known: the calibration knows images of 32 pixels only, and expects too much of larger ones"
 _FEW = "too few images to tell a motion from what each image has wrong"
 
 
@@ -38,9 +37,10 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
     explained = explained_images(run)
     judged = [int(row["image"]) for row in done if int(row["image"]) in explained]
     marks = read_marks(run, prepared, judged) if run.motion.exists() and judged else None
-    known = prepared.images.shape[-1] <= LARGEST
-    found, places = (expected(marks) if marks and known else None), {number: place for place, number in enumerate(judged)}
-    without = _LARGE if marks else _RIGID if run.moves.exists() else _FEW
+    found, places = (expected(marks) if marks else None), {number: place for place, number in enumerate(judged)}
+    without = _RIGID if run.moves.exists() else _FEW
+    size = prepared.images.shape[-1]
+    finest = round(size / (min(SIDE, size) // 2) * (prepared.pixel_size or 1.0), 2)
     motions = max(map(len, seen.values()), default=0)
     rows: list[dict[str, Any]] = []
     for row in done:
@@ -53,7 +53,7 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
         rows.append(
             {
                 "image": number,
-                **_verdict(found, place, pose, hidden, without),
+                **_verdict(found, place, pose, hidden, without, finest),
                 "replicas": replicas,
                 "correlation": pose["correlation"],
                 "isolation": apart,
@@ -86,12 +86,24 @@ def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int
 
 @torch.no_grad()
 def _rings(run: RunDirectory, prepared: PreparedStack) -> Tensor:
-    """Fourier ring correlation of each image with the view of the model, shape (n, d // 2 + 1)."""
+    """Fourier ring correlation of each image with the view of the model, at the side s of judgement, shape (n, s // 2 + 1)."""
     device = torch.device("cpu")
     consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)  # the model has its own shifts
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
-    views, mask = views_of(read_motion(run, device), images.shape[-1]), disc(images.shape[-1])
+    side = min(SIDE, images.shape[-1])
+    images, views, mask = resample(images, side, 2), views_of(read_motion(run, device), side), disc(side)
     return fourier_shell_correlation(images * mask, views * mask, dims=2)
+
+
+def read_replicas(run: RunDirectory, number: int) -> tuple[Tensor, Tensor]:
+    """A volume, at 64 pixels at most, and half of what its replicas differ by, as far as that is in the volume; (d, d, d) each."""
+    half = torch.from_numpy(files.read_map(run.difference(number)).density)
+    return resample(torch.from_numpy(files.read_map(run.volume(number)).density), len(half), 3), half
+
+
+def agreement(volume: Tensor, half: Tensor) -> Tensor:
+    """FSC of the replicas of a volume, shape (d // 2 + 1,)."""
+    return fourier_shell_correlation(volume + half, volume - half)
 
 
 def replica_agreement(run: RunDirectory, number: int, shells: Tensor) -> float:
@@ -100,23 +112,21 @@ def replica_agreement(run: RunDirectory, number: int, shells: Tensor) -> float:
     Args:
         run: the run.
         number: of the image of the volume.
-        shells: those of which a typical image and the model tell the same, shape (d // 2 + 1,), bool.
+        shells: those of which a typical image and the model tell the same, from shell 0 on, bool.
     """
-    half = torch.from_numpy(files.read_map(run.difference(number)).density)
-    volume = resample(torch.from_numpy(files.read_map(run.volume(number)).density), len(half), 3)
-    curve = fourier_shell_correlation(volume + half, volume - half)[1:]
-    some = curve[shells[1 : len(curve) + 1]]
+    curve = agreement(*read_replicas(run, number))[: len(shells)]
+    some = curve[1:][shells[1:]]
     return float(some.mean()) if len(some) else TYPICAL_REPLICAS
 
 
 def _verdict(
-    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], without: str
+    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], without: str, finest: float
 ) -> dict[str, Any]:
-    """Expected FSC with its interval where there is one, a word and its reason; hidden are motions that the view hardly shows.
+    """Expected FSC down to the finest shell judged, with its interval, where there is one; a word and its reason.
 
-    Without a number the reason is why there is none.
+    Hidden are motions that the view hardly shows. Without a number the reason is why there is none.
     """
-    unknown = dict.fromkeys(("expected_fsc", "low", "high"), "")
+    unknown = dict.fromkeys(("expected_fsc", "low", "high", "down_to"), "")
     if pose["outlier"] == "1":
         return {**unknown, "word": "do not", "reason": "no view explains its image"}
     if pose["second"] == "1":
@@ -126,6 +136,7 @@ def _verdict(
     number = {"expected_fsc": found.fsc, "low": found.low, "high": found.high}
     return {
         **{name: round(float(values[place]), 3) for name, values in number.items()},
+        "down_to": finest,
         "word": found.word(place),
         "reason": "; ".join([found.reason(place), *(f"its view hardly shows motion {motion}" for motion in hidden)]),
     }
