@@ -1,6 +1,7 @@
 """Simulated moving molecules with truth: the paper's, made-up ribosomes, and random ones that nobody chose one by one."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,12 +34,12 @@ class ImageSet(NamedTuple):
     volumes: range | None = None
 
 
-def box(folder: Path) -> None:
-    scoretomo("simulate", "box", "--images", 300, "--size", _SIDE, "--output", folder)
+def box(folder: Path, side: int = _SIDE) -> None:
+    scoretomo("simulate", "box", "--images", 300, "--size", side, "--output", folder)
 
 
-def capsid(folder: Path) -> None:
-    scoretomo("simulate", "capsid", "--images", 200, "--size", _SIDE, "--output", folder)
+def capsid(folder: Path, side: int = _SIDE) -> None:
+    scoretomo("simulate", "capsid", "--images", 200, "--size", side, "--output", folder)
 
 
 def arm(folder: Path) -> None:
@@ -154,6 +155,8 @@ SETS = {
     "realisticbox32": ImageSet(realistic_box, "box", False, range(0, 200, 4)),
     "realisticarm32": ImageSet(realistic_arm, "ribosome", True, range(0, 200, 4)),
     "realistictwo32": ImageSet(realistic_two, "large subunit", True, range(0, 200, 4)),
+    "capsid64": ImageSet(partial(capsid, side=64), "capsid", False, range(0, 200, 5)),
+    "box88": ImageSet(partial(box, side=88), "box", False, range(0, 300, 10)),
     **{
         f"random{number:02d}": ImageSet(random_molecule(number), f"random molecule {number}", True, range(0, 120, 4))
         for number in range(_POPULATION)

@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from scoretomo import files
-from scoretomo.landscape.reliability import Calibration, level, marks_apart
+from scoretomo.landscape.reliability import SIDE, Calibration, level, marks_apart
 from scoretomo.rotations import angular_distance
 from scoretomo.stages.consensus import explained_images, posed_rotations
 from scoretomo.stages.directory import RunDirectory
@@ -90,13 +90,14 @@ class Known(NamedTuple):
 
     apart: np.ndarray  # (n, 3): logarithms of the marks, minus those of a typical volume
     level: float  # log(1 − rings) of a typical image
-    wrong: np.ndarray  # (n,): log(1 − FSC)
+    wrong: np.ndarray  # (n,): log(1 − FSC), in the shells that are judged
 
 
 def known(name: str) -> Known:
     run = RunDirectory(RESULTS / f"{name}-all")
     explained = explained_images(run)
-    scores = {int(row["image"]): float(row["mean_fsc"]) for row in files.read_table(run.evaluation / "scores.csv")}
+    rows = files.read_table(run.evaluation / "fsc.csv")
+    scores = {int(row["image"]): np.mean([float(row[f"shell_{k}"]) for k in range(1, SIDE // 2 + 1)]) for row in rows}
     numbers = [number for number in scores if number in explained]
     marks = read_marks(run, read_prepared(run.images), numbers)
     return Known(marks_apart(marks), level(marks), np.log(1 - np.array([scores[number] for number in numbers])))
