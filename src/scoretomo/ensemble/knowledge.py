@@ -102,14 +102,15 @@ def ask_left_out_images(
     for number in range(min(_ROUNDS, count // size)):
         held, kept = order[number * size : (number + 1) * size], torch.cat([order[: number * size], order[(number + 1) * size :]])
         views = consensus_views(posed_map(images[kept] - background, rotations[kept], group=group), background, mask)
-        denoise, knows_views = score(images[kept]), score(torch.cat([images[kept], views]))
         noise = torch.randn(images[held].shape, generator=generator).to(images) * mask
+        denoise = score(images[kept])
         squares[0] += changed(images[held], noise, denoise)
-        squares[1] += changed(images[held], noise, knows_views)
         squares[2] += changed(images[held], noise, denoise, _LOW_LEVELS)
         if modelled is not None:
             other_noise = torch.randn(modelled.shape, generator=generator).to(modelled) * mask
             squares[3] += changed(modelled, other_noise, denoise, _LOW_LEVELS)
+        del denoise  # a score may be large: never two at a time
+        squares[1] += changed(images[held], noise, score(torch.cat([images[kept], views])))
     if modelled is None:
         squares[3] = math.inf
     return Verdict(*(squares / min(_ROUNDS, count // size)).sqrt().tolist())

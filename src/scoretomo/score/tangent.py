@@ -43,8 +43,11 @@ class TangentScore:
         self.metric = images.new_full((len(components), 1, 1), 2.0).sqrt()  # components times this are orthonormal
         self.metric[0] = 1
         self.centres = _flat(components * self.metric)
-        parts = [self._tangents(rows, inside[rows]) for rows in torch.arange(len(images), device=images.device).split(self.tile)]
-        self.tangents, self.reach = (torch.cat(values) for values in zip(*parts, strict=True))  # (n, p, r), (n, r)
+        kept = min(_TANGENTS, _NEIGHBOURS, len(images) - 1)
+        self.tangents = images.new_empty(len(images), self.centres.shape[1], kept)  # (n, p, r); filled in place: they are large
+        self.reach = images.new_empty(len(images), kept)
+        for rows in torch.arange(len(images), device=images.device).split(self.tile):
+            self.tangents[rows], self.reach[rows] = self._tangents(rows, inside[rows])
 
     def __call__(self, views: Tensor, t: float) -> Tensor:
         """Denoise normalised views, shape (v, d, d), at noise level t."""
