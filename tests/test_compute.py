@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoretomo.compute import WorkerError, random_stream, run_tasks
+from scoretomo import compute
+from scoretomo.compute import WorkerError, processes_for, random_stream, run_tasks
 
 
 def count_to(number: int) -> Iterator[tuple[int, int]]:
@@ -38,6 +39,19 @@ def test_streams_differ_by_seed_and_name():
     }
     assert len(draws) == 5
     assert torch.equal(torch.rand(3, generator=random_stream(7, "a", 1)), torch.rand(3, generator=random_stream(7, "a", 1)))
+
+
+def test_a_process_for_each_core_as_far_as_memory_reaches(monkeypatch):
+    monkeypatch.setattr(compute, "available_cores", lambda: 8)
+    monkeypatch.setattr(compute, "best_device", lambda: torch.device("cpu"))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert processes_for(None) == 8
+    assert processes_for(None, memory / 100) == 8
+    assert processes_for(None, memory / 4) == 3
+    assert processes_for(None, 2 * memory) == 1
+    assert processes_for(2, 2 * memory) == 2  # who asks for them gets them
+    monkeypatch.setattr(compute, "best_device", lambda: torch.device("cuda"))
+    assert processes_for(5) == 1
 
 
 @pytest.mark.parametrize("workers", [1, 2])

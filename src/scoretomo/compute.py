@@ -24,7 +24,8 @@ Task = TypeVar("Task")
 Message = TypeVar("Message")
 
 _ON_A_CORE, _ON_A_GPU = 4, 64  # volumes in a batch
-_BYTES_OF_A_VOXEL = 1000  # that a descent takes, its views and their score included
+_BYTES_OF_A_VOXEL = 1000  # that a descent takes on a GPU, its views and their score included
+_OF_MEMORY = 0.75  # share of the machine's memory that processes may take together
 
 
 class WorkerError(RuntimeError):
@@ -47,9 +48,19 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and find_spec("cufinufft") else "cpu")
 
 
-def processes_for(workers: int | None) -> int:
-    """Processes that share work on the best device: one on a GPU (four were slower), else as many as asked for, or a core each."""
-    return 1 if best_device().type == "cuda" else (workers or available_cores())
+def processes_for(workers: int | None, each: float = 0.0) -> int:
+    """Processes that share work on the best device: one on a GPU (four were slower), else as many as asked for.
+
+    Args:
+        workers: as many as that; if not given, one for each core, as far as memory reaches.
+        each: bytes that a process takes.
+    """
+    if best_device().type == "cuda":
+        return 1
+    if workers:
+        return workers
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(available_cores(), int(_OF_MEMORY * memory / each))) if each else available_cores()
 
 
 def volumes_together(size: int) -> int:

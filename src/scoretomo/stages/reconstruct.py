@@ -31,6 +31,7 @@ from .train import open_network
 
 Known = Literal["still", "moving", "modelled"]
 
+_PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/growth.py measures them
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
@@ -122,9 +123,12 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         return False
     _say_what_is_not_asked(prepared, settings.images, numbers)
     if todo:
-        outlook = _outlook(run, prepared, settings, todo, processes_for(workers))
+        processes = processes_for(workers, _memory_of_a_process(prepared))
+        outlook = _outlook(run, prepared, settings, todo, processes)
         tasks = _tasks(run, prepared, settings, todo, outlook, workers)
-        _work_off(run, tasks, finished, outlook, workers)
+        steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
+        outlook.expect("volumes", volumes_work(prepared.images.shape[-1], steps, len(tasks), processes))
+        _work_off(run, tasks, finished, outlook, processes)
         finished = _finished(run)
     rows = [finished[number] for number in numbers]
     files.write_table(run.volumes_table, rows)
@@ -133,6 +137,12 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
     _say_what_failed(rows)
     return True
+
+
+def _memory_of_a_process(prepared: PreparedStack) -> float:
+    """Bytes that a process takes at most which makes volumes: the program, what the score knows, and a batch."""
+    count, size = prepared.images.shape[:2]
+    return _PROGRAM + _KNOWN_OF_A_PIXEL * count * size**2 + _OF_A_VOXEL * volumes_together(size) * size**3
 
 
 def _outlook(
@@ -170,8 +180,6 @@ def _tasks(
         for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "still")):
             if some:
                 tasks.append(Batch(run.path, tuple(some), settings.schedule(size, begin), settings.seed, settings.denoiser))
-    steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
-    outlook.expect("volumes", volumes_work(size, steps, len(tasks), processes_for(workers)))
     return tasks
 
 
@@ -192,8 +200,7 @@ def require_sense(settings: ReconstructSettings) -> None:
             raise files.InputError(f"--symmetry: {error}, nor auto: correct it") from None
 
 
-def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], outlook: Outlook, workers: int | None) -> None:
-    processes = processes_for(workers)
+def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], outlook: Outlook, processes: int) -> None:
     clock = Stopwatch()
     total = sum(len(task.numbers) * task.schedule.steps for task in tasks)
     with outlook.bar("volumes") as bar:
