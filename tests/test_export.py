@@ -78,6 +78,23 @@ def test_cryosparc_turns_images_into_the_frame_of_the_volume(exported, six_volum
         files.read_images(folder / "particles.cs").images, files.read_images(six_volumes / "images.mrcs").images
     )
     assert ">particles.cs" in (folder / "particles.csg").read_text()
+    assert set(table["alignments3D/alpha"]) == {1.0}
+
+
+def test_cryosparc_groups_of_volumes_lead_to_the_maps(exported, six_volumes):
+    folder = exported("cryosparc")
+    for name, count in (("reference", 1), ("states", len(files.read_table(six_volumes / "landscape" / "states.csv")))):
+        table = np.load(folder / f"{name}.cs")
+        assert len(table) == count
+        for row in table:
+            found = files.read_map(Path(row["map/path"].decode()))
+            assert found.density.shape == tuple(row["map/shape"])
+            assert found.pixel_size == pytest.approx(row["map/psize_A"])
+        group = (folder / f"{name}.csg").read_text()
+        assert f"metafile: '>{name}.cs'" in group
+        assert "type: volume.blob" in group
+    consensus = files.read_map(six_volumes / "consensus.mrc").density
+    np.testing.assert_array_equal(files.read_map(folder / "reference.mrc").density, consensus)
 
 
 def eman_headers(path: Path) -> list[dict[str, np.ndarray]]:

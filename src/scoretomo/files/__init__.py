@@ -1,7 +1,7 @@
 """Class averages, volumes, tables and run records ⇄ arrays; every write is atomic."""
 
 from ..errors import InputError
-from .exports import Program, write_cryodrgn, write_cryosparc, write_eman, write_eman_list
+from .exports import Program, write_cryodrgn, write_cryosparc_particles, write_cryosparc_volumes, write_eman, write_eman_list
 from .images import ImageStack, Map, read_images, read_map
 from .models import Assembly, Model, is_model, read_assembly, read_model, select_atoms
 from .movies import write_gif, write_mp4, write_png
@@ -35,7 +35,8 @@ __all__ = [
     "remove_unfinished",
     "select_atoms",
     "write_cryodrgn",
-    "write_cryosparc",
+    "write_cryosparc_particles",
+    "write_cryosparc_volumes",
     "write_eman",
     "write_eman_list",
     "write_gif",

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ Program = Literal["chimerax", "relion", "cryosparc", "eman2", "cryodrgn"]
 _TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])  # as EMAN2 keeps one in a header
 
 
-def write_cryosparc(
+def write_cryosparc_particles(
     folder: Path,
     stack: Path,
     places: np.ndarray,
@@ -51,7 +51,9 @@ def write_cryosparc(
         ("alignments3D/shift", "<f4", (2,)),
         ("alignments3D/pose", "<f4", (3,)),
         ("alignments3D/psize_A", "<f4"),
+        ("alignments3D/alpha", "<f4"),
         ("alignments3D/class", "<u4"),
+        ("alignments3D/class_posterior", "<f4"),
     ]
     count = len(rotation_vectors)
     table = np.zeros(count, dtype=fields)
@@ -60,19 +62,46 @@ def write_cryosparc(
     table["blob/idx"] = places
     table["blob/shape"] = size
     table["blob/psize_A"] = table["alignments3D/psize_A"] = pixel_size
-    table["blob/sign"] = 1.0
+    table["blob/sign"] = table["alignments3D/alpha"] = table["alignments3D/class_posterior"] = 1.0
     table["alignments3D/split"] = np.arange(count) % 2
     table["alignments3D/shift"] = shifts
     table["alignments3D/pose"] = rotation_vectors
     table["alignments3D/class"] = 0 if states is None else states
-    with atomic(folder / "particles.cs") as temporary, open(temporary, "wb") as file:
+    parts = {"blob": "particle.blob", "alignments3D": "particle.alignments3D"}
+    _write_cryosparc_group(folder, "particles", table, "particle", "class averages with poses", parts)
+
+
+def write_cryosparc_volumes(folder: Path, name: str, maps: Sequence[Path], *, pixel_size: float, size: int) -> None:
+    """A .cs and a .csg of maps, for cryoSPARC's Import Result Group.
+
+    Args:
+        folder: where to write.
+        name: of the group and of both files.
+        maps: MRC files, in the order of the classes of the images.
+        pixel_size: Å.
+        size: their side in voxels.
+    """
+    names = [str(path).encode() for path in maps]
+    fields = [("uid", "<u8"), ("map/path", f"S{max(map(len, names))}"), ("map/shape", "<u4", (3,)), ("map/psize_A", "<f4")]
+    table = np.zeros(len(names), dtype=fields)
+    table["uid"] = np.arange(len(names)) + 1
+    table["map/path"] = names
+    table["map/shape"] = size
+    table["map/psize_A"] = pixel_size
+    _write_cryosparc_group(folder, name, table, "volume", "maps", {"map": "volume.blob"})
+
+
+def _write_cryosparc_group(
+    folder: Path, name: str, table: np.ndarray, kind: str, description: str, parts: Mapping[str, str]
+) -> None:
+    """A table, and a group that says which of its columns are what."""
+    with atomic(folder / f"{name}.cs") as temporary, open(temporary, "wb") as file:
         np.save(file, table)
     results = "".join(
-        f"  {part}:\n    metafile: '>particles.cs'\n    num_items: {count}\n    type: particle.{part}\n"
-        for part in ("blob", "alignments3D")
+        f"  {part}:\n    metafile: '>{name}.cs'\n    num_items: {len(table)}\n    type: {what}\n" for part, what in parts.items()
     )
-    group = "group:\n  description: class averages with poses\n  name: particles\n  title: particles\n  type: particle\n"
-    write_text(folder / "particles.csg", f"{group}results:\n{results}version: v4.0.0\n")
+    group = f"group:\n  description: {description}\n  name: {name}\n  title: {name}\n  type: {kind}\n"
+    write_text(folder / f"{name}.csg", f"{group}results:\n{results}version: v4.0.0\n")
 
 
 def write_cryodrgn(folder: Path, rotations: np.ndarray, shifts: np.ndarray, places: np.ndarray) -> None:

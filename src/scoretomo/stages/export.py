@@ -89,19 +89,25 @@ def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Pos
         for number, (place, row) in enumerate(zip(poses.places.tolist(), poses.rows, strict=True))
     ]
     (folder / "references.star").unlink(missing_ok=True)
-    _remove_states(folder, "mrc")
     files.write_pose_star(folder / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+    states = _write_maps(run, folder, prepared)
+    if states:
+        files.write_reference_star(folder / "references.star", states)
+    return f"for RELION: {folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
+
+
+def _write_maps(run: RunDirectory, folder: Path, prepared: PreparedStack) -> list[Path]:
+    """reference.mrc, mask.mrc and a map for every state, where there are some; returns where these are."""
     pixel_size = prepared.pixel_size or 1.0
+    _remove_states(folder, "mrc")
     consensus = files.read_map(run.consensus).density
     files.write_map(folder / "reference.mrc", consensus, pixel_size)
     files.write_map(folder / "mask.mrc", _mask(consensus), pixel_size)
     maps = []
     for row in _states(run):
-        maps.append(folder / f"state-{row['state']}.mrc")
+        maps.append((folder / f"state-{row['state']}.mrc").absolute())
         files.write_map(maps[-1], files.read_map(run.volume(int(row["representative"]))).density, pixel_size)
-    if maps:
-        files.write_reference_star(folder / "references.star", [path.absolute() for path in maps])
-    return f"for RELION: {folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
+    return maps
 
 
 def _mask(density: np.ndarray) -> np.ndarray:
@@ -124,19 +130,28 @@ def _remove_states(folder: Path, *kinds: str) -> None:
 
 
 def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+    """Result groups of the images with their poses, of the consensus and of the states, and a mask."""
+    for name in ("states.cs", "states.csg"):
+        (folder / name).unlink(missing_ok=True)
     # cryoSPARC keeps the turn from the image's frame to the volume's: the inverse of RELION's
     turns = vector_from_rotation(torch.from_numpy(poses.rotations).mT).numpy()
-    files.write_cryosparc(
+    size, pixel_size = prepared.images.shape[-1], prepared.pixel_size or 1.0
+    files.write_cryosparc_particles(
         folder,
         run.images.absolute(),
         poses.places,
         turns,
         poses.origins,
         None if poses.states is None else poses.states - 1,
-        pixel_size=prepared.pixel_size or 1.0,
-        size=prepared.images.shape[-1],
+        pixel_size=pixel_size,
+        size=size,
     )
-    return f"for cryoSPARC's Import Result Group: {folder / 'particles.csg'}; import volumes as they are: {run.consensus}"
+    groups = {"reference": [(folder / "reference.mrc").absolute()], "states": _write_maps(run, folder, prepared)}
+    for name, maps in groups.items():
+        if maps:
+            files.write_cryosparc_volumes(folder, name, maps, pixel_size=pixel_size, size=size)
+    written = ", ".join(f"{name}.csg" for name, maps in {"particles": [run.images], **groups}.items() if maps)
+    return f"for cryoSPARC's Import Result Group, in {folder}: {written}; mask.mrc for Import 3D Volumes"
 
 
 def _eman2(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
