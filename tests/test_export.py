@@ -53,6 +53,21 @@ def test_relion_projects_our_consensus_with_our_table_to_our_views(exported, six
     views = project(volume, rotations_from_euler(torch.from_numpy(euler(six_volumes))).float())
     ours = shift(views, torch.from_numpy(shifts(six_volumes)).float())
     assert float(correlation(ours, theirs, disc(16)).min()) > 0.99
+    assert float(theirs.std() / ours.std()) == pytest.approx(1, abs=0.05)  # grey scale
+
+
+@pytest.mark.skipif(shutil.which("relion_refine") is None, reason="needs RELION (relion_refine)")
+def test_relion_classifies_in_3d_from_our_table_references_and_mask(exported, six_volumes):
+    folder = exported("relion")
+    (folder / "job").mkdir()
+    count = len(list(folder.glob("state-*.mrc")))
+    told = ["--i", "particles.star", "--ref", "references.star", "--solvent_mask", "mask.mrc", "--o", "job/run", "--K", str(count)]
+    usual = ["--iter", "1", "--particle_diameter", "12", "--flatten_solvent", "--zero_mask", "--skip_align", "--norm", "--scale"]
+    subprocess.run(["relion_refine", *told, *usual], cwd=folder, check=True, capture_output=True)
+    classes = [files.read_map(path).density for path in sorted((folder / "job").glob("run_it001_class*.mrc"))]
+    assert len(classes) == count
+    consensus = files.read_map(six_volumes / "consensus.mrc").density
+    assert np.corrcoef(np.mean(classes, 0).ravel(), consensus.ravel())[0, 1] > 0.8
 
 
 def test_a_relion_table_leads_to_the_images(exported, six_volumes):
