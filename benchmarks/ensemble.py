@@ -25,7 +25,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,20 @@ def scored(path: Path, truth: torch.Tensor) -> Score:
     """A map against a truth of any size."""
     found = files.read_map(path)
     return compare(torch.from_numpy(found.density), resample(truth, len(found.density), 3), found.pixel_size)
+
+
+def beside_consensus(run: Path, data: Path, numbers: Iterable[int]) -> None:
+    """Volumes of some images against their truths, and the consensus against the same ones."""
+    found: dict[str, list[float]] = {"volumes": [], "consensus": []}
+    for number in numbers:
+        truth = torch.from_numpy(files.read_map(data / "truth" / f"{number:03d}.mrc").density)
+        found["volumes"].append(scored(run / "volumes" / f"{number:03d}.mrc", truth).mean_fsc)
+        found["consensus"].append(scored(run / "consensus.mrc", truth).mean_fsc)
+    for name, scores in found.items():
+        print(
+            f"{name}: mean FSC {statistics.mean(scores):.3f} ({min(scores):.3f} – {max(scores):.3f}) to {len(scores)} truths",
+            flush=True,
+        )
 
 
 def box(seeds: int) -> None:
@@ -305,16 +319,7 @@ def box88() -> None:
     scoretomo("run", data / "images.mrcs", "--output", run)
     spent = sum(record.get("seconds", 0.0) for record in files.read_records(run / "log.jsonl") if record["event"] in _STAGES)
     print(f"all stages: {spent / 60:.0f} min", flush=True)
-    found: dict[str, list[float]] = {"volumes": [], "consensus": []}
-    for number in range(0, 300, 10):
-        truth = torch.from_numpy(files.read_map(data / "truth" / f"{number:03d}.mrc").density)
-        found["volumes"].append(scored(run / "volumes" / f"{number:03d}.mrc", truth).mean_fsc)
-        found["consensus"].append(scored(run / "consensus.mrc", truth).mean_fsc)
-    for name, scores in found.items():
-        print(
-            f"{name}: mean FSC {statistics.mean(scores):.3f} ({min(scores):.3f} – {max(scores):.3f}) to {len(scores)} truths",
-            flush=True,
-        )
+    beside_consensus(run, data, range(0, 300, 10))
 
 
 def landscape() -> None:

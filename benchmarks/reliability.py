@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from cold import RESULTS, scoretomo
-from ensemble import lids, scored
+from ensemble import beside_consensus, lids
 from molecules import SETS
 from scipy.optimize import nnls
 from scipy.stats import t as student
@@ -40,7 +40,9 @@ def runs(names: list[str]) -> None:
         scoretomo("run", data / "images.mrcs", "--output", run, *some)
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
-        beside_consensus(name, run, data)
+        judged = {int(row["image"]) for row in files.read_table(run / "evaluation" / "scores.csv")}
+        print(f"{name}, every twentieth image:")
+        beside_consensus(run, data, sorted(judged & set(range(0, 200, 20))))
         if images.molecule == "box":
             first, second, _ = lids(run, data / "truth" / "truth.csv")
             print(f"{name}: lid angles from the volumes: R² {first:.2f}, {second:.2f}", flush=True)
@@ -71,18 +73,6 @@ def wrong_poses(found: torch.Tensor, true: torch.Tensor) -> int:
     frames = torch.stack([found.mT @ true, (across @ found @ across).mT @ true])  # the same for all images, where all are right
     apart = angular_distance(frames[:, :, None], frames[:, None])  # (2, n, n): each image says how the frames stand to each other
     return int((apart > _WRONG).sum(2).min())
-
-
-def beside_consensus(name: str, run: Path, data: Path) -> None:
-    """Volumes against their truths, and the consensus against the same ones: every twentieth image."""
-    scores = {int(row["image"]): float(row["mean_fsc"]) for row in files.read_table(run / "evaluation" / "scores.csv")}
-    numbers = sorted(scores.keys() & set(range(0, 200, 20)))
-    truths = {number: torch.from_numpy(files.read_map(data / "truth" / f"{number:03d}.mrc").density) for number in numbers}
-    maps = np.mean([scored(run / "consensus.mrc", truth).mean_fsc for truth in truths.values()])
-    print(
-        f"{name}: mean FSC {np.mean([scores[n] for n in truths]):.3f}, of the consensus {maps:.3f} ({len(truths)} truths)",
-        flush=True,
-    )
 
 
 class Known(NamedTuple):

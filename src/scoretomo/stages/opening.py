@@ -54,7 +54,7 @@ class RunReliability(NamedTuple):
     """How far each volume can be trusted; what is not known is nan."""
 
     numbers: np.ndarray  # (n,): of their images
-    expected: np.ndarray  # (n,): mean FSC to the truth
+    expected: np.ndarray  # (n,): mean FSC to the truth, down to the resolution that reliability.csv names
     intervals: np.ndarray  # (n, 2): in which four of five truths lie
     words: list[str]  # trust | with care | do not
     reasons: list[str]
