@@ -9,6 +9,7 @@ from scoretomo.fourier import coordinates
 from scoretomo.landscape import (
     Components,
     States,
+    confirmed,
     dimensions,
     motion_map,
     principal_components,
@@ -104,6 +105,15 @@ def test_straight_motions_come_out_apart_too():
     alike = np.array([[ranked_alike(motion, torch.from_numpy(amount)) for amount in amounts.T] for motion in motions.T])
     assert sorted(alike.argmax(1)) == [0, 1]
     assert alike.max(1).min() > 0.97
+
+
+def test_of_too_many_motions_those_are_kept_that_real_ways_explain():
+    real, false = torch.randn(60, 2, generator=stream(0)).numpy(), torch.randn(60, 1, generator=stream(1)).numpy()
+    ways = real @ np.array([[1.0, 0.4], [-0.3, 2.0]]) + 0.1 * torch.randn(60, 2, generator=stream(2)).numpy()
+    found = np.column_stack([real[:, 0], false, real[:, 1]])
+    np.testing.assert_array_equal(confirmed(found, ways), real)
+    np.testing.assert_array_equal(confirmed(real, ways), real)
+    np.testing.assert_array_equal(confirmed(real[:, :1], ways), real[:, :1])
 
 
 def test_no_motion_has_no_coordinates():

@@ -3,6 +3,7 @@
 from copy import deepcopy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,10 +11,12 @@ from scoretomo.compute import random_stream
 from scoretomo.ensemble.fitting import Fitting
 from scoretomo.ensemble.motion import (
     Cloud,
+    Ways,
     condense,
     displacements,
     evidence,
     fit,
+    principal_ways,
     sharpened,
     unexplained,
     views_of,
@@ -178,6 +181,30 @@ def test_left_out_images_tell_a_moving_molecule_from_a_rigid_one(moving, consens
         share.append(left[0] / left[1])
     assert share[0] < 0.3
     assert share[1] > 0.6
+
+
+def test_left_out_images_tell_a_real_way_to_move_from_those_learned_from_noise(moving, consensus):
+    images, rotations, amounts = moving
+    noisy = images + 0.3 * images.std() * torch.randn(images.shape, generator=random_stream(5))
+    fitting, taught = replace(FITTING, coordinates=3, fields=4), torch.arange(len(noisy)) % 4 > 0
+    cloud = condense(consensus, rotations, fitting, random_stream(0, "start"))
+    for _ in fit(cloud, noisy, fitting, random_stream(0, "order"), epochs=range(120), of=120, taught=taught):
+        pass
+    asked = (~taught).nonzero()[:, 0]
+    ways, all_ways = (
+        principal_ways(cloud, noisy, fitting, 1.0, taught=taught, asked=asked, count=count) for count in (3, fitting.fields)
+    )
+    assert ways.real == [0]
+    assert abs(np.corrcoef(ways.amplitudes[:, 0].detach(), amounts)[0, 1]) > 0.9
+    assert list(ways.amplitudes[taught].square().mean(0)) == sorted(ways.amplitudes[taught].square().mean(0), reverse=True)
+    torch.testing.assert_close(all_ways.left[-1], unexplained(cloud, noisy, fitting, 1.0)[asked], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("left", "real"), [([1.0, 0.5, 0.49, 0.4], [0, 2]), ([1.0, 0.99, 0.98, 0.98], [0]), ([1.0, 1.0, 0.97, 0.97], [1])]
+)
+def test_a_way_is_real_if_it_explains_left_out_images(left, real):
+    assert Ways(torch.zeros(1, 3), torch.tensor(left)[:, None]).real == real
 
 
 def test_displacements_grow_as_the_part_moves_away_from_the_middle(learned, moving, consensus):

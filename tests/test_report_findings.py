@@ -42,7 +42,7 @@ def test_a_rigid_molecule_is_called_rigid(run: Path) -> None:
     write_shared(run, NUMBERS, moves=False)
     write_landscape(run, NUMBERS, motions=0, moves=False)
     page = Page(render_report(run))
-    assert "What moves Nothing, as far as the images tell: the molecule is rigid." in page.text
+    assert "What moves No motion could be shown, so the molecule is taken as rigid" in page.text
     assert "How much" not in page.text
     assert not page.all("div", class_="way")
 

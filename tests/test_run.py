@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import time
 import tomllib
 import weakref
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import gemmi
@@ -25,6 +27,7 @@ from scoretomo.presets import PRESETS
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
 from scoretomo.stages import reconstruct as stage
+from scoretomo.stages.pulse import Word
 
 SIZE = 16
 STEPS = ("--method", "annealed", "--steps", "40")  # a rough look is enough here
@@ -164,6 +167,32 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recor
     assert not list(run.rglob(".*"))
     recorded = [record["image"] for record in files.read_records(run / "log.jsonl") if record["event"] == "volume"]
     assert sorted(recorded) == list(range(5))
+
+
+def test_two_jobs_do_not_work_on_one_run(finished, box, tmp_path, command):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    log = [line for line in (run / "log.jsonl").read_text().splitlines(keepends=True) if '"reconstructed"' not in line]
+    (run / "log.jsonl").write_text("".join(log))
+    (run / "volumes.star").unlink()  # unfinished
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    arguments = ("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)
+    other = subprocess.Popen(["sleep", "600"])
+    word = {"host": platform.node(), "process": other.pid, **Word("reading images")._asdict()}
+    now, long_ago = datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=5)
+    try:
+        files.write_json(run / "progress.json", {"time": now.isoformat(), **word})
+        code, said = command(*arguments)
+        assert code == 2
+        assert f"process {other.pid}" in said
+        assert "a process is at work here" in command("info", run)[1]
+        (run / "progress.json").unlink()
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        files.write_json(run / "progress.json", {"time": long_ago.isoformat(), **word})  # a number that another process has by now
+        assert command(*arguments)[0] == 0
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_simulation_is_continued_to_the_same_images(box, tmp_path, command):

@@ -18,7 +18,7 @@ first, it goes on with smaller and more Gaussians, which move in the same ways.
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coor
 _TILE = 16  # images whose views are made at a time
 _WEIGHED = 20  # epochs after which rings are weighed anew; sooner where there are few
 MANY = 0.8  # share of left-out images that need not show that the molecule moves
+_REAL = 0.055  # of what all ways leave of left-out images: a way explains more, or it is learned from noise
 _START = 0.3  # standard deviation of the coordinates before the first step
 
 
@@ -99,29 +100,44 @@ class Cloud(nn.Module):
         Args:
             images: their places in the stack, shape (b,).
         """
-        copies = self.places(images)[:, None] @ self.group.mT  # (b, g, p, 3)
-        masses = self.masses.clamp_min(0).repeat(len(images), len(self.group))
+        return self._all_units(self.places(images))
+
+    def _all_units(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Points of one asymmetric unit as those of all: places (b, g · p, 3), masses (b, g · p)."""
+        copies = places[:, None] @ self.group.mT  # (b, g, p, 3)
+        masses = self.masses.clamp_min(0).repeat(len(places), len(self.group))
         return copies.flatten(1, 2), masses / len(self.group)
 
-    def places(self, images: Tensor) -> Tensor:
-        """Where the points of one asymmetric unit are in these conformations, shape (b, p, 3), in half sides."""
-        at = self.coordinates[images]
-        return self.points + torch.einsum("bj,pjx->bpx", self.straight(at) + self.bent(at), self._ways())
+    def places(self, images: Tensor, amplitudes: Tensor | None = None) -> Tensor:
+        """Where the points of one asymmetric unit are in these conformations, shape (b, p, 3), in half sides.
 
-    def _ways(self) -> Tensor:
+        Args:
+            images: their places in the stack, shape (b,).
+            amplitudes: other ones than theirs, shape (b, j).
+        """
+        far = self.amplitudes(images) if amplitudes is None else amplitudes
+        return self.points + torch.einsum("bj,pjx->bpx", far, self.ways())
+
+    def amplitudes(self, images: Tensor) -> Tensor:
+        """a_j of some images, shape (b, j)."""
+        at = self.coordinates[images]
+        return self.straight(at) + self.bent(at)
+
+    def ways(self) -> Tensor:
         """B_j of every point, shape (p, j, 3)."""
         waves = (self.points[:, None] * self.points.new_tensor(_WAVES)[:, None]).flatten(1)
         return self.fields(torch.cat([self.points, waves.sin(), waves.cos()], 1)).unflatten(1, (-1, 3))
 
-    def views(self, images: Tensor, side: int, width: float) -> Tensor:
+    def views(self, images: Tensor, side: int, width: float, amplitudes: Tensor | None = None) -> Tensor:
         """Views of the conformations of some images in their poses, shape (b, side, side).
 
         Args:
             images: places in the stack, shape (b,).
             side: of the views, in pixels.
             width: of a Gaussian, standard deviation in these pixels.
+            amplitudes: other ones than theirs, shape (b, j).
         """
-        places, masses = self.conformations(images)
+        places, masses = self._all_units(self.places(images, amplitudes))
         turned = rotation_from_vector(self.turns[images]) @ self.rotations[images]
         across = places @ turned[:, :2].mT + self.shifts[images][:, None]
         return splat(across * (side / 2), masses, side, width)
@@ -293,17 +309,22 @@ def aims_at(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tupl
     return blurred * inscribed(side, 2, dtype=images.dtype, device=images.device), width / pixel
 
 
-def _unexplained(cloud: Cloud, some: Tensor, aims: Tensor, width: float, amplitudes: Tensor | None = None) -> Tensor:
-    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, and filtered as they are; (b,)."""
-    views = _masked_views(cloud, some, aims.shape[-1], width)
+def _unexplained(
+    cloud: Cloud, some: Tensor, aims: Tensor, width: float, amplitudes: Tensor | None = None, *, kept: Tensor | None = None
+) -> Tensor:
+    """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, and filtered as they are; (b,).
+
+    Kept is what is kept of the ways in which the molecule has moved, if not all: shape (b, j).
+    """
+    views = _masked_views(cloud, some, aims.shape[-1], width, kept)
     if amplitudes is not None:
         views = filtered(views, amplitudes)
     across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
     return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
 
 
-def _masked_views(cloud: Cloud, some: Tensor, side: int, width: float) -> Tensor:
-    return cloud.views(some, side, width) * inscribed(side, 2, dtype=cloud.points.dtype, device=cloud.points.device)
+def _masked_views(cloud: Cloud, some: Tensor, side: int, width: float, kept: Tensor | None = None) -> Tensor:
+    return cloud.views(some, side, width, kept) * inscribed(side, 2, dtype=cloud.points.dtype, device=cloud.points.device)
 
 
 @torch.no_grad()
@@ -332,6 +353,55 @@ def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float) -> 
     aims, width = aims_at(images, fitting, done, cloud.voxel)
     order = torch.arange(len(images), device=images.device).split(_TILE)
     return torch.cat([_unexplained(cloud, some, aims[some], width) for some in order])
+
+
+class Ways(NamedTuple):
+    """The principal ways in which a molecule moves, by how far its mass goes in them in the images that taught the model."""
+
+    amplitudes: Tensor  # (n, k): how far it goes in each image
+    left: Tensor  # (k + 1, b): share of the squares of some images that is left by none of them, by the first, by two, …
+
+    @property
+    def real(self) -> list[int]:
+        """Those that it really has, at least one, if it moves at all: they explain images that taught the model nothing.
+
+        What the model has learned from noise explains little of them. A motion along a bent path takes several ways.
+        """
+        means = self.left.mean(1)
+        gains = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
+        return (gains > _REAL).nonzero()[:, 0].tolist() or [int(gains.argmax())]
+
+
+@torch.no_grad()
+def principal_ways(
+    cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, taught: Tensor, asked: Tensor, count: int
+) -> Ways:
+    """The first principal ways of a model, and how much of some images they explain.
+
+    Args:
+        cloud: the model.
+        images: centred, empty space 0, shape (n, d, d).
+        fitting: schedule.
+        done: share of the epochs.
+        taught: images that taught the model, shape (n,), bool.
+        asked: places of those that are asked, shape (b,).
+        count: ways.
+    """
+    aims, width = aims_at(images, fitting, done, cloud.voxel)
+    everyone = torch.arange(len(images), device=images.device)
+    amplitudes, middle = cloud.amplitudes(everyone), cloud.amplitudes(everyone[taught]).mean(0)
+    weights = cloud.masses.clamp_min(0) / cloud.masses.clamp_min(0).sum()
+    squares = torch.einsum("p,pjx,plx->jl", weights, cloud.ways(), cloud.ways()).double()  # of how far the mass goes, by amplitudes
+    values, turned = torch.linalg.eigh(squares)
+    roots = values.clamp_min(1e-12 * float(values[-1]) + 1e-30).sqrt()
+    away = (amplitudes - middle).double() @ turned * roots
+    axes = torch.linalg.eigh(away[taught].mT @ away[taught]).eigenvectors.flip(1)[:, :count]
+    along, back = away @ axes, axes.mT @ (turned / roots).mT
+    left = []
+    for most in range(count + 1):
+        kept = middle + (along[:, :most] @ back[:most]).to(middle)
+        left.append(torch.cat([_unexplained(cloud, some, aims[some], width, kept=kept[some]) for some in asked.split(_TILE)]))
+    return Ways(along, torch.stack(left))
 
 
 @torch.no_grad()

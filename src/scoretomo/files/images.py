@@ -72,6 +72,8 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     suffix = path.suffix.lower()
     if suffix in _PACKED:
         raise InputError(f"{path} is packed: unpack it first")
+    if suffix not in known and path.is_dir():
+        raise InputError(f"{path} is a folder, expected a file that ends in one of {', '.join(known)}: give the file itself")
     if suffix not in known:
         raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: save it as .mrcs")
     return suffix

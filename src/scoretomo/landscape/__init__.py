@@ -2,7 +2,7 @@
 
 from .components import Components, motion_map, principal_components, soft_mask
 from .embedding import umap_embedding
-from .motions import FEWEST, States, Tour, Way, dimensions, states, unrolled, way_along, way_between
+from .motions import FEWEST, States, Tour, Way, confirmed, dimensions, states, unrolled, way_along, way_between
 from .observability import seen_motions
 from .travel import Travel, travel
 
@@ -13,6 +13,7 @@ __all__ = [
     "Tour",
     "Travel",
     "Way",
+    "confirmed",
     "dimensions",
     "motion_map",
     "principal_components",

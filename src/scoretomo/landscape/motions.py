@@ -77,6 +77,23 @@ def unrolled(components: Components, count: int) -> np.ndarray:
     return (found * signs)[:, np.argsort(-np.square(explained).sum(1))]
 
 
+def confirmed(coordinates: np.ndarray, ways: np.ndarray) -> np.ndarray:
+    """Of more motions than there are real ways to move those that these explain best; all, if there are no more.
+
+    Args:
+        coordinates: of the volumes along the motions, mean 0 and standard deviation 1, shape (n, m).
+        ways: how far the molecule has moved in each real way in the same images, by a model of its own, shape (n, k).
+
+    Returns:
+        Shape (n, min(m, k)).
+    """
+    if coordinates.shape[1] <= ways.shape[1]:
+        return coordinates
+    known = np.column_stack([np.ones(len(ways)), ways])
+    left = np.square(coordinates - known @ np.linalg.lstsq(known, coordinates, rcond=None)[0]).sum(0)
+    return coordinates[:, np.sort(np.argsort(left, kind="stable")[: ways.shape[1]])]
+
+
 def _neighbours(places: np.ndarray) -> int:
     """As few neighbours as hold all volumes together in a graph, ten at least."""
     for count in range(min(_GRAPH, len(places) - 1), len(places)):

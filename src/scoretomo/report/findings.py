@@ -43,8 +43,8 @@ def _what(found: Landscape) -> str:
         )
     if not found.moves:
         return (
-            "Nothing, as far as the images tell: the molecule is rigid. A shape that moves explains left-out images no better than "
-            "one that does not; what differs between volumes are their errors."
+            "No motion could be shown, so the molecule is taken as rigid: a shape that moves explains left-out images hardly better "
+            "than one that does not. A small motion may be missed; what differs between volumes are mostly their errors."
         )
     if found.motions is None:
         return f"The molecule moves, but {counted(len(found.rows), 'volume')} do not tell in how many ways."
@@ -59,7 +59,7 @@ def _rigid(run: Run) -> str:
     """What is known without a landscape, for which three volumes are needed."""
     if run.shared is None or run.shared.moving is None:
         return ""
-    return "The molecule moves." if run.shared.moves else "Nothing, as far as the images tell: the molecule is rigid."
+    return "The molecule moves." if run.shared.moves else "No motion could be shown, so the molecule is taken as rigid."
 
 
 def _how_much(series: Sequence[Series], pixel_size: float | None) -> str:

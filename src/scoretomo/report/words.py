@@ -284,7 +284,8 @@ def figures(run: Run) -> list[Figure]:
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)
-        out.append(Figure(f"{half:.3g}", run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
+        limit = "≤ " if half <= 2.001 * (run.fsc_grid[1] or 1.0) else ""  # the FSC never falls below 0.5
+        out.append(Figure(f"{limit}{half:.3g}", run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
     elif not calibrated:
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__, files
 from ..compute import available_cores
-from .pulse import Word, tell
+from .pulse import Word, require_alone, tell
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation")
@@ -51,6 +51,7 @@ class RunDirectory:
         self.consensus_poses = path / "consensus" / "poses.csv"
         self.moves = path / "consensus" / "moves.csv"
         self.moving_trial = path / "consensus" / "trial-moving.csv"
+        self.trial_ways = path / "consensus" / "trial-ways.csv"
         self.still_trial = path / "consensus" / "trial-still.csv"
         self.motion = path / "consensus" / "motion.safetensors"
         self.coordinates = path / "motion.csv"
@@ -103,6 +104,7 @@ class RunDirectory:
             settings: what is asked for.
             keep_images: the prepared images are there already and stay, as does a network that has learned from them.
         """
+        require_alone(self.progress)
         files.make_folder(self.path)
         self.clear(keep_images=keep_images)
         self.go_on()
@@ -110,7 +112,12 @@ class RunDirectory:
         self.record("start", scoretomo=__version__, **_machine())
 
     def go_on(self) -> None:
-        """Say to other processes that this one works on the run."""
+        """Say to other processes that this one works on the run.
+
+        Raises:
+            InputError: another one does.
+        """
+        require_alone(self.progress)
         tell(self.progress, Word("reading images"))
 
     def end(self) -> None:

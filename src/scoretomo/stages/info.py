@@ -12,6 +12,7 @@ from .directory import RunDirectory, require_run
 from .importing import read_prepared
 from .montage import in_characters, in_rows, sheet, shows_pictures, tiles
 from .progress import console, say, warn
+from .pulse import feel
 
 _TILE = 96  # pixels of a picture in a montage file
 _CELL = 20  # pixels of a picture in the terminal
@@ -83,7 +84,10 @@ def _show_run(directory: Path) -> list[np.ndarray]:
         f"{prepared.images.shape[-1]} pixels, {_pixel_size(prepared.pixel_size)}"
     )
     done, diverged = (sum(state == name for state in states.values()) for name in ("done", "diverged"))
-    say(f"{done} volumes done, {diverged} diverged; {'finished' if finished else 'not finished: run it again to continue'}")
+    pulse = feel(run.progress)
+    at_work = pulse is not None and not pulse.dead
+    going = "finished" if finished else "a process is at work here" if at_work else "not finished: run it again to continue"
+    say(f"{done} volumes done, {diverged} diverged; {going}")
     say(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
     views = _views_of(run, [number for number, state in states.items() if state == "done"])
     return views or list(prepared.images.numpy())

@@ -17,6 +17,7 @@ from ..landscape import (
     States,
     Travel,
     Way,
+    confirmed,
     dimensions,
     motion_map,
     principal_components,
@@ -119,7 +120,7 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     clock = Stopwatch()
     with working("looking for what moves", run.progress):
         read = _read(run, prepared, numbers)
-        seen = _find(read, _moves(run))
+        seen = _find(read, _moves(run), _real_ways(run, numbers))
         ways = _write_maps(run, prepared, read, seen)
         rows = _write_tables(run, read, seen, umap=umap)
         shown = _shown(run, numbers, seen) if seen.counted else {}
@@ -147,8 +148,8 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     return shown
 
 
-def _find(read: Read, moves: bool | None) -> Seen:
-    """What moves in volumes, which are low-passed in place to what their replicas agree in."""
+def _find(read: Read, moves: bool | None, ways: np.ndarray | None) -> Seen:
+    """What moves in volumes, and how far by left-out images; they are low-passed in place to what their replicas agree in."""
     cutoff = _supported(read)
     for stack in (read.volumes, read.differences):
         for each in stack:  # one by one: a whole stack of transforms would take several times the memory
@@ -156,12 +157,13 @@ def _find(read: Read, moves: bool | None) -> Seen:
     mask = soft_mask(read.volumes)
     found = principal_components(read.volumes, read.differences, mask)
     motions = dimensions(found) if moves else 0
+    coordinates = unrolled(found, motions)
     return Seen(
         cutoff=cutoff,
         components=found,
         moves=moves,
         counted=moves is False or (bool(moves) and len(read.numbers) >= FEWEST),
-        coordinates=unrolled(found, motions),
+        coordinates=coordinates if ways is None or not motions else confirmed(coordinates, ways),
         groups=states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if motions else 1),
         spread=motion_map(read.volumes, read.differences) * mask,
         chance=float((read.differences * mask).square().sum((1, 2, 3)).mean()),
@@ -184,6 +186,14 @@ def _moves(run: RunDirectory) -> bool | None:
     Volumes of a rigid molecule differ by more than chance, too, because each has what its own image has wrong.
     """
     return files.read_table(run.moves)[0]["moves"] == "1" if run.moves.exists() else None
+
+
+def _real_ways(run: RunDirectory, numbers: list[int]) -> np.ndarray | None:
+    """How far some images have moved in the ways that left-out images confirm, (n, k); None if that is not known."""
+    if not run.trial_ways.exists():
+        return None
+    rows = {int(row["image"]): [float(row[name]) for name in row if name != "image"] for row in files.read_table(run.trial_ways)}
+    return np.array([rows[number] for number in numbers])
 
 
 def _numbers(run: RunDirectory) -> list[int]:

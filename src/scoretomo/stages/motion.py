@@ -23,6 +23,7 @@ from ..ensemble.motion import (
     displacements,
     evidence,
     fit,
+    principal_ways,
     sharpened,
     unexplained,
     views_of,
@@ -161,6 +162,15 @@ def try_motion(trial: Trial) -> Iterator[int]:
         {"image": known.numbers[place], "unexplained": round(share, 8), "displacement": round(distance, 5)}
         for place, share, distance in zip(asked.tolist(), left.tolist(), moved.tolist(), strict=True)
     ]
+    if trial.moves:
+        done, count = (last - 1) / (of - 1), trial.fitting.coordinates
+        ways = principal_ways(cloud, images, trial.fitting, done, taught=taught, asked=asked, count=count)
+        far = ways.amplitudes[:, ways.real].tolist()
+        told = [
+            {"image": number, **{f"way_{k + 1}": float(f"{value:.6g}") for k, value in enumerate(values)}}
+            for number, values in zip(known.numbers, far, strict=True)
+        ]
+        files.write_table(RunDirectory(trial.directory).trial_ways, told)
     files.write_table(trial.path, rows)
 
 

@@ -76,6 +76,21 @@ def _is_mine(path: Path) -> bool:
     return (said.get("host"), said.get("process")) == (platform.node(), os.getpid())
 
 
+def require_alone(path: Path) -> None:
+    """Refuse to work where another process is at work.
+
+    Raises:
+        InputError: it has said so a moment ago.
+    """
+    pulse = feel(path)
+    if pulse and not pulse.dead and pulse.silent_since is None and not _is_mine(path):
+        said = files.read_json(path)
+        raise files.InputError(
+            f"{path.parent} should have nobody at work, and process {said['process']} on {said['host']} is: wait until it is done, "
+            "or stop it first"
+        )
+
+
 def feel(path: Path) -> Pulse | None:
     """The last word of the job that writes a file; None if there is no such file, as after its end."""
     if not path.exists():
