@@ -43,8 +43,8 @@ def _what(found: Landscape) -> str:
         )
     if not found.moves:
         return (
-            "No motion could be shown, so the molecule is taken as rigid: a shape that moves explains left-out images hardly better "
-            "than one that does not. A small motion may be missed; what differs between volumes are mostly their errors."
+            "No motion could be shown, so the molecule is taken as rigid: a shape that moves explains left-out images hardly "
+            "better than one that does not. A small motion may be missed; what differs between volumes are mostly their errors."
         )
     if found.motions is None:
         return f"The molecule moves, but {counted(len(found.rows), 'volume')} do not tell in how many ways."
