@@ -291,5 +291,5 @@ def figures(run: Run) -> list[Figure]:
         if correlations:
             out.append(Figure(f"{statistics.median(correlations):.3f}", "", f"{_median(correlations)}anchor correlation"))
     if evaluation.get("conformation_gain") is not None:
-        out.append(Figure(f"{evaluation['conformation_gain']:.2f}", "", "conformation gain"))
+        out.append(Figure(f"{evaluation['conformation_gain']:.2f}".replace("-", "−"), "", "conformation gain"))
     return out
