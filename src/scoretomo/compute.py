@@ -1,7 +1,7 @@
 """Where work runs: device, threads, private random streams, local processes.
 
 Results must not depend on the number of workers. So every worker computes with one thread (the order of sums is then fixed), a
-batch is always made of the same images, and every image draws from a random stream of its own.
+batch is always made of the same images on a device, and every image draws from a random stream of its own.
 """
 
 import hashlib
@@ -57,18 +57,18 @@ def processes_for(workers: int | None, each: float = 0.0) -> int:
     """
     if best_device().type == "cuda":
         return 1
-    if workers:
-        return workers
+    if workers or not each:
+        return workers or available_cores()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(available_cores(), int(_OF_MEMORY * memory / each))) if each else available_cores()
+    return max(1, min(available_cores(), int(_OF_MEMORY * memory / each)))
 
 
 def volumes_together(size: int) -> int:
     """How many volumes of a side descend in one batch: few on a core; on a GPU, which few leave idle, what its memory holds."""
     if best_device().type == "cpu":
         return _ON_A_CORE
-    memory = torch.cuda.get_device_properties(0).total_memory
-    return max(1, min(_ON_A_GPU, memory // (_BYTES_OF_A_VOXEL * size**3)))
+    memory = _OF_MEMORY * torch.cuda.get_device_properties(0).total_memory
+    return max(1, min(_ON_A_GPU, int(memory / (_BYTES_OF_A_VOXEL * size**3))))
 
 
 class Group(NamedTuple):

@@ -38,7 +38,7 @@ _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coor
 _TILE = 16  # images whose views are made at a time
 _WEIGHED = 20  # epochs after which rings are weighed anew; sooner where there are few
 MANY = 0.8  # share of left-out images that need not show that the molecule moves
-_REAL = 0.055  # of what all ways leave of left-out images: a way explains more, or it is learned from noise
+_REAL = 0.055  # of what the first ways together leave of left-out images: a way explains more, or it is learned from noise
 _START = 0.3  # standard deviation of the coordinates before the first step
 
 
@@ -310,21 +310,21 @@ def aims_at(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tupl
 
 
 def _unexplained(
-    cloud: Cloud, some: Tensor, aims: Tensor, width: float, amplitudes: Tensor | None = None, *, kept: Tensor | None = None
+    cloud: Cloud, some: Tensor, aims: Tensor, width: float, amplitudes: Tensor | None = None, *, instead: Tensor | None = None
 ) -> Tensor:
     """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, and filtered as they are; (b,).
 
-    Kept is what is kept of the ways in which the molecule has moved, if not all: shape (b, j).
+    The molecule may have moved by other amplitudes than each image's own instead, shape (b, j).
     """
-    views = _masked_views(cloud, some, aims.shape[-1], width, kept)
+    views = _masked_views(cloud, some, aims.shape[-1], width, instead)
     if amplitudes is not None:
         views = filtered(views, amplitudes)
     across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
     return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
 
 
-def _masked_views(cloud: Cloud, some: Tensor, side: int, width: float, kept: Tensor | None = None) -> Tensor:
-    return cloud.views(some, side, width, kept) * inscribed(side, 2, dtype=cloud.points.dtype, device=cloud.points.device)
+def _masked_views(cloud: Cloud, some: Tensor, side: int, width: float, instead: Tensor | None = None) -> Tensor:
+    return cloud.views(some, side, width, instead) * inscribed(side, 2, dtype=cloud.points.dtype, device=cloud.points.device)
 
 
 @torch.no_grad()
@@ -358,14 +358,14 @@ def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float) -> 
 class Ways(NamedTuple):
     """The principal ways in which a molecule moves, by how far its mass goes in them in the images that taught the model."""
 
-    amplitudes: Tensor  # (n, k): how far it goes in each image
+    amplitudes: Tensor  # (n, k): how far it goes in each image, root mean square, in pixels of the model's side
     left: Tensor  # (k + 1, b): share of the squares of some images that is left by none of them, by the first, by two, …
 
     @property
     def real(self) -> list[int]:
-        """Those that it really has, at least one, if it moves at all: they explain images that taught the model nothing.
+        """Those that it really has, at least one, if it moves at all: they explain images that did not teach the model to move.
 
-        What the model has learned from noise explains little of them. A motion along a bent path takes several ways.
+        What it has learned from noise explains little of these. A motion along a bent path takes several ways.
         """
         means = self.left.mean(1)
         gains = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
@@ -400,8 +400,8 @@ def principal_ways(
     left = []
     for most in range(count + 1):
         kept = middle + (along[:, :most] @ back[:most]).to(middle)
-        left.append(torch.cat([_unexplained(cloud, some, aims[some], width, kept=kept[some]) for some in asked.split(_TILE)]))
-    return Ways(along, torch.stack(left))
+        left.append(torch.cat([_unexplained(cloud, some, aims[some], width, instead=kept[some]) for some in asked.split(_TILE)]))
+    return Ways(along * (cloud.size / 2), torch.stack(left))
 
 
 @torch.no_grad()

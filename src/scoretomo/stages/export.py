@@ -150,7 +150,7 @@ def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: 
     for name, maps in groups.items():
         if maps:
             files.write_cryosparc_volumes(folder, name, maps, pixel_size=pixel_size, size=size)
-    written = ", ".join(f"{name}.csg" for name, maps in {"particles": [run.images], **groups}.items() if maps)
+    written = ", ".join(f"{name}.csg" for name in ("particles", *(name for name, maps in groups.items() if maps)))
     return f"for cryoSPARC's Import Result Group, in {folder}: {written}; mask.mrc for Import 3D Volumes"
 
 

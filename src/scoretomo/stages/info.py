@@ -85,8 +85,9 @@ def _show_run(directory: Path) -> list[np.ndarray]:
     )
     done, diverged = (sum(state == name for state in states.values()) for name in ("done", "diverged"))
     pulse = feel(run.progress)
-    at_work = pulse is not None and not pulse.dead
-    going = "finished" if finished else "a process is at work here" if at_work else "not finished: run it again to continue"
+    going = "finished" if finished else "not finished: run it again to continue"
+    if pulse and pulse.at_work:
+        going = "a process is at work here"
     say(f"{done} volumes done, {diverged} diverged; {going}")
     say(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
     views = _views_of(run, [number for number, state in states.items() if state == "done"])

@@ -34,6 +34,7 @@ from .consensus import explained_images, posed_rotations
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import say, working
+from .pulse import require_alone
 from .reliability import agreement, read_replicas, settle_reliability
 from .report import report_run
 
@@ -86,6 +87,7 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
     """
     run = RunDirectory(directory)
     run.require_one_frame()
+    require_alone(run.progress)
     numbers = _numbers(run)
     if len(numbers) < _FEWEST:
         raise files.InputError(
@@ -157,13 +159,14 @@ def _find(read: Read, moves: bool | None, ways: np.ndarray | None) -> Seen:
     mask = soft_mask(read.volumes)
     found = principal_components(read.volumes, read.differences, mask)
     motions = dimensions(found) if moves else 0
+    counted = moves is False or (bool(moves) and len(read.numbers) >= FEWEST)
     coordinates = unrolled(found, motions)
     return Seen(
         cutoff=cutoff,
         components=found,
         moves=moves,
-        counted=moves is False or (bool(moves) and len(read.numbers) >= FEWEST),
-        coordinates=coordinates if ways is None or not motions else confirmed(coordinates, ways),
+        counted=counted,
+        coordinates=confirmed(coordinates, ways) if counted and motions and ways is not None else coordinates,
         groups=states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if motions else 1),
         spread=motion_map(read.volumes, read.differences) * mask,
         chance=float((read.differences * mask).square().sum((1, 2, 3)).mean()),

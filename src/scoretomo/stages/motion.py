@@ -156,14 +156,15 @@ def try_motion(trial: Trial) -> Iterator[int]:
     stream = random_stream(trial.seed, "motion", "trial")
     for _ in fit(cloud, images, trial.fitting, stream, epochs=range(last), of=of, taught=taught):
         yield 1
-    left = unexplained(cloud, images, trial.fitting, (last - 1) / (of - 1))[asked]
+    done = (last - 1) / (of - 1)
+    left = unexplained(cloud, images, trial.fitting, done)[asked]
     moved = displacements(cloud, asked)
     rows = [
         {"image": known.numbers[place], "unexplained": round(share, 8), "displacement": round(distance, 5)}
         for place, share, distance in zip(asked.tolist(), left.tolist(), moved.tolist(), strict=True)
     ]
     if trial.moves:
-        done, count = (last - 1) / (of - 1), trial.fitting.coordinates
+        count = trial.fitting.coordinates
         ways = principal_ways(cloud, images, trial.fitting, done, taught=taught, asked=asked, count=count)
         far = ways.amplitudes[:, ways.real].tolist()
         told = [

@@ -30,6 +30,13 @@ class Pulse(NamedTuple):
     word: Word
     dead: bool  # its process is gone
     silent_since: datetime | None  # when it was heard last, if that is too long ago for a job that is well
+    host: str
+    process: int
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it was so a moment ago."""
+        return not self.dead and self.silent_since is None
 
 
 def tell(path: Path, word: Word) -> None:
@@ -83,11 +90,10 @@ def require_alone(path: Path) -> None:
         InputError: it has said so a moment ago.
     """
     pulse = feel(path)
-    if pulse and not pulse.dead and pulse.silent_since is None and not _is_mine(path):
-        said = files.read_json(path)
+    if pulse and pulse.at_work and (pulse.host, pulse.process) != (platform.node(), os.getpid()):
         raise files.InputError(
-            f"{path.parent} should have nobody at work, and process {said['process']} on {said['host']} is: wait until it is done, "
-            "or stop it first"
+            f"{path.parent} should have nobody at work, and process {pulse.process} on {pulse.host} is: wait until it is done, or "
+            "stop it first"
         )
 
 
@@ -99,4 +105,5 @@ def feel(path: Path) -> Pulse | None:
     time = datetime.fromisoformat(said["time"])
     dead = said["host"] == platform.node() and not files.is_alive(said["process"])
     silent = (datetime.now(UTC) - time).total_seconds() > _SILENT
-    return Pulse(Word(*(said[name] for name in Word._fields)), dead, time if silent else None)
+    word = Word(*(said[name] for name in Word._fields))
+    return Pulse(word, dead, time if silent else None, said["host"], said["process"])

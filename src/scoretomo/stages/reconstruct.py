@@ -142,6 +142,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
 def _memory_of_a_process(prepared: PreparedStack) -> float:
     """Bytes that a process takes at most which makes volumes: the program, what the score knows, and a batch."""
     count, size = prepared.images.shape[:2]
+    count += 6 * size  # views of a consensus, which the score may know
     return _PROGRAM + _KNOWN_OF_A_PIXEL * count * size**2 + _OF_A_VOXEL * volumes_together(size) * size**3
 
 

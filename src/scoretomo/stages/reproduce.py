@@ -116,7 +116,7 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     """Time a few steps of both computations on this machine, and say what all of them will take."""
     say(f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes")
     learner, device = torch.device("cuda" if torch.cuda.is_available() else "cpu"), best_device()
-    together = volumes_together(plan.size)
+    together = min(plan.volumes, volumes_together(plan.size))
     images = torch.randn(together, plan.size, plan.size, generator=random_stream(0, "cost"))
     mask = disc(plan.size)
     network = PreconditionedUNet(architecture_for(plan.network, plan.size), 1.0).to(learner)
@@ -132,7 +132,7 @@ def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
     descending = reconstruct(images.to(device), score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
     batches = -(-plan.volumes // together)
     rounds = -(-batches // processes_for(cores))
-    volumes = _seconds_of_a_step(descending) * descent.steps * rounds * min(plan.volumes, together) / together
+    volumes = _seconds_of_a_step(descending) * descent.steps * rounds
     where = "a GPU" if learner.type == "cuda" else f"{cores} cores"
     say(f"on {where}, training takes about {words.duration(learning)}, and the volumes about {words.duration(volumes)}")
 

@@ -12,6 +12,7 @@ from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
 from .landscape import landscape_missing, settle_landscape
 from .progress import say
+from .pulse import require_alone
 from .quality import measure_score
 from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
 from .record import check_settings
@@ -148,6 +149,7 @@ def train_imported(
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
+            require_alone(run.progress)
             _import(stack, run, pixel_size, importing, force=force)
             run.go_on()
         group.wait_for_first()
