@@ -42,7 +42,7 @@ class Calibration:
     spread: float
 
 
-CALIBRATION = Calibration(offset=-0.943, rings=0.757, replicas=0.323, fit=0.128, isolation=0.269, spread=0.627)
+CALIBRATION = Calibration(offset=-0.323, rings=0.901, replicas=0.114, fit=0.106, isolation=0.291, spread=0.510)
 
 
 class Marks(NamedTuple):
