@@ -183,6 +183,13 @@ def test_states_are_groups_with_a_member_that_stands_for_them():
     assert [int(which[place]) for place in found.representatives] == [0, 1, 2]
 
 
+def test_one_volume_that_stands_apart_is_no_state():
+    places = np.concatenate([np.random.default_rng(0).normal(size=(40, 2)), [[30.0, 0.0]]])
+    found = states(cloud(places), 2)
+    assert len(found.representatives) == 1
+    assert set(found.members) == {0}
+
+
 def test_the_way_between_states_goes_through_what_was_seen():
     angles = np.linspace(0, 1.5 * np.pi, 91)
     places = np.column_stack([np.cos(angles), np.sin(angles)])

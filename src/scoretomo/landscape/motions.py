@@ -25,6 +25,7 @@ from .components import Components
 _NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured, or
 _BEYOND = 6.0  # from so many times the distance that chance alone puts between volumes
 _WIDER = 2.5  # … to so many times as many
+_IN_A_STATE = 3  # volumes at least
 _GRAPH = 10  # neighbours of each volume in the graph that is unrolled
 FEWEST = 12  # volumes whose dimension can be asked
 _ENDS = (0.04, 0.96)  # of a way along a motion, as quantiles
@@ -120,9 +121,12 @@ class States(NamedTuple):
 
 
 def states(components: Components, count: int) -> States:
-    """Group volumes by k-means on their clear components."""
+    """Group volumes by k-means on their clear components: so many groups at most, and none of a volume or two that stand apart."""
     places = components.coordinates[:, : max(1, components.clear)]
-    found = KMeans(min(count, len(places)), n_init=10, random_state=0).fit(places)
+    for groups in range(min(count, len(places)), 0, -1):
+        found = KMeans(groups, n_init=10, random_state=0).fit(places)
+        if np.bincount(found.labels_).min() >= _IN_A_STATE:
+            break
     order = np.argsort(-np.bincount(found.labels_), kind="stable")
     centres = found.cluster_centers_[order]
     members = np.argsort(order)[found.labels_]
