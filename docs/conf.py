@@ -35,6 +35,7 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
                 "consensus",
                 "symmetry",
                 "motion",
+                "ways",
                 "fitting",
                 "second_look",
                 "splatting",

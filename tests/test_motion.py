@@ -11,18 +11,17 @@ from scoretomo.compute import random_stream
 from scoretomo.ensemble.fitting import Fitting
 from scoretomo.ensemble.motion import (
     Cloud,
-    Ways,
     condense,
     displacements,
     evidence,
     fit,
-    principal_ways,
     sharpened,
     unexplained,
     views_of,
     volumes_of,
 )
 from scoretomo.ensemble.second_look import look_again
+from scoretomo.ensemble.ways import Ways, principal_ways
 from scoretomo.ensemble.whitening import filtered, whitening
 from scoretomo.fourier import (
     centred_fft,

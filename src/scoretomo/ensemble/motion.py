@@ -18,7 +18,7 @@ first, it goes on with smaller and more Gaussians, which move in the same ways.
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ _OWN = 3  # kinds of parameters that belong to one image each: turn, shift, coor
 _TILE = 16  # images whose views are made at a time
 _WEIGHED = 20  # epochs after which rings are weighed anew; sooner where there are few
 MANY = 0.8  # share of left-out images that need not show that the molecule moves
-_REAL = 0.055  # of what the first ways together leave of left-out images: a way explains more, or it is learned from noise
 _START = 0.3  # standard deviation of the coordinates before the first step
 
 
@@ -348,60 +347,16 @@ def _weigh(cloud: Cloud, images: Tensor, places: Tensor, fitting: Fitting) -> Te
 
 
 @torch.no_grad()
-def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float) -> Tensor:
-    """Share of each image's square that its view leaves, at the blur after a share of the epochs; (n,)."""
-    aims, width = aims_at(images, fitting, done, cloud.voxel)
-    order = torch.arange(len(images), device=images.device).split(_TILE)
-    return torch.cat([_unexplained(cloud, some, aims[some], width) for some in order])
+def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, instead: Tensor | None = None) -> Tensor:
+    """Share of each image's square that its view leaves, at the blur after a share of the epochs; (n,).
 
-
-class Ways(NamedTuple):
-    """The principal ways in which a molecule moves, by how far its mass goes in them in the images that taught the model."""
-
-    amplitudes: Tensor  # (n, k): how far it goes in each image, root mean square, in pixels of the model's side
-    left: Tensor  # (k + 1, b): share of the squares of some images that is left by none of them, by the first, by two, …
-
-    @property
-    def real(self) -> list[int]:
-        """Those that it really has, at least one, if it moves at all: they explain images that did not teach the model to move.
-
-        What it has learned from noise explains little of these. A motion along a bent path takes several ways.
-        """
-        means = self.left.mean(1)
-        gains = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
-        return (gains > _REAL).nonzero()[:, 0].tolist() or [int(gains.argmax())]
-
-
-@torch.no_grad()
-def principal_ways(
-    cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, taught: Tensor, asked: Tensor, count: int
-) -> Ways:
-    """The first principal ways of a model, and how much of some images they explain.
-
-    Args:
-        cloud: the model.
-        images: centred, empty space 0, shape (n, d, d).
-        fitting: schedule.
-        done: share of the epochs.
-        taught: images that taught the model, shape (n,), bool.
-        asked: places of those that are asked, shape (b,).
-        count: ways.
+    The molecule may have moved by other amplitudes than each image's own instead, shape (n, j).
     """
     aims, width = aims_at(images, fitting, done, cloud.voxel)
-    everyone = torch.arange(len(images), device=images.device)
-    amplitudes, middle = cloud.amplitudes(everyone), cloud.amplitudes(everyone[taught]).mean(0)
-    weights = cloud.masses.clamp_min(0) / cloud.masses.clamp_min(0).sum()
-    squares = torch.einsum("p,pjx,plx->jl", weights, cloud.ways(), cloud.ways()).double()  # of how far the mass goes, by amplitudes
-    values, turned = torch.linalg.eigh(squares)
-    roots = values.clamp_min(1e-12 * float(values[-1]) + 1e-30).sqrt()
-    away = (amplitudes - middle).double() @ turned * roots
-    axes = torch.linalg.eigh(away[taught].mT @ away[taught]).eigenvectors.flip(1)[:, :count]
-    along, back = away @ axes, axes.mT @ (turned / roots).mT
     left = []
-    for most in range(count + 1):
-        kept = middle + (along[:, :most] @ back[:most]).to(middle)
-        left.append(torch.cat([_unexplained(cloud, some, aims[some], width, instead=kept[some]) for some in asked.split(_TILE)]))
-    return Ways(along * (cloud.size / 2), torch.stack(left))
+    for some in torch.arange(len(images), device=images.device).split(_TILE):
+        left.append(_unexplained(cloud, some, aims[some], width, instead=None if instead is None else instead[some]))
+    return torch.cat(left)
 
 
 @torch.no_grad()

@@ -23,13 +23,13 @@ from ..ensemble.motion import (
     displacements,
     evidence,
     fit,
-    principal_ways,
     sharpened,
     unexplained,
     views_of,
     volumes_of,
 )
 from ..ensemble.second_look import LOOKS, look_again
+from ..ensemble.ways import principal_ways
 from ..fourier import low_pass
 from ..images import correlation, disc
 from ..matching import Poses, choose
