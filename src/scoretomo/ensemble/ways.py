@@ -50,7 +50,8 @@ def principal_ways(
     everyone = torch.arange(len(images), device=images.device)
     amplitudes, middle = cloud.amplitudes(everyone), cloud.amplitudes(everyone[taught]).mean(0)
     weights = cloud.masses.clamp_min(0) / cloud.masses.clamp_min(0).sum()
-    squares = torch.einsum("p,pjx,plx->jl", weights, cloud.ways(), cloud.ways()).double()  # of how far the mass goes, by amplitudes
+    ways = cloud.ways()
+    squares = torch.einsum("p,pjx,plx->jl", weights, ways, ways).double()  # of how far the mass goes, by amplitudes
     values, turned = torch.linalg.eigh(squares)
     roots = values.clamp_min(1e-12 * float(values[-1]) + 1e-30).sqrt()
     away = (amplitudes - middle).double() @ turned * roots
