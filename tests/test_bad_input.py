@@ -326,6 +326,28 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("run",), "scoretomo run needs a stack of class averages"),
+        (("run", "a.mrcs"), "needs --output, where to write"),
+        (("run", "a.mrcs", "b.mrcs", "-o", "r"), "does not know what to do with b.mrcs"),
+        (("run", "a.mrcs", "-o", "r", "--size"), "needs a value for --size"),
+        (("run", "a.mrcs", "-o", "r", "--size", "big"), '"big"'),
+        (("run", "a.mrcs", "-o", "r", "--sise", "9"), "Did you mean --size"),
+        (("evaluate", "a.mrc"), "needs --truth"),
+        (("export", "run", "--to", "paper"), '"paper"'),
+        (("rum",), '"rum"'),
+    ],
+)
+def test_a_wrong_command_gives_one_sentence(words: tuple[str, ...], says: str, command: Callable[..., tuple[int, str]]) -> None:
+    code, said = command(*words)
+    assert code == 2
+    assert says in said
+    assert "--help" in said
+    assert said.count("\n") == 1
+
+
 @pytest.mark.parametrize(("settings", "says"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS])
 def test_a_wrong_setting_gives_one_sentence(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
     path = mrc()(tmp_path)

@@ -99,9 +99,14 @@ def test_a_stack_flagged_as_a_volume_is_read_as_a_stack_and_said(tmp_path: Path)
     assert "flagged as a volume" in stack.notes[0]
 
 
-def test_a_map_given_as_a_stack_is_said(tmp_path: Path) -> None:
-    stack = files.read_images(write_mrc(tmp_path / "a.mrc", images_of(8, 8, 8), group=1))
-    assert "looks like a map" in stack.notes[0]
+def test_a_map_is_no_stack(tmp_path: Path) -> None:
+    path = write_mrc(tmp_path / "a.mrc", images_of(8, 8, 8), group=1)
+    assert files.is_map(path)
+    with pytest.raises(files.InputError, match=r"is a map \(8×8×8\), expected a stack .* name it .mrcs"):
+        files.read_images(path)
+    stack = path.rename(tmp_path / "a.mrcs")
+    assert not files.is_map(stack)
+    assert "flagged as a volume" in files.read_images(stack).notes[0]
 
 
 def test_one_image_is_a_stack_of_one(tmp_path: Path) -> None:

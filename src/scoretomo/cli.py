@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import App, Group, Parameter, validators
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError, validators
 
 from . import __version__
 
@@ -49,6 +49,18 @@ Workers = Annotated[
 ]
 Force = Annotated[bool, Parameter(group=WHERE, negative="", help="Remove the results that are there and start afresh.")]
 Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
+
+_NEEDED = {
+    "--stack": "a stack of class averages",
+    "--directory": "the directory of a run",
+    "--output": "--output, where to write",
+    "--truth": "--truth, a map or a folder of maps to judge by",
+    "--maps": "maps: a run directory, a folder of maps, or a map",
+    "--to": "--to, the program to export to",
+    "--file": "a file or a run directory",
+    "--object": "an object: box, capsid, ribosome, large-subunit, a map or an atomic model",
+    "--experiment": "an experiment: box, capsid, ribosome or betagal",
+}  # what has no default, in words
 
 app = App(
     name="scoretomo",
@@ -398,14 +410,29 @@ def launch(
     if unknown:
         raise InputError(f"{config} should have a section for each command ({', '.join(commands)}), got {unknown[0]!r}: correct it")
     app.config = cyclopts.config.Dict(settings, source=str(config))
-    return int(app(tokens, exit_on_error=True, result_action="return_value") or 0)
+    return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
+
+
+def _not_understood(error: CycloptsError) -> str:
+    """What is wrong with the words of a command, and where one sees what they should be."""
+    asked = " ".join(["scoretomo", *(error.command_chain or ())])
+    if isinstance(error, MissingArgumentError) and error.argument is not None:
+        what = f"{asked} needs {_NEEDED.get(error.argument.name, f'a value for {error.argument.name}')}"
+    elif isinstance(error, UnusedCliTokensError):
+        what = f"{asked} does not know what to do with {', '.join(error.unused_tokens or ())}"
+    else:
+        what = str(error).rstrip(".")
+    return f"{what}: see {asked} --help"
 
 
 def main() -> int:
     """Entry point of the command: exit code 2 and one sentence for a user's mistake, 130 when stopped."""
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
-        return int(app.meta(sys.argv[1:], result_action="return_value") or 0)
+        return int(app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value") or 0)
+    except CycloptsError as error:
+        print(f"scoretomo: {_not_understood(error)}", file=sys.stderr)
+        return 2
     except InputError as error:
         print(f"scoretomo: {error}", file=sys.stderr)
         return 2

@@ -11,6 +11,7 @@ from .arrays import read_cs, read_hdf, read_npy
 from .star import read_star
 
 _MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
+_STACKS = (".mrcs", ".st")  # of these, what is a stack whatever its flag says
 _HDF = (".hdf", ".h5", ".hdf5")
 _PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar")
 
@@ -42,9 +43,14 @@ def read_images(path: Path) -> ImageStack:
     if suffix in (".star", ".cs"):
         fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
         return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes))
+    if suffix in _MRC and is_map(path):
+        raise InputError(
+            f"{path} is a map ({_times(mrc.read_header(path).shape)}), expected a stack of class averages: give that, or, "
+            "if it is one and only flagged as a map, name it .mrcs"
+        )
     array, pixel_size, notes = _read_array(path, suffix)
-    if suffix not in _MRC and array.ndim == 3 and len(set(array.shape)) == 1:
-        notes.append(_like_a_map(path, array.shape))
+    if suffix not in _MRC and _is_cube(array.shape):
+        notes.append(f"{path.name} looks like a map, not a stack ({_times(array.shape)}): its slices are read as images")
     images = array[None] if array.ndim == 2 else array
     if images.ndim != 3 or 0 in images.shape:
         raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
@@ -68,6 +74,19 @@ def read_map(path: Path) -> Map:
     return Map(np.ascontiguousarray(array), pixel_size, _once(notes))
 
 
+def is_map(path: Path) -> bool:
+    """Whether a file is a cubic map rather than a stack of images: by its flag, or, where there are no flags, by its shape.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix in _MRC:
+        header = mrc.read_header(path)
+        return suffix not in _STACKS and header.is_volume and _is_cube(header.shape)
+    return suffix in (*_HDF, ".npy") and _is_cube(_read_array(path, suffix)[0].shape)
+
+
 def _suffix(path: Path, known: tuple[str, ...]) -> str:
     suffix = path.suffix.lower()
     if suffix in _PACKED:
@@ -75,7 +94,7 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     if suffix not in known and path.is_dir():
         raise InputError(f"{path} is a folder, expected a file that ends in one of {', '.join(known)}: give the file itself")
     if suffix not in known:
-        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: save it as .mrcs")
+        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: give such a file")
     return suffix
 
 
@@ -90,8 +109,7 @@ def _read_array(path: Path, suffix: str, *, as_map: bool = False) -> tuple[np.nd
     if as_map:
         array = _in_order(array, header.axes, notes)
     elif header.is_volume and header.shape[0] > 1:
-        cube = len(set(header.shape)) == 1
-        notes.append(_like_a_map(path, header.shape) if cube else f"{path.name} is flagged as a volume: read as a stack")
+        notes.append(f"{path.name} is flagged as a volume: read as a stack")
     return array, header.pixel_size, notes
 
 
@@ -104,8 +122,8 @@ def _in_order(array: np.ndarray, axes: tuple[int, int, int], notes: list[str]) -
     return array.transpose([stored.index(axis) for axis in (3, 2, 1)])
 
 
-def _like_a_map(path: Path, shape: tuple[int, ...]) -> str:
-    return f"{path.name} looks like a map, not a stack ({_times(shape)}): its slices are read as images"
+def _is_cube(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 3 and shape[0] > 1 and len(set(shape)) == 1
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -44,7 +44,7 @@ def read_header(path: Path) -> Header:
         raw = file.read(_HEADER)
     kind = recognise(raw)
     if kind is not None:
-        raise InputError(f"{path} is {kind}, expected an MRC file: give the stack itself")
+        raise InputError(f"{path} is {kind}, expected an MRC file: give the file itself")
     if len(raw) < _HEADER:
         raise InputError(f"{path} ends inside its header ({len(raw)} of {_HEADER} bytes): copy or make it again")
     order, notes = _byte_order(raw)

@@ -1,5 +1,6 @@
 """RELION tables (.star, 3.0 and 3.1)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def _tables(path: Path) -> dict[str, Table]:
     try:
         document = gemmi.cif.read_string(text)
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is not a RELION table ({' '.join(str(error).split())}): check the file") from None
+        where = re.sub(r"^string:(\d+):\S*:", r"line \1:", " ".join(str(error).split()))
+        raise InputError(f"{path} is not a RELION table ({where}): check the file") from None
     return {block.name.strip(): _rows(block) for block in document}
 
 

@@ -114,7 +114,7 @@ def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -
     if settings.size is not None and not _SMALLEST <= settings.size <= side:
         raise InputError(
             f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
-            "images are never enlarged"
+            f"give {'one of these' if settings.size < _SMALLEST else 'less, as images are never enlarged'}"
         )
     return side
 

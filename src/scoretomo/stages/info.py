@@ -24,7 +24,7 @@ def show_info(file: Path, montage: Path | None) -> None:
         raise files.InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")
     if file.is_dir():
         shown = _show_run(file)
-    elif _is_map(file):
+    elif files.is_map(file):
         shown = _show_map(file)
     else:
         shown = _show_stack(file)
@@ -33,14 +33,6 @@ def show_info(file: Path, montage: Path | None) -> None:
         with files.atomic(montage) as temporary:
             sheet(in_rows(shown), _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
         say(f"montage of {len(shown)} pictures: {montage}")
-
-
-def _is_map(file: Path) -> bool:
-    """Whether a file is a cubic map rather than a stack of images: by its flag, its ending, then its shape."""
-    if file.suffix.lower() not in (".mrc", ".map", ".hdf", ".npy"):
-        return False
-    read = files.read_images(file)
-    return any("looks like a map" in note for note in read.notes)
 
 
 def _show_stack(file: Path) -> list[np.ndarray]:
