@@ -12,7 +12,7 @@ SCORETOMO = .venv/bin/scoretomo
 
 demo: .venv/installed
 	$(SCORETOMO) simulate box --images 300 --size 32 --seed 0 --output demo/box
-	$(SCORETOMO) run demo/box/images.mrcs --output demo/run --images 0,37,74,111,148,185,222,259
+	$(SCORETOMO) run demo/box/images.mrcs --output demo/run --images 0,12,24,36,48,60,72,84,96,108,120,132,144,156,168,180,192,204,216,228,240,252,264,276,288
 	$(SCORETOMO) evaluate demo/run --truth demo/box/truth
 	@echo "Open demo/run/report.html in a browser."
 

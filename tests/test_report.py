@@ -125,7 +125,7 @@ def test_scores_and_conformation_gain_are_shown(judged: str) -> None:
     page = Page(judged)
     assert "mean FSC over shells is 0.50" in page.text
     assert "Conformation gain 0.25" in page.text
-    assert "at FSC 0.143, Å" in page.text
+    assert "at FSC 0.5, Å" in page.text
     assert len(page.all("table", class_="sortable")) == 1
     assert len(page.all("path", class_="each")) == 3
 

@@ -87,7 +87,7 @@ def test_reliability_is_told_in_the_summary_the_table_and_every_sheet(run: Path)
     write_reliability(run, WORDS)
     page = Page(render_report(run))
     assert "Of 4 volumes, trust 2, take 1 with care and do not believe 1." in page.text
-    assert "Half of them should have an FSC with the truth of 0.88 or more, down to 16 Å." in page.text
+    assert "Half should have an FSC with the truth of 0.88 or more, down to 16 Å." in page.text
     rows = [row["data-word"] for row in page.all("tr") if row.get("data-word")]
     assert rows == list(WORDS.values())
     assert len(page.all("i", class_="interval")) == 4
@@ -103,6 +103,17 @@ def test_without_a_calibration_there_is_no_expected_fsc(run: Path) -> None:
     assert "with care" in page.text
     assert "xpected FSC" not in page.text
     assert not page.all("i", class_="interval")
+
+
+def test_what_holds_for_all_volumes_is_said_once(run: Path) -> None:
+    write_shared(run, NUMBERS, moves=False)
+    write_reliability(run, dict.fromkeys(NUMBERS, "with care"), calibrated=False, motions=0)
+    rows = files.read_table(run / "reliability.csv")
+    files.write_table(run / "reliability.csv", [row | {"reason": "it does not seem to move"} for row in rows])
+    page = Page(render_report(run))
+    assert "Take all 4 volumes with care." in page.text
+    assert "which is the same for all: it does not seem to move." in page.text
+    assert not page.all("td", class_="why")
 
 
 def test_without_reliability_the_table_shows_what_there_is(run: Path) -> None:

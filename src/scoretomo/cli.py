@@ -66,7 +66,7 @@ app = App(
     name="scoretomo",
     version=__version__,
     help="One 3D volume per 2D class average: see how a molecule moves before the long computations.",
-    help_format="plaintext",
+    help_format="markdown",
     default_parameter=Parameter(negative_none="", negative_iterable=""),
     suppress_keyboard_interrupt=False,
 )

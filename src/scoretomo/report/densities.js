@@ -23,7 +23,8 @@ function inCommonFrame(density) {
   return {...density, frame: [numbers.slice(0, 3), numbers.slice(3, 6), numbers.slice(6, 9)], offset: numbers.slice(9)};
 }
 
-/* Where frames on one scale differ most: 255 where the density rises or falls by two levels of the surface. */
+/* Where frames on one scale differ most: 255 where the density rises or falls most, or by two levels of the surface. A change of less
+   than a quarter of a level is never all of it, so that next to nothing does not look like much. */
 function changes(frames) {
   const low = frames[0].bytes.slice(), high = frames[0].bytes.slice();
   for (const {bytes} of frames) {
@@ -32,7 +33,8 @@ function changes(frames) {
       if (bytes[i] > high[i]) high[i] = bytes[i];
     }
   }
-  const scale = 255 / (2 * frames[0].level);
+  const level = frames[0].level, most = high.reduce((found, value, i) => Math.max(found, value - low[i]), 0);
+  const scale = 255 / Math.min(2 * level, Math.max(level / 4, most));
   return {...frames[0], bytes: high.map((value, i) => Math.min(255, scale * (value - low[i])))};
 }
 

@@ -107,12 +107,19 @@ def _how_sure(run: Run) -> str:
     words = [volume.trust.word for volume in run.volumes if volume.trust]
     if words:
         asks = zip(WORDS, ("trust {}", "take {} with care", "do not believe {}"), strict=True)
-        told = [ask.format(words.count(word)) for word, ask in asks if word in words]
-        sentences.append(f"Of {counted(len(words), 'volume')}, {joined(told)}.")
+        told = {word: ask for word, ask in asks if word in words}
+        if len(told) == 1:
+            sentence = told[words[0]].format(f"all {len(words)} volumes" if len(words) > 1 else "the volume")
+            sentences.append(f"{sentence[0].upper()}{sentence[1:]}.")
+        else:
+            each = [ask.format(words.count(word)) for word, ask in told.items()]
+            sentences.append(f"Of {counted(len(words), 'volume')}, {joined(each)}.")
         expected = [volume.trust.expected for volume in run.volumes if volume.trust and volume.trust.expected is not None]
         if expected:
             down = f", down to {run.judged_to}" if run.judged_to else ""
-            sentences.append(f"Half of them should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}.")
+            sentences.append(
+                f"Half of the volumes should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}."
+            )
     return " ".join(sentences)
 
 

@@ -108,7 +108,7 @@ def _sentences(found: Landscape) -> list[str]:
     if found.moves is None:
         return [f"{beyond} There are too few images to ask whether that is motion, or {own}."]
     if not found.moves:
-        return [f"Left-out images say that the molecule does not move. {beyond} That is {own}."]
+        return [f"Left-out images do not show that the molecule moves. {beyond} That is mostly {own}."]
     if not found.series:
         return [f"Left-out images say that the molecule moves, but no component of the volumes is clear of chance. {beyond}"]
     if found.motions is None:

@@ -23,6 +23,7 @@ class Table(NamedTuple):
     rows: list[Row]
     states: list[int]
     words: list[str]
+    reason: str | None  # where all have the same and no number
     motions: int  # of which it is known how much each view shows
     calibrated: bool
     outliers: bool
@@ -50,12 +51,15 @@ def reliability_table(run: Run) -> Table | None:
     ]
     found = {volume.trust.word for volume in done if volume.trust}
     seen = [volume.trust.seen for volume in done if volume.trust and any(share is not None for share in volume.trust.seen)]
+    calibrated = any(volume.trust and volume.trust.expected is not None for volume in done)
+    reasons = {volume.trust.reason for volume in done if volume.trust}
     return Table(
         rows=rows,
         states=sorted(set(states.values())) if len(set(states.values())) > 1 else [],
         words=[word for word in WORDS if word in found],
+        reason=reasons.pop() if len(reasons) == 1 and not calibrated else None,
         motions=max((len(shares) for shares in seen), default=0),
-        calibrated=any(volume.trust and volume.trust.expected is not None for volume in done),
+        calibrated=calibrated,
         outliers=any(row.outlier for row in rows),
         replicas=any(row.replica_fsc is not None for row in rows),
         truth=any(volume.score for volume in done),

@@ -110,6 +110,7 @@ class Shared(NamedTuple):
     still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
     moving: float | None  # the same of a shape that moves
     displacement: float | None  # how far, in pixels of the run, in one image of five
+    evidence: tuple[float, float] | None  # that it moves, and how much is needed to say so
     moves: bool  # whether volumes start from a model of the motion
     look_alike: bool | None  # whether its views look like images; None if that was not asked
     kept: float | None  # share of each volume that stays the model's; None if that was not written
@@ -148,7 +149,7 @@ class Landscape(NamedTuple):
 class Run(NamedTuple):
     """All results of one run directory."""
 
-    name: str
+    name: str  # of its folder
     images: list[Image]
     volumes: list[Volume]
     imported: Mapping[str, Any]  # images.json
@@ -158,6 +159,11 @@ class Run(NamedTuple):
     learned: Learned | None
     shared: Shared | None
     landscape: Landscape | None
+
+    @property
+    def stack(self) -> str:
+        """The stack and its folder, such as job012/run_it025_classes.mrcs; the name of the run if that is not known."""
+        return "/".join(Path(self.imported["source"]).parts[-2:]) if "source" in self.imported else self.name
 
     @property
     def pixel_size(self) -> float | None:
@@ -240,6 +246,7 @@ def _shared(run: Path) -> Shared | None:
         still=float(motion["still"]) if motion else None,
         moving=float(motion["moving"]) if motion else None,
         displacement=float(motion["displacement"]) if motion and "displacement" in motion else None,
+        evidence=(float(motion["evidence"]), float(motion["needed"])) if motion and "needed" in motion else None,
         moves=bool(motion and motion["moves"] == "1"),
         look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
         kept=float(asked[0]["kept"]) if asked and asked[0].get("kept") else None,

@@ -224,7 +224,9 @@ def consensus(shared: Shared, unit: str) -> list[str]:
     if shared.still is not None and shared.moving is not None and shared.displacement is not None:
         sentences.append(
             f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, "
-            f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels: "
+            f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels"
+            + ("" if shared.evidence is None else " (evidence {:.2f}, {:g} needed)".format(*shared.evidence))
+            + ": "
             + (
                 "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
                 "(coordinates in motion.csv)."

@@ -47,6 +47,8 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     said = how[to](run, folder, prepared, poses)
     if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
         warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
+    if to == "relion":
+        say("class averages have no microscope: the 300 kV, 2.7 mm and 0.1 in the STAR file only fill their places")
     left_out = len(prepared.images) - len(poses.places)
     if left_out and to != "chimerax":
         say(f"{left_out} of {len(prepared.images)} images are left out: no view explains them, or they show something else")
@@ -181,7 +183,10 @@ def _cryodrgn(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
     rotations, shifts = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 2))  # it wants a pose for every image of the stack
     rotations[poses.places], shifts[poses.places] = poses.rotations, poses.origins / size
     files.write_cryodrgn(folder, rotations, shifts, poses.places)
-    return f"for cryoDRGN: {run.images} with {folder / 'poses.pkl'} and {folder / 'ind.pkl'} (--poses, --ind, --uninvert-data)"
+    return (
+        f"for cryoDRGN: cryodrgn train_vae {run.images} --poses {folder / 'poses.pkl'} --ind {folder / 'ind.pkl'} "
+        f"--uninvert-data --zdim 8 --outdir {folder / 'output'}"
+    )
 
 
 def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:

@@ -131,6 +131,7 @@ def _verdict(
         "moving": round(statistics.fmean(left), 6),
         "displacement": round(float(np.quantile(moved, MANY)) * size / fitting.side, 4),
         "evidence": round(found, 4),
+        "needed": _CLEARLY,
         "moves": int(moves),
     }
     files.write_table(run.moves, [verdict])

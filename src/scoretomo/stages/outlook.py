@@ -13,8 +13,8 @@ from .directory import Stopwatch
 from .progress import progress_bar, word_of, working
 from .pulse import telling
 
-# Core-seconds of an image at 32 pixels, and the power of the side by which they grow. Only what they are to each other counts: how
-# fast the machine is shows as it goes. From the log.jsonl of `benchmarks/ensemble.py cost`.
+# Core-seconds of an image at 32 pixels on the README's machine, and the power of the side by which they grow: for a word before the
+# work begins. From then on only what they are to each other counts. From the log.jsonl of `benchmarks/ensemble.py cost`.
 _START, _START_EACH, _STARTS = 0.05, 5.5, 4  # of an image, and of each start however few images there are
 _CONSENSUS, _CONSENSUS_ITSELF, _CONSENSUS_POWER = 0.12, 9.0, 1.6
 _TRIAL, _TRIALS = 0.0020, 2  # of a pass
@@ -34,6 +34,11 @@ class Outlook:
     def __init__(self, works: Mapping[str, float], told: Path | None = None) -> None:
         self._ahead, self._told = dict(works), told
         self._done, self._clock, self._foreseen = 0.0, Stopwatch(), True
+
+    @property
+    def work(self) -> float:
+        """All that is ahead."""
+        return sum(self._ahead.values())
 
     def expect(self, stage: str, work: float) -> None:
         """Change how much a stage that is still ahead will be."""
@@ -74,7 +79,7 @@ class Outlook:
             return None
         begun = share * next(iter(self._ahead.values())) if self._foreseen else 0.0
         done = self._done + begun
-        return None if done <= 0 else self._clock.seconds() * (sum(self._ahead.values()) - begun) / done
+        return None if done <= 0 else self._clock.seconds() * (self.work - begun) / done
 
 
 class _AllStages(ProgressColumn):

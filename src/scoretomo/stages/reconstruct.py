@@ -1,5 +1,6 @@
 """From prepared images to one volume each."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +20,14 @@ from ..images import correlation, parse_selection, require_several
 from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
+from ..report import words
 from ..rotations import point_group
 from .consensus import FEWEST, Posed, centred_images, explained_images, find_consensus, read_consensus
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .motion import conformations, settle_motion
 from .outlook import Outlook, ensemble_outlook, volumes_work
-from .progress import warn
+from .progress import say, warn
 from .scores import open_score, settle_score
 from .train import open_network
 
@@ -125,6 +127,9 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     if todo:
         processes = processes_for(workers, _memory_of_a_process(prepared))
         outlook = _outlook(run, prepared, settings, todo, processes)
+        if settings.method == "ensemble" and not run.poses.exists():
+            minutes = words.counted(math.ceil(outlook.work / 60), "minute")
+            say(f"this takes about {minutes} on {words.counted(processes, 'core')} of a usual CPU")
         tasks = _tasks(run, prepared, settings, todo, outlook, workers)
         steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
         outlook.expect("volumes", volumes_work(prepared.images.shape[-1], steps, len(tasks), processes))
