@@ -87,7 +87,7 @@ def test_reliability_is_told_in_the_summary_the_table_and_every_sheet(run: Path)
     write_reliability(run, WORDS)
     page = Page(render_report(run))
     assert "Of 4 volumes, trust 2, take 1 with care and do not believe 1." in page.text
-    assert "Half should have an FSC with the truth of 0.88 or more, down to 16 Å." in page.text
+    assert "Half of the volumes should have an FSC with the truth of 0.88 or more, down to 16 Å." in page.text
     rows = [row["data-word"] for row in page.all("tr") if row.get("data-word")]
     assert rows == list(WORDS.values())
     assert len(page.all("i", class_="interval")) == 4
