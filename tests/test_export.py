@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import gemmi
 import h5py
 import mrcfile
 import numpy as np
@@ -20,6 +21,20 @@ from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
 from scoretomo.report import pictures
 from scoretomo.rotations import rotations_from_euler
+
+
+@pytest.fixture
+def two_states(six_volumes, tmp_path) -> Path:
+    """The run as if every image had a volume: of state 2 those of even images, of state 1 the others."""
+    run = shutil.copytree(six_volumes, tmp_path / "run")
+    images = [int(row["image"]) for row in files.read_table(run / "poses.csv")]
+    files.write_table(run / "landscape.csv", [{"image": image, "state": 2 - image % 2, "component_1": 0.0} for image in images])
+    rows = [
+        {"state": 1, "volumes": 10, "representative": 4, "frame": 0},
+        {"state": 2, "volumes": 10, "representative": 8, "frame": 6},
+    ]
+    files.write_table(run / "landscape" / "states.csv", rows)
+    return run
 
 
 @pytest.fixture
@@ -56,16 +71,22 @@ def test_relion_projects_our_consensus_with_our_table_to_our_views(exported, six
     assert float(theirs.std() / ours.std()) == pytest.approx(1, abs=0.05)  # grey scale
 
 
-@pytest.mark.skipif(shutil.which("relion_refine") is None, reason="needs RELION (relion_refine)")
-def test_relion_classifies_in_3d_from_our_table_references_and_mask(exported, six_volumes):
-    folder = exported("relion")
+def relion_classes(folder: Path, count: int) -> list[np.ndarray]:
+    """Maps after an iteration of RELION's 3D classification from an export."""
     (folder / "job").mkdir()
-    count = len(list(folder.glob("state-*.mrc")))
     told = ["--i", "particles.star", "--ref", "references.star", "--solvent_mask", "mask.mrc", "--o", "job/run", "--K", str(count)]
     usual = ["--iter", "1", "--particle_diameter", "12", "--flatten_solvent", "--zero_mask", "--skip_align", "--norm", "--scale"]
     subprocess.run(["relion_refine", *told, *usual], cwd=folder, check=True, capture_output=True)
     classes = [files.read_map(path).density for path in sorted((folder / "job").glob("run_it001_class*.mrc"))]
     assert len(classes) == count
+    return classes
+
+
+@pytest.mark.skipif(shutil.which("relion_refine") is None, reason="needs RELION (relion_refine)")
+def test_relion_classifies_in_3d_from_our_table_references_and_mask(exported, six_volumes):
+    folder = exported("relion")
+    count = len(list(folder.glob("state-*.mrc")))
+    classes = relion_classes(folder, count)
     consensus = files.read_map(six_volumes / "consensus.mrc").density
     assert np.corrcoef(np.mean(classes, 0).ravel(), consensus.ravel())[0, 1] > 0.8
 
@@ -215,6 +236,35 @@ def test_chimerax_colours_what_moves_as_the_report_does(six_volumes, tmp_path, c
     shown = pictures.warmed(np.full((1, 1), 255, np.uint8), np.ones((1, 1)))[0, 0]
     assert [int(orange[k : k + 2], 16) for k in (1, 3, 5)] == shown.tolist()
     assert f"color {pale}" in text  # of the surface
+
+
+def test_every_program_is_told_which_image_is_of_which_state(two_states, tmp_path, command):
+    for program in ("relion", "cryosparc", "eman2"):
+        assert command("export", two_states, "--to", program, "--output", tmp_path / program)[0] == 0
+    states = [2 - image % 2 for image in range(20)]
+    (block,) = [block for block in gemmi.cif.read(str(tmp_path / "relion" / "particles.star")) if block.name == "particles"]
+    assert [int(number) for number in block.find_values("_rlnClassNumber")] == states
+    references = (tmp_path / "relion" / "references.star").read_text()
+    assert [line for line in references.splitlines() if line.endswith(".mrc")] == [
+        str(tmp_path / "relion" / f"state-{state}.mrc") for state in (1, 2)
+    ]
+    table = np.load(tmp_path / "cryosparc" / "particles.cs")
+    assert (table["alignments3D/class"] + 1).tolist() == states
+    assert set(table["alignments3D/class_posterior"]) == {1.0}
+    for state, image in ((1, 4), (2, 8)):
+        volume = files.read_map(two_states / "volumes" / f"{image:03d}.mrc").density
+        np.testing.assert_array_equal(files.read_map(tmp_path / "relion" / f"state-{state}.mrc").density, volume)
+        np.testing.assert_array_equal(files.read_map(tmp_path / "cryosparc" / f"state-{state}.mrc").density, volume)
+        np.testing.assert_array_equal(files.read_map(tmp_path / "eman2" / f"state-{state}.hdf").density, volume)
+        lines = (tmp_path / "eman2" / f"state-{state}.lst").read_text().splitlines()[3:]
+        assert [int(line.split("\t")[0]) for line in lines] == [place for place in range(20) if states[place] == state]
+
+
+@pytest.mark.skipif(shutil.which("relion_refine") is None, reason="needs RELION (relion_refine)")
+def test_relion_classifies_into_our_states(two_states, command):
+    folder = two_states / "export" / "relion"
+    assert command("export", two_states, "--to", "relion")[0] == 0
+    assert relion_classes(folder, 2)[0].shape == (16, 16, 16)
 
 
 def test_a_path_that_the_other_program_cannot_read_is_refused(six_volumes, tmp_path, command):
