@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoretomo import compute
+from scoretomo import compute, memory
 from scoretomo.compute import WorkerError, processes_for, random_stream, run_tasks
 
 
@@ -44,14 +44,30 @@ def test_streams_differ_by_seed_and_name():
 def test_a_process_for_each_core_as_far_as_memory_reaches(monkeypatch):
     monkeypatch.setattr(compute, "available_cores", lambda: 8)
     monkeypatch.setattr(compute, "best_device", lambda: torch.device("cpu"))
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    there = 8 * 2**30
+    monkeypatch.setattr(compute, "usable_memory", lambda: there)
     assert processes_for(None) == 8
-    assert processes_for(None, memory / 100) == 8
-    assert processes_for(None, memory / 4) == 3
-    assert processes_for(None, 2 * memory) == 1
-    assert processes_for(2, 2 * memory) == 2  # who asks for them gets them
+    assert processes_for(None, there / 100) == 8
+    assert processes_for(None, there / 4) == 3
+    assert processes_for(None, 2 * there) == 1
+    assert processes_for(2, 2 * there) == 2  # who asks for them gets them
     monkeypatch.setattr(compute, "best_device", lambda: torch.device("cuda"))
     assert processes_for(5) == 1
+
+
+def test_a_container_or_a_job_of_a_cluster_has_less_memory_than_the_machine(monkeypatch, tmp_path):
+    physical = memory.usable_memory()
+    groups, limits = tmp_path / "cgroup", tmp_path / "limits"
+    monkeypatch.setattr(memory, "_GROUPS", groups)
+    monkeypatch.setattr(memory, "_LIMITS", limits)
+    assert memory.usable_memory() >= physical  # no groups
+    written = (("job/step", "memory.max", "max"), ("job", "memory.max", 3000), ("memory/old", "memory.limit_in_bytes", 2000))
+    for folder, name, limit in written:
+        (limits / folder).mkdir(parents=True, exist_ok=True)
+        (limits / folder / name).write_text(f"{limit}\n")
+    for said, expected in (("0::/job/step\n", 3000), ("4:memory:/old\n3:cpuset:/job\n", 2000), ("0::/elsewhere\n", None)):
+        groups.write_text(said)
+        assert memory.usable_memory() == expected or (expected is None and memory.usable_memory() >= physical)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

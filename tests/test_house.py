@@ -10,7 +10,7 @@ import scoretomo
 
 PACKAGE = Path(scoretomo.__file__).parent
 FLOORS = [
-    {"errors"},  # the cellar: what every floor may raise
+    {"errors", "memory"},  # the cellar: what every floor may raise and use
     {"rotations", "fourier", "files", "compute"},
     {"projection", "harmonics", "images", "phantoms"},
     {"simulation", "score", "sampling", "matching", "alignment"},
@@ -20,7 +20,7 @@ FLOORS = [
 FLOOR = {module: number for number, floor in enumerate(FLOORS, start=-1) for module in floor}
 BESIDE = {("ensemble", "reconstruction"), ("cli", "stages"), ("cli", "presets"), ("stages", "presets")}
 DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}
-SEES_PATHS = {"files", "report", "stages", "cli"}
+SEES_PATHS = {"memory", "files", "report", "stages", "cli"}
 
 
 def sources() -> list[Path]:

@@ -162,6 +162,26 @@ def test_a_job_that_is_not_heard_of_is_neither_running_nor_given_up(halfway):
     assert "January" in state.heard
 
 
+def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_silent(halfway):
+    code = (
+        "import sys, time; from pathlib import Path; from scoretomo.stages.directory import RunDirectory\n"
+        "with RunDirectory(Path(sys.argv[1])).alone(): print('held', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, halfway.path], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        tell(halfway.progress, Word("reconstructing 6 volumes"))
+        said = json.loads(halfway.progress.read_text())
+        halfway.progress.write_text(json.dumps({**said, "process": holder.pid, "time": "2026-01-02T03:04:05+00:00"}))
+        try:
+            with pytest.raises(files.InputError, match=f"should have nobody at work, and process {holder.pid} on "):
+                halfway.require_alone()
+        finally:
+            holder.kill()
+    with halfway.alone():  # its death has let go of it
+        pass
+
+
 def test_what_lies_there_from_before_does_not_count_as_done(finished):
     finished.volume(4).unlink()
     assert finished.report.exists()

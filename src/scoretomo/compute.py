@@ -19,13 +19,14 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from .errors import InputError
+from .memory import usable_memory
 
 Task = TypeVar("Task")
 Message = TypeVar("Message")
 
 _ON_A_CORE, _ON_A_GPU = 4, 64  # volumes in a batch
 _BYTES_OF_A_VOXEL = 1000  # that a descent takes on a GPU, its views and their score included
-_OF_MEMORY = 0.75  # share of the machine's memory that processes may take together
+_OF_MEMORY = 0.75  # share of the memory that processes may take together
 
 
 class WorkerError(RuntimeError):
@@ -59,8 +60,7 @@ def processes_for(workers: int | None, each: float = 0.0) -> int:
         return 1
     if workers or not each:
         return workers or available_cores()
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(available_cores(), int(_OF_MEMORY * memory / each)))
+    return max(1, min(available_cores(), int(_OF_MEMORY * usable_memory() / each)))
 
 
 def volumes_together(size: int) -> int:

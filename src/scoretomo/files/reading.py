@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import InputError
+from ..memory import usable_memory
 
 _SIGNATURES = {
     b"\x1f\x8b": "a gzip archive (unpack it with gunzip)",
@@ -70,9 +71,9 @@ def check_memory(path: Path, values: int) -> None:
         path: where the values would come from.
         values: how many numbers would be held, as float32.
     """
-    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    have = usable_memory()
     if 4 * values > have // 2:
         raise InputError(
-            f"{path} would take {4 * values / 2**30:.3g} GiB of memory, this machine has {have / 2**30:.3g} GiB: "
+            f"{path} would take {4 * values / 2**30:.3g} GiB of memory, there is {have / 2**30:.3g} GiB: "
             "is its header right, and are these class averages, not particles?"
         )

@@ -3,7 +3,8 @@
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from .. import __version__, files
 from ..compute import available_cores
-from .pulse import Word, require_alone, tell
+from .pulse import Word, let_go, require_alone, tell
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation")
@@ -104,12 +105,19 @@ class RunDirectory:
             settings: what is asked for.
             keep_images: the prepared images are there already and stay, as does a network that has learned from them.
         """
-        require_alone(self.progress)
         files.make_folder(self.path)
-        self.clear(keep_images=keep_images)
         self.go_on()
+        self.clear(keep_images=keep_images)
         write_settings(self.config, settings)
         self.record("start", scoretomo=__version__, **_machine())
+
+    def require_alone(self) -> None:
+        """Refuse to work where another process does, and let none begin until this one lets go or ends.
+
+        Raises:
+            InputError: another process is at work.
+        """
+        require_alone(self.progress)
 
     def go_on(self) -> None:
         """Say to other processes that this one works on the run.
@@ -117,12 +125,26 @@ class RunDirectory:
         Raises:
             InputError: another one does.
         """
-        require_alone(self.progress)
+        self.require_alone()
         tell(self.progress, Word("reading images"))
 
     def end(self) -> None:
         """Say that nobody works on it any more, because all that was asked for is done."""
         self.progress.unlink(missing_ok=True)
+        let_go(self.path)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process work on it while this one does.
+
+        Raises:
+            InputError: another one does already.
+        """
+        self.require_alone()
+        try:
+            yield
+        finally:
+            let_go(self.path)
 
     def clear(self, *, keep_images: bool) -> None:
         """Remove results, and unless the prepared images stay, these and the network that has learned from them."""

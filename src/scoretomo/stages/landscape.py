@@ -34,7 +34,6 @@ from .consensus import explained_images, posed_rotations
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .progress import say, working
-from .pulse import require_alone
 from .reliability import agreement, read_replicas, settle_reliability
 from .report import report_run
 
@@ -87,7 +86,6 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
     """
     run = RunDirectory(directory)
     run.require_one_frame()
-    require_alone(run.progress)
     numbers = _numbers(run)
     if len(numbers) < _FEWEST:
         raise files.InputError(
@@ -95,8 +93,9 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
         )
     if umap and find_spec("umap") is None:
         raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
-    settle_landscape(run, umap=umap)
-    report_run(directory)
+    with run.alone():
+        settle_landscape(run, umap=umap)
+        report_run(directory)
 
 
 def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:

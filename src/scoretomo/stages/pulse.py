@@ -11,6 +11,11 @@ from typing import NamedTuple
 
 from .. import files
 
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
+
 _EVERY, _SOON = 2.0, 0.1  # seconds from word to word, and to the first
 _SILENT = 30.0  # seconds without a word, after which something may be wrong
 
@@ -84,17 +89,48 @@ def _is_mine(path: Path) -> bool:
 
 
 def require_alone(path: Path) -> None:
-    """Refuse to work where another process is at work.
+    """Refuse to work where another process is at work, and hold the folder for this one until it lets go or ends.
 
     Raises:
-        InputError: it has said so a moment ago.
+        InputError: a process of this machine holds the folder, or one of any machine has said so a moment ago.
     """
     pulse = feel(path)
-    if pulse and pulse.at_work and (pulse.host, pulse.process) != (platform.node(), os.getpid()):
-        raise files.InputError(
-            f"{path.parent} should have nobody at work, and process {pulse.process} on {pulse.host} is: wait until it is done, or "
-            "stop it first"
-        )
+    other = pulse is not None and (pulse.host, pulse.process) != (platform.node(), os.getpid())
+    if (pulse and other and pulse.at_work) or not _hold(path.parent):
+        who = f"process {pulse.process} on {pulse.host}" if pulse and other else "another process"
+        raise files.InputError(f"{path.parent} should have nobody at work, and {who} is: wait until it is done, or stop it first")
+
+
+_held: dict[tuple[int, int], int] = {}  # open folders that this process holds, by device and node
+
+
+def _hold(folder: Path) -> bool:
+    """Lock a folder for this process, whose end unlocks it, however it comes; False if another one has it."""
+    if fcntl is None or not folder.exists():
+        return True
+    node = folder.stat()
+    if (node.st_dev, node.st_ino) in _held:
+        return True
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(opened)
+        return False
+    except OSError:  # no locks on this file system: the pulse has to do
+        os.close(opened)
+        return True
+    _held[node.st_dev, node.st_ino] = opened
+    return True
+
+
+def let_go(folder: Path) -> None:
+    """Unlock a folder, if this process holds it."""
+    if folder.exists():
+        node = folder.stat()
+        opened = _held.pop((node.st_dev, node.st_ino), None)
+        if opened is not None:
+            os.close(opened)
 
 
 def feel(path: Path) -> Pulse | None:

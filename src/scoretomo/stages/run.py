@@ -12,7 +12,6 @@ from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
 from .landscape import landscape_missing, settle_landscape
 from .progress import say
-from .pulse import require_alone
 from .quality import measure_score
 from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
 from .record import check_settings
@@ -44,23 +43,38 @@ def run_all(
         raise files.InputError("--network, --examples and --held-out are about a learned score: give --denoiser network as well")
     settings = asdict(importing) | asdict(volumes) | (asdict(training) if learns else {})
     asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **settings}}
+    with run.alone():
+        _begin_or_go_on(run, stack, pixel_size, importing, asked, volumes.images, force=force)
+        if learns:
+            _learn(run, training, volumes.seed, workers=workers)
+        worked = reconstruct_run(run, volumes, workers=workers)
+        if worked or not run.report.exists() or landscape_missing(run):
+            settle_landscape(run)
+            report_run(output)
+        else:
+            say(f"{output} is finished: {run.report.absolute()}")
+        run.end()
+
+
+def _begin_or_go_on(
+    run: RunDirectory,
+    stack: Path,
+    pixel_size: float | None,
+    importing: ImportSettings,
+    asked: dict[str, Any],
+    selection: str | None,
+    *,
+    force: bool,
+) -> None:
+    """Have the prepared images in the run directory."""
     begun = check_settings(run.config, asked, force=force, beside=(run.progress.name,))
     if begun and run.images.exists():
         run.go_on()
     else:
         imported = read_and_prepare(stack, pixel_size, importing)
-        select_numbers(imported.prepared.numbers, len(imported.sources), volumes.images)
+        select_numbers(imported.prepared.numbers, len(imported.sources), selection)
         run.begin(asked, keep_images=False)
         write_prepared(run.images, imported)
-    if learns:
-        _learn(run, training, volumes.seed, workers=workers)
-    worked = reconstruct_run(run, volumes, workers=workers)
-    if worked or not run.report.exists() or landscape_missing(run):
-        settle_landscape(run)
-        report_run(output)
-    else:
-        say(f"{output} is finished: {run.report.absolute()}")
-    run.end()
 
 
 def run_with(
@@ -106,8 +120,10 @@ def _those_of(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
 
 def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
     """Reconstruct prepared images (images.mrcs of an import) where they are, or continue to."""
-    worked = reconstruct_prepared(directory, volumes, workers=workers, force=force)
-    RunDirectory(directory).end()
+    run = RunDirectory(directory)
+    with run.alone():
+        worked = reconstruct_prepared(directory, volumes, workers=workers, force=force)
+        run.end()
     done = "" if worked else f"{directory} is finished: "
     say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
 
@@ -149,7 +165,7 @@ def train_imported(
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
-            require_alone(run.progress)
+            run.require_alone()
             _import(stack, run, pixel_size, importing, force=force)
             run.go_on()
         group.wait_for_first()

@@ -65,7 +65,7 @@ def read_state(run: RunDirectory) -> State:
     if pulse is None or pulse.dead:  # a job that ends well takes its pulse along
         job: Literal["running", "silent", "stopped", "finished"] = "finished" if whole and pulse is None else "stopped"
     else:
-        job = "silent" if pulse.silent_since else "running"
+        job = "running" if pulse.at_work else "silent"
     word = pulse.word if pulse and job != "finished" else None
     if word and job != "stopped":
         stages = _at_work(stages, word)
