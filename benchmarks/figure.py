@@ -28,11 +28,12 @@ def surface(path: Path) -> np.ndarray:
 
 
 def volumes(run: Path) -> None:
-    """Images, volumes and truths, the best first."""
-    rows = sorted(files.read_table(run / "evaluation" / "scores.csv"), key=lambda row: -float(row["mean_fsc"]))
+    """Images, volumes and truths of eight, from the best to the worst."""
+    ranked = sorted(files.read_table(run / "evaluation" / "scores.csv"), key=lambda row: -float(row["mean_fsc"]))
+    rows = [ranked[round(place)] for place in np.linspace(0, len(ranked) - 1, 8)]
     images = files.read_images(run / "images.mrcs").images
     places = {int(row["number"]): int(row["slice"]) for row in files.read_table(run / "images.csv") if row["kept"] == "1"}
-    _, axes = plt.subplots(3, len(rows), figsize=(1.5 * len(rows), 4.7), facecolor="white")
+    _, axes = plt.subplots(3, len(rows), figsize=(1.5 * len(rows), 5.0), facecolor="white")
     for column, row in zip(axes.T, rows, strict=True):
         number = int(row["image"])
         column[0].imshow(images[places[number]], cmap="gray")
@@ -65,7 +66,7 @@ def _bare(axes: np.ndarray) -> None:
 def main() -> None:
     what, run, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     {"volumes": volumes, "motions": motions}[what](run)
-    plt.gcf().tight_layout(pad=0.4)
+    plt.gcf().tight_layout(pad=0.6, h_pad=1.0)
     plt.savefig(output, dpi=80)
 
 
