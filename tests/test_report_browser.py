@@ -280,6 +280,50 @@ def test_less_motion_plays_in_whole_frames(html: str, tmp_path: Path) -> None:
     assert len(set(places)) > 1
 
 
+def test_on_a_phone_nothing_is_wider_than_the_screen(html: str, tmp_path: Path) -> None:
+    script = """
+      const page = document.documentElement, scrolls = node => node.closest(".scroll, .tiles, pre, .sr, .skip");
+      const wide = [...document.body.querySelectorAll("*")].filter(
+        node => node.getBoundingClientRect().right > innerWidth + 1 && node.offsetParent && !scrolls(node) && !node.closest("svg"));
+      tell({width: innerWidth, page: page.scrollWidth, wide: wide.map(node => `${node.tagName}.${node.className}`)});
+    """
+    found = Visit(html, script, tmp_path, "--window-size=390,844").found
+    assert found["width"] <= 500  # as narrow as a browser of a desktop goes
+    assert found["page"] <= found["width"]
+    assert found["wide"] == []
+
+
+@pytest.mark.parametrize(("scheme", "paper"), [(0, "dark"), (1, "light")])
+def test_words_can_be_read_in_both_schemes(html: str, tmp_path: Path, scheme: int, paper: str) -> None:
+    """Every text has 4.5 times as much light as its ground, or its ground as it (WCAG 2.2, level AA)."""
+    script = """
+      const light = colour => {
+        const [r, g, b] = colour.map(part => part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+      };
+      const parts = colour => colour.match(/[\\d.]+/g).map(Number);
+      const ground = node => {
+        for (; node; node = node.parentElement) {
+          const colour = parts(getComputedStyle(node).backgroundColor);
+          if (colour.length < 4 || colour[3] === 1) return colour;
+        }
+        return [255, 255, 255];
+      };
+      const faint = {};
+      const texts = "p, h1, h2, h3, h4, li, td, th, dt, dd, a, button, span.word, .badge, figcaption, label";
+      for (const node of document.body.querySelectorAll(texts)) {
+        if (!node.textContent.trim() || !node.offsetParent || node.closest(".viewer, .blank")) continue;
+        const [one, other] = [light(parts(getComputedStyle(node).color)), light(ground(node))];
+        const contrast = Math.max(one / other, other / one);
+        if (contrast < 4.5) faint[`${node.tagName}.${node.className}`] = contrast.toFixed(2);
+      }
+      tell({faint, paper: light(parts(getComputedStyle(document.body).backgroundColor))});
+    """
+    found = Visit(html, script, tmp_path, f"--blink-settings=preferredColorScheme={scheme}").found
+    assert (found["paper"] > 0.5) == (paper == "light")
+    assert found["faint"] == {}
+
+
 def test_the_table_sorts_both_ways(visit: Visit) -> None:
     assert visit.found["up"] == ["ascending", [5, 4, 3, 2, 1, 0]]
     assert visit.found["down"] == ["descending", [0, 1, 2, 3, 4, 5]]
