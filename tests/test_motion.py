@@ -194,8 +194,8 @@ def test_left_out_images_tell_a_real_way_to_move_from_those_learned_from_noise(m
         principal_ways(cloud, noisy, fitting, 1.0, taught=taught, asked=asked, count=count) for count in (3, fitting.fields)
     )
     assert ways.real == [0]
-    assert abs(np.corrcoef(ways.amplitudes[:, 0].detach(), amounts)[0, 1]) > 0.9
-    assert list(ways.amplitudes[taught].square().mean(0)) == sorted(ways.amplitudes[taught].square().mean(0), reverse=True)
+    assert abs(np.corrcoef(ways.distances[:, 0].detach(), amounts)[0, 1]) > 0.9
+    assert list(ways.distances[taught].square().mean(0)) == sorted(ways.distances[taught].square().mean(0), reverse=True)
     torch.testing.assert_close(all_ways.left[-1], unexplained(cloud, noisy, fitting, 1.0)[asked], rtol=1e-2, atol=1e-5)
 
 
@@ -305,10 +305,10 @@ def test_whitening_makes_finer_rings_as_strong_as_coarse_ones():
 
 def test_whitening_is_one_filter_of_the_field_of_view_whatever_the_side():
     left = low_pass(torch.randn(50, 32, 32, generator=random_stream(4, "noise")), 8.0, 2, width=8.0)
-    amplitudes = whitening(left)
+    gains = whitening(left)
     images = low_pass(torch.randn(3, 32, 32, generator=random_stream(5, "images")), 8.0, 2)
-    smaller = filtered(resample(images, 24, 2), amplitudes)
-    assert torch.allclose(smaller, resample(filtered(images, amplitudes), 24, 2), atol=1e-3 * float(smaller.abs().max()))
+    smaller = filtered(resample(images, 24, 2), gains)
+    assert torch.allclose(smaller, resample(filtered(images, gains), 24, 2), atol=1e-3 * float(smaller.abs().max()))
 
 
 @pytest.mark.parametrize("size", [7, 8])

@@ -242,7 +242,7 @@ def fit(
     optimiser = torch.optim.Adam(kinds)
     batch = max(_SHARDS, min(fitting.batch, count // 10))
     small = resample(images, min(images.shape[-1], fitting.side), 2)
-    unweighed, amplitudes = round(fitting.trial * of), None
+    unweighed, gains = round(fitting.trial * of), None
 
     def gradient(some: Tensor) -> list[Tensor]:
         """Gradient of every parameter."""
@@ -250,7 +250,7 @@ def fit(
         teach = everyone[some]
         for which, wanted in ((some[teach], len(weights)), (some[~teach], _OWN)):
             if len(which):
-                left = _unexplained(cloud, which, aims[which], width, amplitudes)
+                left = _unexplained(cloud, which, aims[which], width, gains)
                 calm = fitting.stiffness * cloud.coordinates[which].square().mean(1)
                 slopes = torch.autograd.grad((left + calm).sum() / batch, weights[:wanted], materialize_grads=True)
                 for part, slope in zip(parts, slopes, strict=False):
@@ -262,10 +262,10 @@ def fit(
             done = epoch / max(1, of - 1)
             aims, width = aims_at(small, fitting, done, cloud.voxel)
             if epoch >= unweighed:
-                if amplitudes is None or epoch % min(_WEIGHED, max(1, of // 6)) == 0:
+                if gains is None or epoch % min(_WEIGHED, max(1, of // 6)) == 0:
                     teachers = (everyone if everyone.any() else ~everyone).nonzero()[:, 0]
-                    amplitudes = _weigh(cloud, small[teachers], teachers, fitting)
-                aims = filtered(aims, amplitudes)
+                    gains = _weigh(cloud, small[teachers], teachers, fitting)
+                aims = filtered(aims, gains)
             for kind in optimiser.param_groups:
                 kind["lr"] = kind["top"] * (0.51 + 0.49 * math.cos(math.pi * done))
             for some in torch.randperm(count, generator=generator).to(device).split(batch):
@@ -309,15 +309,15 @@ def aims_at(images: Tensor, fitting: Fitting, done: float, voxel: float) -> tupl
 
 
 def _unexplained(
-    cloud: Cloud, some: Tensor, aims: Tensor, width: float, amplitudes: Tensor | None = None, *, instead: Tensor | None = None
+    cloud: Cloud, some: Tensor, aims: Tensor, width: float, gains: Tensor | None = None, *, instead: Tensor | None = None
 ) -> Tensor:
     """‖view − image‖² / ‖image‖² of some images, each view as bright as fits best, and filtered as they are; (b,).
 
     The molecule may have moved by other amplitudes than each image's own instead, shape (b, j).
     """
     views = _masked_views(cloud, some, aims.shape[-1], width, instead)
-    if amplitudes is not None:
-        views = filtered(views, amplitudes)
+    if gains is not None:
+        views = filtered(views, gains)
     across = (views * aims).sum((1, 2)).square() / views.square().sum((1, 2)).clamp_min(1e-12)
     return 1 - across / aims.square().sum((1, 2)).clamp_min(1e-12)
 
@@ -328,7 +328,7 @@ def _masked_views(cloud: Cloud, some: Tensor, side: int, width: float, instead: 
 
 @torch.no_grad()
 def _weigh(cloud: Cloud, images: Tensor, places: Tensor, fitting: Fitting) -> Tensor:
-    """Amplitudes of the rings, by what sharp views leave of images, each of these as strong as the others.
+    """Gains of the rings, by what sharp views leave of images, each of these as strong as the others.
 
     Args:
         cloud: the model.
@@ -347,15 +347,24 @@ def _weigh(cloud: Cloud, images: Tensor, places: Tensor, fitting: Fitting) -> Te
 
 
 @torch.no_grad()
-def unexplained(cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, instead: Tensor | None = None) -> Tensor:
-    """Share of each image's square that its view leaves, at the blur after a share of the epochs; (n,).
+def unexplained(
+    cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, some: Tensor | None = None, instead: Tensor | None = None
+) -> Tensor:
+    """Share of the square of some images, or of all, that their views leave, at the blur after a share of the epochs; (b,).
 
-    The molecule may have moved by other amplitudes than each image's own instead, shape (n, j).
+    Args:
+        cloud: the model.
+        images: centred, empty space 0, shape (n, d, d).
+        fitting: schedule.
+        done: share of the epochs.
+        some: places of those images, shape (b,); all if not given.
+        instead: amplitudes by which the molecule has moved instead of each image's own, shape (n, j).
     """
-    aims, width = aims_at(images, fitting, done, cloud.voxel)
+    asked = torch.arange(len(images), device=images.device) if some is None else some
+    aims, width = aims_at(images[asked], fitting, done, cloud.voxel)
     left = []
-    for some in torch.arange(len(images), device=images.device).split(_TILE):
-        left.append(_unexplained(cloud, some, aims[some], width, instead=None if instead is None else instead[some]))
+    for aim, few in zip(aims.split(_TILE), asked.split(_TILE), strict=True):
+        left.append(_unexplained(cloud, few, aim, width, instead=None if instead is None else instead[few]))
     return torch.cat(left)
 
 

@@ -18,7 +18,7 @@ _REAL = 0.055  # of what the first ways together leave of left-out images: a way
 class Ways(NamedTuple):
     """The principal ways in which a molecule moves, by how far its mass goes in them in the images that taught the model."""
 
-    amplitudes: Tensor  # (n, k): how far it goes in each image, root mean square, in pixels of the model's side
+    distances: Tensor  # (n, k): how far it goes in each image, root mean square, in pixels of the model's side
     left: Tensor  # (k + 1, b): share of the squares of some images that is left by none of them, by the first, by two, …
 
     @property
@@ -28,8 +28,8 @@ class Ways(NamedTuple):
         What it has learned from noise explains little of these. A motion along a bent path takes several ways.
         """
         means = self.left.mean(1)
-        gains = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
-        return (gains > _REAL).nonzero()[:, 0].tolist() or [int(gains.argmax())]
+        explained = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
+        return (explained > _REAL).nonzero()[:, 0].tolist() or [int(explained.argmax())]
 
 
 @torch.no_grad()
@@ -60,5 +60,5 @@ def principal_ways(
     left = []
     for most in range(count + 1):
         kept = middle + (along[:, :most] @ back[:most]).to(middle)
-        left.append(unexplained(cloud, images, fitting, done, instead=kept)[asked])
+        left.append(unexplained(cloud, images, fitting, done, some=asked, instead=kept))
     return Ways(along * (cloud.size / 2), torch.stack(left))

@@ -15,7 +15,7 @@ _FLOOR = 1e-8  # of the strongest ring: less is not left, in float32
 
 
 def whitening(left: Tensor) -> Tensor:
-    """Amplitudes by which `filtered` makes the mean power of some images the same in every ring, or more in finer ones.
+    """Gains by which `filtered` makes the mean power of some images the same in every ring, or more in finer ones.
 
     Args:
         left: what a model leaves of images, shape (n, d, d).
@@ -26,19 +26,19 @@ def whitening(left: Tensor) -> Tensor:
     power = shell_means(centred_fft(left, 2).abs().square().mean(0), 2)[: left.shape[-1] // 2 + 1]
     power[0] = power[1]  # a mask and the zero of the images decide the mean
     floor = max(_FLOOR * float(power.max()), torch.finfo(power.dtype).tiny)
-    amplitudes = power.clamp_min(floor).rsqrt().cummax(0).values
-    return amplitudes / amplitudes[-1]
+    gains = power.clamp_min(floor).rsqrt().cummax(0).values
+    return gains / gains[-1]
 
 
-def filtered(images: Tensor, amplitudes: Tensor) -> Tensor:
-    """Images of any side, each ring times its amplitude; rings beyond the last count as that one.
+def filtered(images: Tensor, gains: Tensor) -> Tensor:
+    """Images of any side, each ring times its gain; rings beyond the last count as that one.
 
     Args:
-        images: shape (n, s, s), of the field of view that the amplitudes are for.
-        amplitudes: of rings 0, 1, …, above 0.
+        images: shape (n, s, s), of the field of view that the gains are for.
+        gains: of rings 0, 1, …, above 0.
     """
-    at = radius(images.shape[-1], 2, dtype=images.dtype, device=images.device).clamp(max=len(amplitudes) - 1)
-    below, logs = at.floor().long(), amplitudes.log()
+    at = radius(images.shape[-1], 2, dtype=images.dtype, device=images.device).clamp(max=len(gains) - 1)
+    below, logs = at.floor().long(), gains.log()
     above = (below + 1).clamp(max=len(logs) - 1)
     spectrum = centred_fft(images, 2) * torch.lerp(logs[below], logs[above], at - below).exp()
     return centred_ifft(spectrum, 2).real

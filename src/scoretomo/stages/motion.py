@@ -158,7 +158,7 @@ def try_motion(trial: Trial) -> Iterator[int]:
     for _ in fit(cloud, images, trial.fitting, stream, epochs=range(last), of=of, taught=taught):
         yield 1
     done = (last - 1) / (of - 1)
-    left = unexplained(cloud, images, trial.fitting, done)[asked]
+    left = unexplained(cloud, images, trial.fitting, done, some=asked)
     moved = displacements(cloud, asked)
     rows = [
         {"image": known.numbers[place], "unexplained": round(share, 8), "displacement": round(distance, 5)}
@@ -167,7 +167,7 @@ def try_motion(trial: Trial) -> Iterator[int]:
     if trial.moves:
         count = trial.fitting.coordinates
         ways = principal_ways(cloud, images, trial.fitting, done, taught=taught, asked=asked, count=count)
-        far = ways.amplitudes[:, ways.real].tolist()
+        far = ways.distances[:, ways.real].tolist()
         told = [
             {"image": number, **{f"way_{k + 1}": float(f"{value:.6g}") for k, value in enumerate(values)}}
             for number, values in zip(known.numbers, far, strict=True)
