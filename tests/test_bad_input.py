@@ -329,15 +329,18 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("run",), "scoretomo run needs a stack of class averages"),
-        (("run", "a.mrcs"), "needs --output, where to write"),
+        (("run",), "scoretomo run needs STACK (Class averages: .mrcs"),
+        (("run", "a.mrcs"), "needs --output (Directory of the run"),
+        (("run", "a.mrcs", "--outptu", "r"), "did you mean --output"),
         (("run", "a.mrcs", "b.mrcs", "-o", "r"), "does not know what to do with b.mrcs"),
         (("run", "a.mrcs", "-o", "r", "--size"), "needs a value for --size"),
-        (("run", "a.mrcs", "-o", "r", "--size", "big"), '"big"'),
-        (("run", "a.mrcs", "-o", "r", "--sise", "9"), "Did you mean --size"),
+        (("run", "a.mrcs", "-o", "r", "--size", "big"), 'unable to convert "big" into a whole number'),
+        (("run", "a.mrcs", "-o", "r", "--sise", "9"), "did you mean --size"),
+        (("run", "a.mrcs", "-o", "r", "--steps", "0"), "must be >= 1"),
+        (("simulate", "box", "-o", "b", "--snr", "0.1"), "needs more values for --snr than 0.1"),
         (("evaluate", "a.mrc"), "needs --truth"),
-        (("export", "run", "--to", "paper"), '"paper"'),
-        (("rum",), '"rum"'),
+        (("export", "run", "--to", "paper"), 'choose from "chimerax"'),
+        (("rum",), 'did you mean "run"'),
     ],
 )
 def test_a_wrong_command_gives_one_sentence(words: tuple[str, ...], says: str, command: Callable[..., tuple[int, str]]) -> None:
@@ -346,6 +349,8 @@ def test_a_wrong_command_gives_one_sentence(words: tuple[str, ...], says: str, c
     assert says in said
     assert "--help" in said
     assert said.count("\n") == 1
+    assert "?" not in said
+    assert ". " not in said.partition("(")[0]
 
 
 @pytest.mark.parametrize(("settings", "says"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS])

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from scoretomo import compute, memory
+from scoretomo import compute
 from scoretomo.compute import WorkerError, processes_for, random_stream, run_tasks
+from scoretomo.memory import usable_memory
 
 
 def count_to(number: int) -> Iterator[tuple[int, int]]:
@@ -55,19 +56,21 @@ def test_a_process_for_each_core_as_far_as_memory_reaches(monkeypatch):
     assert processes_for(5) == 1
 
 
-def test_a_container_or_a_job_of_a_cluster_has_less_memory_than_the_machine(monkeypatch, tmp_path):
-    physical = memory.usable_memory()
+def test_a_container_or_a_job_of_a_cluster_has_less_memory_than_the_machine(tmp_path):
     groups, limits = tmp_path / "cgroup", tmp_path / "limits"
-    monkeypatch.setattr(memory, "_GROUPS", groups)
-    monkeypatch.setattr(memory, "_LIMITS", limits)
-    assert memory.usable_memory() >= physical  # no groups
+    physical = usable_memory(groups, limits)  # no groups
     written = (("job/step", "memory.max", "max"), ("job", "memory.max", 3000), ("memory/old", "memory.limit_in_bytes", 2000))
     for folder, name, limit in written:
         (limits / folder).mkdir(parents=True, exist_ok=True)
         (limits / folder / name).write_text(f"{limit}\n")
-    for said, expected in (("0::/job/step\n", 3000), ("4:memory:/old\n3:cpuset:/job\n", 2000), ("0::/elsewhere\n", None)):
-        groups.write_text(said)
-        assert memory.usable_memory() == expected or (expected is None and memory.usable_memory() >= physical)
+    for said, expected in (
+        ("0::/job/step\n", 3000),
+        ("4:hugetlb,memory:/old\n3:cpuset:/job\n", 2000),
+        ("3:cpuset:/job\n", physical),
+        ("0::/elsewhere\udcff\n", physical),
+    ):
+        groups.write_text(said, errors="surrogateescape")
+        assert usable_memory(groups, limits) == expected
 
 
 @pytest.mark.parametrize("workers", [1, 2])

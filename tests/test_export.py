@@ -264,7 +264,10 @@ def test_every_program_is_told_which_image_is_of_which_state(two_states, tmp_pat
 def test_relion_classifies_into_our_states(two_states, command):
     folder = two_states / "export" / "relion"
     assert command("export", two_states, "--to", "relion")[0] == 0
-    assert relion_classes(folder, 2)[0].shape == (16, 16, 16)
+    states = [files.read_map(folder / f"state-{state}.mrc").density for state in (1, 2)]
+    found = np.corrcoef([density.ravel() for density in (*relion_classes(folder, 2), *states)])[:2, 2:]
+    assert found[0, 0] > found[0, 1]
+    assert found[1, 1] > found[1, 0]
 
 
 def test_a_path_that_the_other_program_cannot_read_is_refused(six_volumes, tmp_path, command):

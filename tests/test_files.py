@@ -102,7 +102,7 @@ def test_a_stack_flagged_as_a_volume_is_read_as_a_stack_and_said(tmp_path: Path)
 def test_a_map_is_no_stack(tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrc", images_of(8, 8, 8), group=1)
     assert files.is_map(path)
-    with pytest.raises(files.InputError, match=r"is a map \(8×8×8\), expected a stack .* name it .mrcs"):
+    with pytest.raises(files.InputError, match=r"is a map \(8×8×8\), expected a stack .* rename it to .mrcs"):
         files.read_images(path)
     stack = path.rename(tmp_path / "a.mrcs")
     assert not files.is_map(stack)
@@ -338,10 +338,23 @@ def test_eman_images_of_few_bits_have_their_values_back(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, images, atol=(images.max() - images.min()) / 4095)
 
 
-@pytest.mark.parametrize("where", ["MDF/images/0/image", "entry/data"])
-def test_an_hdf_of_one_array_is_a_stack_or_a_map(where: str, tmp_path: Path) -> None:
+def test_an_eman_map_is_no_stack_and_a_stack_of_as_many_images_as_pixels_no_map(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "map.hdf", "w") as file:
+        file.create_dataset("MDF/images/0/image", data=images_of(8, 8, 8))
+    np.testing.assert_array_equal(files.read_map(tmp_path / "map.hdf").density, images_of(8, 8, 8))
+    assert files.is_map(tmp_path / "map.hdf")
+    with pytest.raises(files.InputError, match="is a map"):
+        files.read_images(tmp_path / "map.hdf")
+    with h5py.File(tmp_path / "stack.hdf", "w") as file:
+        for number, image in enumerate(images_of(8, 8, 8)):
+            file.create_dataset(f"MDF/images/{number}/image", data=image)
+    assert not files.is_map(tmp_path / "stack.hdf")
+    assert files.read_images(tmp_path / "stack.hdf").notes == []
+
+
+def test_an_hdf_of_one_array_is_a_stack_or_a_map(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_dataset(where, data=images_of(8, 8, 8))
+        file.create_dataset("entry/data", data=images_of(8, 8, 8))
     np.testing.assert_array_equal(files.read_map(tmp_path / "a.h5").density, images_of(8, 8, 8))
     stack = files.read_images(tmp_path / "a.h5")
     np.testing.assert_array_equal(stack.images, images_of(8, 8, 8))

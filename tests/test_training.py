@@ -324,7 +324,7 @@ def test_run_trains_where_it_is_asked_to(stack: Path, tmp_path: Path, command: C
     [
         (("run", "--examples", "64"), "give --denoiser network as well"),
         (("train", "--held-out", "4"), "should leave at least half of the 6 images"),
-        (("train", "--examples", "0"), "Must be >= 1"),
+        (("train", "--examples", "0"), "must be >= 1"),
     ],
 )
 def test_training_refuses_what_cannot_be(

@@ -162,7 +162,7 @@ def test_a_job_that_is_not_heard_of_is_neither_running_nor_given_up(halfway):
     assert "January" in state.heard
 
 
-def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_silent(halfway):
+def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_silent(halfway, command):
     code = (
         "import sys, time; from pathlib import Path; from scoretomo.stages.directory import RunDirectory\n"
         "with RunDirectory(Path(sys.argv[1])).alone(): print('held', flush=True); time.sleep(600)"
@@ -172,14 +172,40 @@ def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_si
         assert holder.stdout.readline() == b"held\n"
         tell(halfway.progress, Word("reconstructing 6 volumes"))
         said = json.loads(halfway.progress.read_text())
-        halfway.progress.write_text(json.dumps({**said, "process": holder.pid, "time": "2026-01-02T03:04:05+00:00"}))
+        old = {**said, "process": holder.pid, "time": "2026-01-02T03:04:05+00:00"}
+        halfway.progress.write_text(json.dumps(old))
         try:
-            with pytest.raises(files.InputError, match=f"should have nobody at work, and process {holder.pid} on "):
-                halfway.require_alone()
+            with (
+                pytest.raises(files.InputError, match=f"should have nobody at work, and process {holder.pid} on "),
+                halfway.alone(),
+            ):
+                pass
+            halfway.progress.write_text(json.dumps({**old, "process": 2**22 + 1}))  # of one that was killed before
+            with pytest.raises(files.InputError, match="nobody at work, and another process is"), halfway.alone():
+                pass
+            assert "a process is at work here" in command("info", halfway.path)[1]
         finally:
             holder.kill()
+    halfway.progress.unlink()
     with halfway.alone():  # its death has let go of it
-        pass
+        with halfway.alone():
+            pass
+        assert "another process is" in what_another_process_is_told(halfway)
+    assert not what_another_process_is_told(halfway)
+
+
+def what_another_process_is_told(run: RunDirectory) -> str:
+    """When it begins to work on a run."""
+    code = (
+        "import sys; from pathlib import Path; from scoretomo.stages.pulse import require_alone; require_alone(Path(sys.argv[1]))"
+    )
+    return subprocess.run([sys.executable, "-c", code, run.progress], capture_output=True, text=True, check=False).stderr
+
+
+def test_a_mistake_lets_go_of_a_run(halfway):
+    with pytest.raises(files.InputError, match="wrong"), halfway.alone():
+        raise files.InputError("wrong")
+    assert not what_another_process_is_told(halfway)
 
 
 def test_what_lies_there_from_before_does_not_count_as_done(finished):

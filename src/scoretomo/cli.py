@@ -1,13 +1,15 @@
 """Arguments → a stage."""
 
+import inspect
 import os
+import re
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError, validators
+from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError, validators
 
 from . import __version__
 
@@ -43,24 +45,13 @@ Workers = Annotated[
     Parameter(
         group=WHERE,
         validator=validators.Number(gte=1),
-        help="Processes to use, each with one thread; all cores if not given. The result does not depend on it.",
+        help="Processes to use, each with one thread; if not given, one for each core, as far as memory reaches. "
+        "The result does not depend on it.",
         show_default=False,
     ),
 ]
 Force = Annotated[bool, Parameter(group=WHERE, negative="", help="Remove the results that are there and start afresh.")]
 Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
-
-_NEEDED = {
-    "--stack": "a stack of class averages",
-    "--directory": "the directory of a run",
-    "--output": "--output, where to write",
-    "--truth": "--truth, a map or a folder of maps to judge by",
-    "--maps": "maps: a run directory, a folder of maps, or a map",
-    "--to": "--to, the program to export to",
-    "--file": "a file or a run directory",
-    "--object": "an object: box, capsid, ribosome, large-subunit, a map or an atomic model",
-    "--experiment": "an experiment: box, capsid, ribosome or betagal",
-}  # what has no default, in words
 
 app = App(
     name="scoretomo",
@@ -414,15 +405,32 @@ def launch(
 
 
 def _not_understood(error: CycloptsError) -> str:
-    """What is wrong with the words of a command, and where one sees what they should be."""
+    """What is wrong with the words of a command, in one sentence, and where one sees what they should be."""
     asked = " ".join(["scoretomo", *(error.command_chain or ())])
+    text, _, rest = str(error).partition(" Did you mean ")
+    meant = f", did you mean {rest.partition('?')[0]}" if rest else ""
     if isinstance(error, MissingArgumentError) and error.argument is not None:
-        what = f"{asked} needs {_NEEDED.get(error.argument.name, f'a value for {error.argument.name}')}"
+        what = f"{asked} needs {_needed(error, error.argument)}"
     elif isinstance(error, UnusedCliTokensError):
         what = f"{asked} does not know what to do with {', '.join(error.unused_tokens or ())}"
     else:
-        what = str(error).rstrip(".")
-    return f"{what}: see {asked} --help"
+        what = text.partition(" Available commands")[0].rstrip(".")
+        for theirs, ours in ((". Choose from:", ", choose from"), (". Must be", ", must be"), ("into int", "into a whole number")):
+            what = what.replace(theirs, ours)
+        what = what[0].lower() + what[1:]
+    return f"{what}{meant}: see {asked} --help"
+
+
+def _needed(error: MissingArgumentError, argument: Argument) -> str:
+    """What was not given: an argument that has to be, as the help of the command says, or a value of an option."""
+    if not argument.required:
+        got = " ".join(error.tokens_so_far)
+        return f"more values for {argument.name} than {got}" if got else f"a value for {argument.name}"
+    told = inspect.getdoc(app[(error.command_chain or ("run",))[0]].default_command) or ""
+    said = re.search(rf"^{argument.field_info.name}\n((?: {{4}}.*\n?)+)", told, re.MULTILINE)
+    positional = argument.field_info.kind.name != "KEYWORD_ONLY"
+    name = argument.name.removeprefix("--").upper() if positional else argument.name
+    return f"{name} ({' '.join(said[1].split()).rstrip('.')})" if said else name
 
 
 def main() -> int:

@@ -5,28 +5,27 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_GROUPS = Path("/proc/self/cgroup")  # in which Linux says whose share this process lives on
-_LIMITS = Path("/sys/fs/cgroup")
+_GROUPS, _LIMITS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # where Linux says whose share this process lives on
 
 
-def usable_memory() -> int:
-    """Bytes that this program and its processes may have together."""
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(_GROUPS, _LIMITS)])
+def usable_memory(groups: Path = _GROUPS, limits: Path = _LIMITS) -> int:
+    """Bytes that this program and its processes may have together.
+
+    Args:
+        groups: file that names the control groups of this process, a line each: number:kinds:path.
+        limits: folder under which their limits are.
+    """
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_limits(groups, limits)])
 
 
 def _limits(groups: Path, limits: Path) -> Iterator[int]:
-    """Limits of the control groups that a process is in, of versions 1 and 2, and of all that hold these.
-
-    Args:
-        groups: file that names them, a line each: number:kinds:path.
-        limits: folder under which they are.
-    """
+    """Limits of the control groups, of versions 1 and 2, and of all that hold these."""
     with suppress(OSError):
-        for line in groups.read_text(encoding="utf-8").splitlines():
+        for line in groups.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
             _, kinds, path = line.split(":", 2)
-            if kinds not in ("", "memory"):
+            if kinds and "memory" not in kinds.split(","):
                 continue
-            root, name = (limits / kinds, "memory.limit_in_bytes") if kinds else (limits, "memory.max")
+            root, name = (limits / "memory", "memory.limit_in_bytes") if kinds else (limits, "memory.max")
             group = root / path.strip("/")
             for folder in (group, *group.parents):
                 with suppress(OSError, ValueError):  # no such group is seen from in here, or it has no limit: "max"

@@ -78,6 +78,16 @@ def read_hdf(path: Path) -> tuple[np.ndarray, float | None]:
         raise InputError(f"{path} cannot be read ({what}): copy or make it again") from None
 
 
+def shapes_of_eman(path: Path) -> list[tuple[int, ...]]:
+    """Shapes of the images in a file of EMAN2, where a map is an image of three axes; none of another HDF5 file."""
+    if not h5py.is_hdf5(path):
+        return []
+    with opened(path), h5py.File(path, "r") as file:
+        group = file.get("MDF/images")
+        names = [name for name in group if name.isdigit() and "image" in group[name]] if isinstance(group, h5py.Group) else []
+        return [group[name]["image"].shape for name in sorted(names, key=int)]
+
+
 def _eman(path: Path, group: h5py.Group) -> tuple[np.ndarray, float | None]:
     numbers = sorted((name for name in group if name.isdigit() and "image" in group[name]), key=int)
     if not numbers:

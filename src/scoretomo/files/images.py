@@ -7,7 +7,7 @@ import numpy as np
 
 from ..errors import InputError
 from . import mrc
-from .arrays import read_cs, read_hdf, read_npy
+from .arrays import read_cs, read_hdf, read_npy, shapes_of_eman
 from .star import read_star
 
 _MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
@@ -43,13 +43,12 @@ def read_images(path: Path) -> ImageStack:
     if suffix in (".star", ".cs"):
         fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
         return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes))
-    if suffix in _MRC and is_map(path):
-        raise InputError(
-            f"{path} is a map ({_times(mrc.read_header(path).shape)}), expected a stack of class averages: give that, or, "
-            "if it is one and only flagged as a map, name it .mrcs"
-        )
     array, pixel_size, notes = _read_array(path, suffix)
-    if suffix not in _MRC and _is_cube(array.shape):
+    eman = suffix in _HDF and bool(shapes_of_eman(path))
+    if (suffix in _MRC or eman) and is_map(path):
+        rename = "" if eman else ", or rename it to .mrcs if it is a stack that is wrongly flagged as a map"
+        raise InputError(f"{path} is a map ({_times(array.shape)}), expected a stack of class averages: give that{rename}")
+    if suffix not in _MRC and not eman and _is_cube(array.shape):
         notes.append(f"{path.name} looks like a map, not a stack ({_times(array.shape)}): its slices are read as images")
     images = array[None] if array.ndim == 2 else array
     if images.ndim != 3 or 0 in images.shape:
@@ -84,6 +83,8 @@ def is_map(path: Path) -> bool:
     if suffix in _MRC:
         header = mrc.read_header(path)
         return suffix not in _STACKS and header.is_volume and _is_cube(header.shape)
+    if suffix in _HDF and (shapes := shapes_of_eman(path)):
+        return len(shapes) == 1 and _is_cube(shapes[0])
     return suffix in (*_HDF, ".npy") and _is_cube(_read_array(path, suffix)[0].shape)
 
 

@@ -106,20 +106,17 @@ def _how_sure(run: Run) -> str:
             )
     words = [volume.trust.word for volume in run.volumes if volume.trust]
     if words:
+        several = counted(len(words), "volume")
         asks = zip(WORDS, ("trust {}", "take {} with care", "do not believe {}"), strict=True)
-        told = {word: ask for word, ask in asks if word in words}
-        if len(told) == 1:
-            sentence = told[words[0]].format(f"all {len(words)} volumes" if len(words) > 1 else "the volume")
-            sentences.append(f"{sentence[0].upper()}{sentence[1:]}.")
-        else:
-            each = [ask.format(words.count(word)) for word, ask in told.items()]
-            sentences.append(f"Of {counted(len(words), 'volume')}, {joined(each)}.")
+        each = [ask.format(words.count(word)) for word, ask in asks if word in words]
+        of_all = dict(zip(WORDS, ("Trust all {}.", "Take all {} with care.", "Believe none of {}."), strict=True))
+        alike = len(words) > 1 and len({*words}) == 1
+        sentences.append(of_all[words[0]].format(several) if alike else f"Of {several}, {joined(each)}.")
         expected = [volume.trust.expected for volume in run.volumes if volume.trust and volume.trust.expected is not None]
         if expected:
             down = f", down to {run.judged_to}" if run.judged_to else ""
-            sentences.append(
-                f"Half of the volumes should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}."
-            )
+            who = "Half of the volumes" if len(expected) > 1 else "It"
+            sentences.append(f"{who} should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}.")
     return " ".join(sentences)
 
 

@@ -204,6 +204,14 @@ def _how_well(shared: Shared, unit: str) -> list[str]:
     return sentences
 
 
+def _evidence(shared: Shared) -> str:
+    """What decides whether a molecule moves, in brackets."""
+    if shared.evidence is None:
+        return ""
+    found, needed = shared.evidence
+    return f" (share explained times displacement: {found:.2f} in one image of five, {needed:g} needed)"
+
+
 def consensus(shared: Shared, unit: str) -> list[str]:
     """What the consensus is, and how sure one can be of it; the unit is that of resolutions."""
     values = ", ".join(f"{value:.2f}" for value in shared.agreements)
@@ -225,7 +233,7 @@ def consensus(shared: Shared, unit: str) -> list[str]:
         sentences.append(
             f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, "
             f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels"
-            + ("" if shared.evidence is None else " (evidence {:.2f}, {:g} needed)".format(*shared.evidence))
+            + _evidence(shared)
             + ": "
             + (
                 "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "

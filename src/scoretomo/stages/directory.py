@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import __version__, files
 from ..compute import available_cores
-from .pulse import Word, let_go, require_alone, tell
+from .pulse import Word, has_locked, let_go, require_alone, tell
 from .record import write_settings
 
 _ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation")
@@ -111,27 +111,18 @@ class RunDirectory:
         write_settings(self.config, settings)
         self.record("start", scoretomo=__version__, **_machine())
 
-    def require_alone(self) -> None:
-        """Refuse to work where another process does, and let none begin until this one lets go or ends.
-
-        Raises:
-            InputError: another process is at work.
-        """
-        require_alone(self.progress)
-
     def go_on(self) -> None:
         """Say to other processes that this one works on the run.
 
         Raises:
             InputError: another one does.
         """
-        self.require_alone()
+        require_alone(self.progress)
         tell(self.progress, Word("reading images"))
 
     def end(self) -> None:
         """Say that nobody works on it any more, because all that was asked for is done."""
         self.progress.unlink(missing_ok=True)
-        let_go(self.path)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -140,11 +131,13 @@ class RunDirectory:
         Raises:
             InputError: another one does already.
         """
-        self.require_alone()
+        before = has_locked(self.path)
+        require_alone(self.progress)
         try:
             yield
         finally:
-            let_go(self.path)
+            if not before:
+                let_go(self.path)
 
     def clear(self, *, keep_images: bool) -> None:
         """Remove results, and unless the prepared images stay, these and the network that has learned from them."""

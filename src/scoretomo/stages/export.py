@@ -48,7 +48,7 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
         warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
     if to == "relion":
-        say("class averages have no microscope: the 300 kV, 2.7 mm and 0.1 in the STAR file only fill their places")
+        say("300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no microscope")
     left_out = len(prepared.images) - len(poses.places)
     if left_out and to != "chimerax":
         say(f"{left_out} of {len(prepared.images)} images are left out: no view explains them, or they show something else")

@@ -12,7 +12,7 @@ from .directory import RunDirectory, require_run
 from .importing import read_prepared
 from .montage import in_characters, in_rows, sheet, shows_pictures, tiles
 from .progress import console, say, warn
-from .pulse import feel
+from .pulse import feel, is_locked
 
 _TILE = 96  # pixels of a picture in a montage file
 _CELL = 20  # pixels of a picture in the terminal
@@ -78,7 +78,7 @@ def _show_run(directory: Path) -> list[np.ndarray]:
     done, diverged = (sum(state == name for state in states.values()) for name in ("done", "diverged"))
     pulse = feel(run.progress)
     going = "finished" if finished else "not finished: run it again to continue"
-    if pulse and pulse.at_work:
+    if (pulse and pulse.at_work) or is_locked(run.path):
         going = "a process is at work here"
     say(f"{done} volumes done, {diverged} diverged; {going}")
     say(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")

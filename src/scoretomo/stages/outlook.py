@@ -14,7 +14,8 @@ from .progress import progress_bar, word_of, working
 from .pulse import telling
 
 # Core-seconds of an image at 32 pixels on the README's machine, and the power of the side by which they grow: for a word before the
-# work begins. From then on only what they are to each other counts. From the log.jsonl of `benchmarks/ensemble.py cost`.
+# work begins, which holds up to some 100 pixels. From then on only what they are to each other counts. From the log.jsonl of
+# `benchmarks/ensemble.py cost`.
 _START, _START_EACH, _STARTS = 0.05, 5.5, 4  # of an image, and of each start however few images there are
 _CONSENSUS, _CONSENSUS_ITSELF, _CONSENSUS_POWER = 0.12, 9.0, 1.6
 _TRIAL, _TRIALS = 0.0020, 2  # of a pass

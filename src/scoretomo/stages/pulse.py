@@ -1,5 +1,6 @@
 """What a running job says of itself to other processes: progress.json."""
 
+import fcntl
 import os
 import platform
 import threading
@@ -10,11 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .. import files
-
-try:
-    import fcntl
-except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
 
 _EVERY, _SOON = 2.0, 0.1  # seconds from word to word, and to the first
 _SILENT = 30.0  # seconds without a word, after which something may be wrong
@@ -89,48 +85,58 @@ def _is_mine(path: Path) -> bool:
 
 
 def require_alone(path: Path) -> None:
-    """Refuse to work where another process is at work, and hold the folder for this one until it lets go or ends.
+    """Refuse to work where another process is at work, and lock the folder for this one until it lets go or ends.
 
     Raises:
-        InputError: a process of this machine holds the folder, or one of any machine has said so a moment ago.
+        InputError: a process of this machine has locked the folder, or one of any machine has said so a moment ago.
     """
     pulse = feel(path)
     other = pulse is not None and (pulse.host, pulse.process) != (platform.node(), os.getpid())
-    if (pulse and other and pulse.at_work) or not _hold(path.parent):
-        who = f"process {pulse.process} on {pulse.host}" if pulse and other else "another process"
+    if (pulse and other and pulse.at_work) or not _lock(path.parent):
+        named = pulse and other and (pulse.at_work or (pulse.host == platform.node() and not pulse.dead))
+        who = f"process {pulse.process} on {pulse.host}" if pulse and named else "another process"
         raise files.InputError(f"{path.parent} should have nobody at work, and {who} is: wait until it is done, or stop it first")
 
 
-_held: dict[tuple[int, int], int] = {}  # open folders that this process holds, by device and node
+_locked: dict[Path, int] = {}  # open folders that this process has locked
 
 
-def _hold(folder: Path) -> bool:
-    """Lock a folder for this process, whose end unlocks it, however it comes; False if another one has it."""
-    if fcntl is None or not folder.exists():
+def has_locked(folder: Path) -> bool:
+    """Whether this process has locked a folder, and it is still the same one."""
+    opened = _locked.get(folder.absolute())
+    return opened is not None and folder.exists() and os.path.samestat(os.fstat(opened), folder.stat())
+
+
+def _lock(folder: Path) -> bool:
+    """Lock a folder for this process, whose end unlocks it, however it comes; False if another one has locked it."""
+    if has_locked(folder) or not folder.exists():
         return True
-    node = folder.stat()
-    if (node.st_dev, node.st_ino) in _held:
-        return True
+    let_go(folder)
     opened = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         os.close(opened)
-        return False
-    except OSError:  # no locks on this file system: the pulse has to do
-        os.close(opened)
-        return True
-    _held[node.st_dev, node.st_ino] = opened
+        return not isinstance(error, BlockingIOError)  # where a file system has no locks, the pulse has to do
+    _locked[folder.absolute()] = opened
     return True
 
 
 def let_go(folder: Path) -> None:
-    """Unlock a folder, if this process holds it."""
-    if folder.exists():
-        node = folder.stat()
-        opened = _held.pop((node.st_dev, node.st_ino), None)
-        if opened is not None:
-            os.close(opened)
+    """Unlock a folder, if this process has locked it."""
+    opened = _locked.pop(folder.absolute(), None)
+    if opened is not None:
+        fcntl.flock(opened, fcntl.LOCK_UN)
+        os.close(opened)
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether a process has locked a folder."""
+    if has_locked(folder):
+        return True
+    free = _lock(folder)
+    let_go(folder)
+    return not free
 
 
 def feel(path: Path) -> Pulse | None:

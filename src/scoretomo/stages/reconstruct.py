@@ -127,9 +127,9 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     if todo:
         processes = processes_for(workers, _memory_of_a_process(prepared))
         outlook = _outlook(run, prepared, settings, todo, processes)
-        if settings.method == "ensemble" and not run.poses.exists():
-            minutes = words.counted(math.ceil(outlook.work / 60), "minute")
-            say(f"this takes about {minutes} on {words.counted(processes, 'core')} of a usual CPU")
+        if settings.method == "ensemble" and best_device().type == "cpu" and not run.start(0).exists():
+            took = words.duration(60 * math.ceil(outlook.work / 60)).removesuffix(" 00 s")
+            say(f"this takes about {took} on {words.counted(processes, 'core')} of a usual CPU")
         tasks = _tasks(run, prepared, settings, todo, outlook, workers)
         steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
         outlook.expect("volumes", volumes_work(prepared.images.shape[-1], steps, len(tasks), processes))

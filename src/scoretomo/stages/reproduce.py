@@ -24,6 +24,7 @@ from .evaluate import evaluate_maps
 from .importing import read_prepared
 from .objects import ObjectSettings
 from .progress import say
+from .pulse import require_alone
 from .reconstruct import ReconstructSettings
 from .record import check_settings, write_settings
 from .report import report_run
@@ -81,8 +82,12 @@ def reproduce_experiment(
     asked: dict[str, Any] = {"stack": stack and stack.absolute(), "truth": truth and truth.absolute(), "pixel_size": pixel_size}
     record, folder, data = output / "experiment.toml", output / "run", output / "data"
     run = RunDirectory(folder)
-    if not check_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}}, force=force):
-        write_settings(record, {"reproduce": {"experiment": name, **asked, **asdict(settings)}})
+    asked_for = {"reproduce": {"experiment": name, **asked, **asdict(settings)}}
+    begun = check_settings(record, asked_for, force=force)
+    files.make_folder(folder)
+    require_alone(run.progress)
+    if not begun:
+        write_settings(record, asked_for)
     if stack is not None and settings.images is None:
         count = len(files.read_images(stack).images)
         plan = replace(plan, images=count, volumes=min(plan.volumes, count))

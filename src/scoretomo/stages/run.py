@@ -12,6 +12,7 @@ from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
 from .landscape import landscape_missing, settle_landscape
 from .progress import say
+from .pulse import require_alone
 from .quality import measure_score
 from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
 from .record import check_settings
@@ -44,7 +45,7 @@ def run_all(
     settings = asdict(importing) | asdict(volumes) | (asdict(training) if learns else {})
     asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **settings}}
     with run.alone():
-        _begin_or_go_on(run, stack, pixel_size, importing, asked, volumes.images, force=force)
+        _begin_or_go_on(run, importing, asked["run"], force=force)
         if learns:
             _learn(run, training, volumes.seed, workers=workers)
         worked = reconstruct_run(run, volumes, workers=workers)
@@ -56,24 +57,19 @@ def run_all(
         run.end()
 
 
-def _begin_or_go_on(
-    run: RunDirectory,
-    stack: Path,
-    pixel_size: float | None,
-    importing: ImportSettings,
-    asked: dict[str, Any],
-    selection: str | None,
-    *,
-    force: bool,
-) -> None:
-    """Have the prepared images in the run directory."""
-    begun = check_settings(run.config, asked, force=force, beside=(run.progress.name,))
+def _begin_or_go_on(run: RunDirectory, importing: ImportSettings, asked: Mapping[str, Any], *, force: bool) -> None:
+    """Go on with a run of these settings, or prepare images and begin one in the place of what was there.
+
+    Raises:
+        InputError: the images can't be used, or the directory holds something else.
+    """
+    begun = check_settings(run.config, {"run": asked}, force=force, beside=(run.progress.name,))
     if begun and run.images.exists():
         run.go_on()
     else:
-        imported = read_and_prepare(stack, pixel_size, importing)
-        select_numbers(imported.prepared.numbers, len(imported.sources), selection)
-        run.begin(asked, keep_images=False)
+        imported = read_and_prepare(asked["stack"], asked["pixel_size"], importing)
+        select_numbers(imported.prepared.numbers, len(imported.sources), asked["images"])
+        run.begin({"run": asked}, keep_images=False)
         write_prepared(run.images, imported)
 
 
@@ -165,7 +161,7 @@ def train_imported(
     run = RunDirectory(output)
     with joined_group() as group:
         if group.rank == 0:
-            run.require_alone()
+            require_alone(run.progress)
             _import(stack, run, pixel_size, importing, force=force)
             run.go_on()
         group.wait_for_first()
