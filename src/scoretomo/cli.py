@@ -1,15 +1,13 @@
 """Arguments → a stage."""
 
-import inspect
 import os
-import re
 import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import App, Argument, CycloptsError, Group, MissingArgumentError, Parameter, UnusedCliTokensError, validators
+from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
 
@@ -20,6 +18,7 @@ from .errors import InputError
 from .files import Program, read_toml
 from .images import ImportSettings
 from .simulation import RealismSettings
+from .stages.mistakes import told
 from .stages.objects import ObjectSettings
 from .stages.reconstruct import ReconstructSettings
 from .stages.reproduce import ReproduceSettings
@@ -404,42 +403,13 @@ def launch(
     return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
 
 
-def _not_understood(error: CycloptsError) -> str:
-    """What is wrong with the words of a command, in one sentence, and where one sees what they should be."""
-    asked = " ".join(["scoretomo", *(error.command_chain or ())])
-    text, _, rest = str(error).partition(" Did you mean ")
-    meant = f", did you mean {rest.partition('?')[0]}" if rest else ""
-    if isinstance(error, MissingArgumentError) and error.argument is not None:
-        what = f"{asked} needs {_needed(error, error.argument)}"
-    elif isinstance(error, UnusedCliTokensError):
-        what = f"{asked} does not know what to do with {', '.join(error.unused_tokens or ())}"
-    else:
-        what = text.partition(" Available commands")[0].rstrip(".")
-        for theirs, ours in ((". Choose from:", ", choose from"), (". Must be", ", must be"), ("into int", "into a whole number")):
-            what = what.replace(theirs, ours)
-        what = what[0].lower() + what[1:]
-    return f"{what}{meant}: see {asked} --help"
-
-
-def _needed(error: MissingArgumentError, argument: Argument) -> str:
-    """What was not given: an argument that has to be, as the help of the command says, or a value of an option."""
-    if not argument.required:
-        got = " ".join(error.tokens_so_far)
-        return f"more values for {argument.name} than {got}" if got else f"a value for {argument.name}"
-    told = inspect.getdoc(app[(error.command_chain or ("run",))[0]].default_command) or ""
-    said = re.search(rf"^{argument.field_info.name}\n((?: {{4}}.*\n?)+)", told, re.MULTILINE)
-    positional = argument.field_info.kind.name != "KEYWORD_ONLY"
-    name = argument.name.removeprefix("--").upper() if positional else argument.name
-    return f"{name} ({' '.join(said[1].split()).rstrip('.')})" if said else name
-
-
 def main() -> int:
     """Entry point of the command: exit code 2 and one sentence for a user's mistake, 130 when stopped."""
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
         return int(app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
-        print(f"scoretomo: {_not_understood(error)}", file=sys.stderr)
+        print(f"scoretomo: {told(error, app)}", file=sys.stderr)
         return 2
     except InputError as error:
         print(f"scoretomo: {error}", file=sys.stderr)
