@@ -94,15 +94,20 @@ def known(name: str) -> Known:
 
 
 def fitted(sets: list[Known]) -> Calibration:
-    """Least squares over all volumes, in which every set counts the same and no mark for less than nothing."""
+    """Least squares in which every set counts the same and no mark for less than nothing.
+
+    What makes volumes of a molecule differ is learned within the sets, and from that what makes molecules differ between them.
+    """
     rows, aims = [], []
     for each in sets:
-        ones = np.ones(len(each.wrong))
         share = 1 / np.sqrt(len(each.wrong))
-        rows.append(np.column_stack([-ones, ones, np.full(len(ones), each.level + _LEVEL), each.apart]) * share)
-        aims.append(each.wrong * share)
-    below, above, rings, *weights = nnls(np.concatenate(rows), np.concatenate(aims))[0].tolist()
-    return Calibration(above - below + rings * _LEVEL, rings, *weights, spread=0.0)
+        rows.append((each.apart - each.apart.mean(0)) * share)
+        aims.append((each.wrong - each.wrong.mean()) * share)
+    weights = nnls(np.concatenate(rows), np.concatenate(aims))[0]
+    ones, levels = np.ones(len(sets)), np.array([each.level for each in sets])
+    typical = np.array([np.mean(each.wrong - each.apart @ weights) for each in sets])
+    below, above, rings = nnls(np.column_stack([-ones, ones, levels + _LEVEL]), typical)[0].tolist()
+    return Calibration(above - below + rings * _LEVEL, rings, *weights.tolist(), spread=0.0)
 
 
 def left(each: Known, calibration: Calibration) -> np.ndarray:

@@ -42,7 +42,7 @@ class Calibration:
     spread: float
 
 
-CALIBRATION = Calibration(offset=-0.323, rings=0.901, replicas=0.114, fit=0.106, isolation=0.291, spread=0.510)
+CALIBRATION = Calibration(offset=-0.286, rings=0.932, replicas=0.137, fit=0.077, isolation=0.264, spread=0.500)
 
 
 class Marks(NamedTuple):
