@@ -11,6 +11,7 @@ from scoretomo.landscape import (
     States,
     confirmed,
     dimensions,
+    independent_ways,
     motion_map,
     principal_components,
     seen_motions,
@@ -111,9 +112,21 @@ def test_of_too_many_motions_those_are_kept_that_real_ways_explain():
     real, false = torch.randn(60, 2, generator=stream(0)).numpy(), torch.randn(60, 1, generator=stream(1)).numpy()
     ways = real @ np.array([[1.0, 0.4], [-0.3, 2.0]]) + 0.1 * torch.randn(60, 2, generator=stream(2)).numpy()
     found = np.column_stack([real[:, 0], false, real[:, 1]])
-    np.testing.assert_array_equal(confirmed(found, ways), real)
-    np.testing.assert_array_equal(confirmed(real, ways), real)
-    np.testing.assert_array_equal(confirmed(real[:, :1], ways), real[:, :1])
+    np.testing.assert_array_equal(confirmed(found, ways, 2), real)
+    np.testing.assert_array_equal(confirmed(real, ways, 2), real)
+    np.testing.assert_array_equal(confirmed(real[:, :1], ways, 2), real[:, :1])
+    np.testing.assert_array_equal(confirmed(real, ways[:, :1], 1), real[:, :1])
+
+
+def test_a_motion_along_a_bent_path_takes_several_ways_and_is_one() -> None:
+    generator = np.random.default_rng(3)
+    angles, other = generator.uniform(0, 2.5, 200), generator.uniform(-1, 1, 200)
+    bent = np.column_stack([np.cos(angles), np.sin(angles)])
+    assert independent_ways(bent) == 1
+    assert independent_ways(np.column_stack([bent, other])) == 2
+    assert independent_ways(generator.uniform(-1, 1, (200, 3))) == 3
+    assert independent_ways(other[:, None]) == 1
+    assert independent_ways(bent[:2]) == 2  # too few to say
 
 
 def test_no_motion_has_no_coordinates():

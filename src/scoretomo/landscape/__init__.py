@@ -2,7 +2,19 @@
 
 from .components import Components, motion_map, principal_components, soft_mask
 from .embedding import umap_embedding
-from .motions import FEWEST, States, Tour, Way, confirmed, dimensions, states, unrolled, way_along, way_between
+from .motions import (
+    FEWEST,
+    States,
+    Tour,
+    Way,
+    confirmed,
+    dimensions,
+    independent_ways,
+    states,
+    unrolled,
+    way_along,
+    way_between,
+)
 from .observability import seen_motions
 from .travel import Travel, travel
 
@@ -15,6 +27,7 @@ __all__ = [
     "Way",
     "confirmed",
     "dimensions",
+    "independent_ways",
     "motion_map",
     "principal_components",
     "seen_motions",

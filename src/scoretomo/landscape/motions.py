@@ -46,8 +46,25 @@ def dimensions(components: Components) -> int:
     near, most = _NEIGHBOURS
     first = min(max(near, int(np.median((far < noise).sum(1)))), len(far) // 4)
     last = min(max(most, round(_WIDER * first)), len(far) - 1)
+    return min(clear, _dimension(far, first, last))
+
+
+def independent_ways(ways: np.ndarray) -> int:
+    """In how many independent ways a molecule moves that has real ways to move: a motion along a bent path takes several of these.
+
+    Args:
+        ways: how far the molecule has moved in each real way in all images, shape (n, k).
+    """
+    places = torch.from_numpy(ways)
+    far = torch.cdist(places, places).sort(1).values.numpy()
+    near, most = (min(number, len(far) - 1) for number in _NEIGHBOURS)
+    return min(ways.shape[1], _dimension(far, near, most)) if near < most else ways.shape[1]
+
+
+def _dimension(far: np.ndarray, first: int, last: int) -> int:
+    """Of a sheet, from the sorted distances of each place to all others, by how they grow from one neighbour to another."""
     growth = np.log(np.maximum(far[:, last], 1e-12) / np.maximum(far[:, first], 1e-12)).mean()
-    return max(1, min(clear, round(math.log(last / first) / max(float(growth), 1e-6))))
+    return max(1, round(math.log(last / first) / max(float(growth), 1e-6)))
 
 
 def unrolled(components: Components, count: int) -> np.ndarray:
@@ -78,21 +95,22 @@ def unrolled(components: Components, count: int) -> np.ndarray:
     return (found * signs)[:, np.argsort(-np.square(explained).sum(1))]
 
 
-def confirmed(coordinates: np.ndarray, ways: np.ndarray) -> np.ndarray:
-    """Of more motions than there are real ways to move those that these explain best; all, if there are no more.
+def confirmed(coordinates: np.ndarray, ways: np.ndarray, most: int) -> np.ndarray:
+    """Of more motions than images confirm those that the real ways to move explain best; all, if there are no more.
 
     Args:
         coordinates: of the volumes along the motions, mean 0 and standard deviation 1, shape (n, m).
         ways: how far the molecule has moved in each real way in the same images, by a model of its own, shape (n, k).
+        most: motions that are confirmed.
 
     Returns:
-        Shape (n, min(m, k)).
+        Shape (n, min(m, most)).
     """
-    if coordinates.shape[1] <= ways.shape[1]:
+    if coordinates.shape[1] <= most:
         return coordinates
     known = np.column_stack([np.ones(len(ways)), ways])
     left = np.square(coordinates - known @ np.linalg.lstsq(known, coordinates, rcond=None)[0]).sum(0)
-    return coordinates[:, np.sort(np.argsort(left, kind="stable")[: ways.shape[1]])]
+    return coordinates[:, np.sort(np.argsort(left, kind="stable")[:most])]
 
 
 def _neighbours(places: np.ndarray) -> int:

@@ -19,6 +19,7 @@ from ..landscape import (
     Way,
     confirmed,
     dimensions,
+    independent_ways,
     motion_map,
     principal_components,
     seen_motions,
@@ -121,7 +122,7 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     clock = Stopwatch()
     with working("looking for what moves", run.progress):
         read = _read(run, prepared, numbers)
-        seen = _find(read, _moves(run), _real_ways(run, numbers))
+        seen = _find(read, _moves(run), _real_ways(run))
         ways = _write_maps(run, prepared, read, seen)
         rows = _write_tables(run, read, seen, umap=umap)
         shown = _shown(run, numbers, seen) if seen.counted else {}
@@ -149,7 +150,7 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     return shown
 
 
-def _find(read: Read, moves: bool | None, ways: np.ndarray | None) -> Seen:
+def _find(read: Read, moves: bool | None, ways: dict[int, list[float]]) -> Seen:
     """What moves in volumes, and how far by left-out images; they are low-passed in place to what their replicas agree in."""
     cutoff = _supported(read)
     for stack in (read.volumes, read.differences):
@@ -160,12 +161,15 @@ def _find(read: Read, moves: bool | None, ways: np.ndarray | None) -> Seen:
     motions = dimensions(found) if moves else 0
     counted = moves is False or (bool(moves) and len(read.numbers) >= FEWEST)
     coordinates = unrolled(found, motions)
+    if counted and motions and ways:
+        own = np.array([ways[number] for number in read.numbers])
+        coordinates = confirmed(coordinates, own, independent_ways(np.array(list(ways.values()))))
     return Seen(
         cutoff=cutoff,
         components=found,
         moves=moves,
         counted=counted,
-        coordinates=confirmed(coordinates, ways) if counted and motions and ways is not None else coordinates,
+        coordinates=coordinates,
         groups=states(found, max(1, min(_STATES, len(read.numbers) // _IN_EACH)) if motions else 1),
         spread=motion_map(read.volumes, read.differences) * mask,
         chance=float((read.differences * mask).square().sum((1, 2, 3)).mean()),
@@ -190,12 +194,10 @@ def _moves(run: RunDirectory) -> bool | None:
     return files.read_table(run.moves)[0]["moves"] == "1" if run.moves.exists() else None
 
 
-def _real_ways(run: RunDirectory, numbers: list[int]) -> np.ndarray | None:
-    """How far some images have moved in the ways that left-out images confirm, (n, k); None if that is not known."""
-    if not run.trial_ways.exists():
-        return None
-    rows = {int(row["image"]): [float(row[name]) for name in row if name != "image"] for row in files.read_table(run.trial_ways)}
-    return np.array([rows[number] for number in numbers])
+def _real_ways(run: RunDirectory) -> dict[int, list[float]]:
+    """How far each image has moved in the ways that left-out images confirm; empty if that is not known."""
+    rows = files.read_table(run.trial_ways) if run.trial_ways.exists() else []
+    return {int(row["image"]): [float(row[name]) for name in row if name != "image"] for row in rows}
 
 
 def _numbers(run: RunDirectory) -> list[int]:
