@@ -7,7 +7,7 @@
     python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                                    about 15 min
     python benchmarks/ensemble.py symmetry      which one is found in box, capsid and β-gal; the capsid with it   about 12 min
     python benchmarks/ensemble.py particle      rigid and asymmetric: the consensus against the truth, 3 seeds  about 15 min
-    python benchmarks/ensemble.py still         300 images of a molecule that does not move, 3 seeds            about 25 min
+    python benchmarks/ensemble.py still         300 images of a molecule that does not move                     about 40 min
     python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
     python benchmarks/ensemble.py box88         the paper's size: 300 images of 88², all volumes, every tenth judged    about 90 min
@@ -250,29 +250,31 @@ def particle(seeds: int) -> None:
 
 
 def still(seeds: int, folder: Path) -> None:
-    """Volumes of a molecule that does not move: how unlike they are, beside how unlike replicas of one volume are."""
+    """A molecule that does not move: what it is taken for, and of seed 0 how unlike its volumes are, beside replicas of one volume."""
     data = RESULTS / "still32"
     source = files.read_map(folder / "betagal_relion16" / "betaGal_map_64px_3.54A.mrc")
     files.make_folder(data)
     if not (data / "map.mrc").exists():
         files.write_map(data / "map.mrc", resample(torch.from_numpy(source.density), 32, 3).numpy(), 7.08)
     scoretomo("simulate", data / "map.mrc", "--images", 300, "--size", 32, "--pixel-size", 7.08, "--output", data / "images")
-    heading()
     for seed in range(seeds):
         run = RESULTS / f"still32-ensemble-{seed}"
-        scoretomo("run", data / "images" / "images.mrcs", "--output", run, "--seed", seed)
-        line("still", seed, judge(run, data / "map.mrc"))
-        volumes = np.stack([files.read_map(path).density for path in sorted((run / "volumes").glob("*.mrc"))])
-        mean = torch.from_numpy(volumes.mean(0))
-        curves = [float(mean_fsc(fourier_shell_correlation(torch.from_numpy(volume), mean))) for volume in volumes]
-        replicas = [float(row["replica_fsc"]) for row in files.read_table(run / "volumes.csv")]
-        share = float((volumes - volumes.mean(0)).var() / volumes.mean(0).var())
-        print(
-            f"taken as {'moving' if (run / 'motion.csv').exists() else 'rigid'}; 300 volumes with their mean: "
-            f"mean FSC {np.mean(curves):.4f} (worst {min(curves):.4f}); replicas {np.mean(replicas):.4f}; "
-            f"variance between volumes: {100 * share:.3f} % of that of their mean",
-            flush=True,
-        )
+        scoretomo("run", data / "images" / "images.mrcs", "--output", run, "--seed", seed, *(("--images", 0) if seed else ()))
+        (row,) = files.read_table(run / "consensus" / "moves.csv")
+        shares = [f"{100 * float(row[name]):.2f} %" for name in ("still", "moving")]
+        print(f"still, seed {seed}: one shape leaves {shares[0]}, a moving one {shares[1]}; evidence {row['evidence']}", flush=True)
+    run = RESULTS / "still32-ensemble-0"
+    volumes = np.stack([files.read_map(path).density for path in sorted((run / "volumes").glob("*.mrc"))])
+    mean = torch.from_numpy(volumes.mean(0))
+    curves = [float(mean_fsc(fourier_shell_correlation(torch.from_numpy(volume), mean))) for volume in volumes]
+    replicas = [float(row["replica_fsc"]) for row in files.read_table(run / "volumes.csv")]
+    share = float((volumes - volumes.mean(0)).var() / volumes.mean(0).var())
+    print(
+        f"300 volumes with their mean: mean FSC {np.mean(curves):.4f} (worst {min(curves):.4f}); replicas {np.mean(replicas):.4f}"
+    )
+    print(f"variance between volumes: {100 * share:.3f} % of that of their mean")
+    heading()
+    line("still", 0, judge(run, data / "map.mrc"))
 
 
 def mixture() -> None:
