@@ -250,7 +250,7 @@ def particle(seeds: int) -> None:
 
 
 def still(seeds: int, folder: Path) -> None:
-    """A molecule that does not move: what it is taken for, and of seed 0 how unlike its volumes are, beside replicas of one volume."""
+    """A molecule that does not move: what it is taken for; how unlike its volumes are, beside how unlike replicas of one are."""
     data = RESULTS / "still32"
     source = files.read_map(folder / "betagal_relion16" / "betaGal_map_64px_3.54A.mrc")
     files.make_folder(data)
