@@ -176,12 +176,12 @@ def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_si
         halfway.progress.write_text(json.dumps(old))
         try:
             with (
-                pytest.raises(files.InputError, match=f"should have nobody at work, and process {holder.pid} on "),
+                pytest.raises(files.InputError, match=f"should have nobody at work, but process {holder.pid} on "),
                 halfway.alone(),
             ):
                 pass
             halfway.progress.write_text(json.dumps({**old, "process": 2**22 + 1}))  # of one that was killed before
-            with pytest.raises(files.InputError, match="nobody at work, and another process is"), halfway.alone():
+            with pytest.raises(files.InputError, match="nobody at work, but another process is"), halfway.alone():
                 pass
             assert "a process is at work here" in command("info", halfway.path)[1]
         finally:

@@ -74,9 +74,9 @@ def _states(found: Landscape) -> str:
     if len(sizes) < 2:
         return ""
     groups = in_letters(len(sizes))
-    each = f"{sizes[0]} to {sizes[-1]}" if sizes[0] < sizes[-1] else f"{sizes[0]}"
+    each = f", of {joined([str(size) for size in sizes])} volumes" if sizes[0] < sizes[-1] else f" of {sizes[0]} volumes"
     return (
-        f"{groups[0].upper()}{groups[1:]} groups of {each} volumes that are alike. They are a way to sort: "
+        f"{groups[0].upper()}{groups[1:]} groups{each} that are alike. They are a way to sort: "
         "whether there are steps between them, the scatter below shows."
     )
 

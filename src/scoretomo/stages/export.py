@@ -184,13 +184,13 @@ def _cryodrgn(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
     rotations[poses.places], shifts[poses.places] = poses.rotations, poses.origins / size
     files.write_cryodrgn(folder, rotations, shifts, poses.places)
     return (
-        f"for cryoDRGN: cryodrgn train_vae {run.images} --poses {folder / 'poses.pkl'} --ind {folder / 'ind.pkl'} "
-        f"--uninvert-data --zdim 8 --outdir {folder / 'output'}"
+        f"for cryoDRGN (few images to train on): cryodrgn train_vae {run.images} --poses {folder / 'poses.pkl'} "
+        f"--ind {folder / 'ind.pkl'} --uninvert-data --zdim 8 --outdir {folder / 'output'}"
     )
 
 
 def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
-    """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion."""
+    """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion, or through all volumes."""
     home = run.path.absolute()
     pale, orange = (_named(colour) for colour in (pictures.PALE, pictures.ORANGE))
     lines = ["close session", "set bgColor white", "lighting soft", "graphics silhouettes true"]
@@ -205,20 +205,24 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
         peak = float(files.read_map(spread).density.max())
         colours = f"{pictures.STILL * peak:.4g},{pale}:{pictures.MOST * peak:.4g},{orange}"
         lines += [f'open "{spread.absolute()}" id 2', "hide #2 models", f"color sample #1 map #2 palette {colours}"]
-    for number, way in enumerate(ways, start=3):
-        frames = sorted(way.absolute().glob("*.mrc"))
+    series = {way.name.replace("-", ""): sorted(way.absolute().glob("*.mrc")) for way in ways}
+    if not ways:  # nothing is known to move: the volumes themselves
+        series = {"volumes": sorted((home / "volumes").glob("*.mrc"))}
+    for number, (name, frames) in enumerate(series.items(), start=3):
         level = _level(frames[len(frames) // 2])
         lines += [
             "open " + " ".join(f'"{frame}"' for frame in frames) + f" vseries true id {number}",
             f"volume #{number} style surface step 1 level {level:.6g} color #2f6f9f",
             f"hide #{number} models",
         ]
-        shown = f"hide #1-{2 + len(ways)} models; show #{number} models"
-        lines.append(f"alias {way.name.replace('-', '')} {shown}; vseries play #{number} direction oscillate loop true")
+        shown = f"hide #1-{2 + len(series)} models; show #{number} models"
+        lines.append(f"alias {name} {shown}; vseries play #{number} direction oscillate loop true")
     lines.append("view #1")
     files.write_text(folder / "motion.cxc", "\n".join(lines) + "\n")
-    names = [way.name.replace("-", "") for way in ways]
-    typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see it move" if names else ""
+    names = list(series)
+    typed = (
+        f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {'it move' if ways else 'one after the other'}"
+    )
     return f"for ChimeraX: open {folder / 'motion.cxc'}{typed}"
 
 

@@ -95,7 +95,9 @@ def require_alone(path: Path) -> None:
     if (pulse and other and pulse.at_work) or not _lock(path.parent):
         named = pulse and other and (pulse.at_work or (pulse.host == platform.node() and not pulse.dead))
         who = f"process {pulse.process} on {pulse.host}" if pulse and named else "another process"
-        raise files.InputError(f"{path.parent} should have nobody at work, and {who} is: wait until it is done, or stop it first")
+        raise files.InputError(
+            f"{path.parent} should have nobody at work, but {who} is: see how far it is with scoretomo watch {path.parent}, or stop it first"
+        )
 
 
 _locked: dict[Path, int] = {}  # open folders that this process has locked
