@@ -215,6 +215,14 @@ def test_a_chimerax_script_names_maps_that_are_there_and_levels_inside_them(expo
     assert 0 < level < files.read_map(six_volumes / "consensus.mrc").density.max()
 
 
+def test_chimerax_is_given_the_volumes_where_nobody_knows_what_moves(six_volumes, tmp_path, command):
+    run = shutil.copytree(six_volumes, tmp_path / "run")
+    (run / "landscape.csv").unlink()
+    assert command("export", run, "--to", "chimerax")[0] == 0
+    (opened,) = [line for line in (run / "export" / "chimerax" / "motion.cxc").read_text().splitlines() if "vseries true" in line]
+    assert re.findall(r'"([^"]+)"', opened) == [str(run / "volumes" / f"{number:03d}.mrc") for number in range(0, 12, 2)]
+
+
 def test_chimerax_colours_what_moves_as_the_report_does(six_volumes, tmp_path, command):
     run = tmp_path / "run"
     shutil.copytree(six_volumes, run)

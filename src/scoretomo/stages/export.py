@@ -220,9 +220,8 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
     lines.append("view #1")
     files.write_text(folder / "motion.cxc", "\n".join(lines) + "\n")
     names = list(series)
-    typed = (
-        f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {'it move' if ways else 'one after the other'}"
-    )
+    see = "it move" if ways else "one after the other"
+    typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {see}"
     return f"for ChimeraX: open {folder / 'motion.cxc'}{typed}"
 
 

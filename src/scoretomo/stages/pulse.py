@@ -96,7 +96,8 @@ def require_alone(path: Path) -> None:
         named = pulse and other and (pulse.at_work or (pulse.host == platform.node() and not pulse.dead))
         who = f"process {pulse.process} on {pulse.host}" if pulse and named else "another process"
         raise files.InputError(
-            f"{path.parent} should have nobody at work, but {who} is: see how far it is with scoretomo watch {path.parent}, or stop it first"
+            f"{path.parent} should have nobody at work, but {who} is: see how far it is with scoretomo watch {path.parent}, "
+            "or stop it first"
         )
 
 
