@@ -84,12 +84,16 @@ def shapes_of_eman(path: Path) -> list[tuple[int, ...]]:
         return []
     with opened(path), h5py.File(path, "r") as file:
         group = file.get("MDF/images")
-        names = [name for name in group if name.isdigit() and "image" in group[name]] if isinstance(group, h5py.Group) else []
-        return [group[name]["image"].shape for name in sorted(names, key=int)]
+        return [group[name]["image"].shape for name in _numbered(group)] if isinstance(group, h5py.Group) else []
+
+
+def _numbered(group: h5py.Group) -> list[str]:
+    """Names of EMAN's images, in the order of their numbers."""
+    return sorted((name for name in group if name.isdigit() and "image" in group[name]), key=int)
 
 
 def _eman(path: Path, group: h5py.Group) -> tuple[np.ndarray, float | None]:
-    numbers = sorted((name for name in group if name.isdigit() and "image" in group[name]), key=int)
+    numbers = _numbered(group)
     if not numbers:
         raise InputError(f"{path} holds no images: make it again")
     datasets = [group[name]["image"] for name in numbers]

@@ -44,11 +44,11 @@ def read_images(path: Path) -> ImageStack:
         fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
         return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes))
     array, pixel_size, notes = _read_array(path, suffix)
-    eman = suffix in _HDF and bool(shapes_of_eman(path))
-    if (suffix in _MRC or eman) and is_map(path):
-        rename = "" if eman else ", or rename it to .mrcs if it is a stack that is wrongly flagged as a map"
+    flagged = _flagged_as_map(path, suffix)
+    if flagged:
+        rename = ", or rename it to .mrcs if it is a stack that is wrongly flagged as a map" if suffix in _MRC else ""
         raise InputError(f"{path} is a map ({_times(array.shape)}), expected a stack of class averages: give that{rename}")
-    if suffix not in _MRC and not eman and _is_cube(array.shape):
+    if flagged is None and _is_cube(array.shape):
         notes.append(f"{path.name} looks like a map, not a stack ({_times(array.shape)}): its slices are read as images")
     images = array[None] if array.ndim == 2 else array
     if images.ndim != 3 or 0 in images.shape:
@@ -80,12 +80,20 @@ def is_map(path: Path) -> bool:
         InputError: the file cannot be read.
     """
     suffix = path.suffix.lower()
+    flagged = _flagged_as_map(path, suffix)
+    if flagged is None:
+        return suffix in (*_HDF, ".npy") and _is_cube(_read_array(path, suffix)[0].shape)
+    return flagged
+
+
+def _flagged_as_map(path: Path, suffix: str) -> bool | None:
+    """Whether a file says that it is a cubic map; None where such files can't say so."""
     if suffix in _MRC:
         header = mrc.read_header(path)
         return suffix not in _STACKS and header.is_volume and _is_cube(header.shape)
     if suffix in _HDF and (shapes := shapes_of_eman(path)):
         return len(shapes) == 1 and _is_cube(shapes[0])
-    return suffix in (*_HDF, ".npy") and _is_cube(_read_array(path, suffix)[0].shape)
+    return None
 
 
 def _suffix(path: Path, known: tuple[str, ...]) -> str:

@@ -40,8 +40,7 @@ def dimensions(components: Components) -> int:
     clear = components.clear
     if clear == 0 or len(components.coordinates) < FEWEST:
         return min(clear, 2)
-    places = torch.from_numpy(components.coordinates[:, :clear])
-    far = torch.cdist(places, places).sort(1).values.numpy()
+    far = _sorted_distances(components.coordinates[:, :clear])
     noise = _BEYOND * math.sqrt(2 * float(components.chance.sum()))
     near, most = _NEIGHBOURS
     first = min(max(near, int(np.median((far < noise).sum(1)))), len(far) // 4)
@@ -55,10 +54,15 @@ def independent_ways(ways: np.ndarray) -> int:
     Args:
         ways: how far the molecule has moved in each real way in all images, shape (n, k).
     """
-    places = torch.from_numpy(ways)
-    far = torch.cdist(places, places).sort(1).values.numpy()
+    far = _sorted_distances(ways)
     near, most = (min(number, len(far) - 1) for number in _NEIGHBOURS)
     return min(ways.shape[1], _dimension(far, near, most)) if near < most else ways.shape[1]
+
+
+def _sorted_distances(places: np.ndarray) -> np.ndarray:
+    """Of each place (n, k) to all, itself first, (n, n)."""
+    found = torch.from_numpy(places)
+    return torch.cdist(found, found).sort(1).values.numpy()
 
 
 def _dimension(far: np.ndarray, first: int, last: int) -> int:
