@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cold import COMMAND, EIGHT, EIGHT_OF_200, RESULTS, ROOT, heading, judge, line, scoretomo
-from molecules import STILL
+from molecules import STILL, whole_run
 
 from scoretomo import files
 from scoretomo.alignment import moved_onto
@@ -349,9 +349,8 @@ def landscape() -> None:
 
 def moves() -> None:
     """Evidence of motion in the runs of all benchmarks: of molecules that move, and of those that do not."""
-    for name, simulate in STILL.items():
-        simulate(RESULTS / name)
-        scoretomo("run", RESULTS / name / "images.mrcs", "--output", RESULTS / f"{name}-run", "--images", 0)
+    for name in STILL:
+        whole_run(name)
     print("run                               one shape leaves  a moving one   displacement       evidence  it")
     for path in sorted(RESULTS.glob("*/consensus/moves.csv")):
         (row,) = files.read_table(path)

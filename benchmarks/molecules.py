@@ -1,4 +1,4 @@
-"""Simulated moving molecules with truth: the paper's, made-up ribosomes, and random ones that nobody chose one by one."""
+"""Simulated molecules with truth, moving and still: the paper's, made-up ribosomes, and random ones that nobody chose."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from cold import scoretomo
+from cold import RESULTS, scoretomo
 from scipy.ndimage import gaussian_filter
 from sklearn.cluster import KMeans
 
@@ -146,7 +146,12 @@ def _moving(source: Path, folder: Path, moves: tuple[str, ...], *more: object, i
     scoretomo("simulate", source, "--images", images, "--size", _SIDE, *options, *more, "--output", folder)
 
 
-SETS = {
+def still_ribosome(folder: Path, more: tuple[object, ...]) -> None:
+    """A made-up ribosome that does not move, in few images."""
+    scoretomo("simulate", "ribosome", "--images", 100, "--size", _SIDE, *more, "--output", folder)
+
+
+MOVING = {
     "box32": ImageSet(box, "box", False),
     "capsid32": ImageSet(capsid, "capsid", False),
     "arm32": ImageSet(arm, "ribosome", True),
@@ -163,4 +168,24 @@ SETS = {
     },
 }
 
-STILL = {f"random-still{number:02d}": random_molecule(number, still=True) for number in range(_POPULATION)}
+STILL = {
+    "particle-noise": ImageSet(partial(still_ribosome, more=("--noise", 0.3)), "ribosome", True, range(0, 100, 13)),
+    "particle-realistic": ImageSet(partial(still_ribosome, more=("--realistic",)), "ribosome", True, range(0, 100, 13)),
+    **{
+        f"random-still{number:02d}": ImageSet(
+            random_molecule(number, still=True), f"random molecule {number}", True, range(0, 120, 15)
+        )
+        for number in range(_POPULATION)
+    },
+}
+
+SETS = MOVING | STILL
+
+
+def whole_run(name: str) -> tuple[Path, Path]:
+    """The images of a set with their truth, and a run of them."""
+    data, run, images = RESULTS / name, RESULTS / f"{name}-all", SETS[name]
+    images.simulate(data)
+    some = () if images.volumes is None else ("--images", ",".join(map(str, images.volumes)))
+    scoretomo("run", data / "images.mrcs", "--output", run, *some)
+    return data, run

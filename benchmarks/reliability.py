@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from cold import RESULTS, scoretomo
 from ensemble import beside_consensus, lids
-from molecules import SETS
+from molecules import SETS, whole_run
 from scipy.optimize import nnls
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
@@ -34,21 +34,18 @@ _LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
 
 def runs(names: list[str]) -> None:
     for name in names:
-        data, run, images = RESULTS / name, RESULTS / f"{name}-all", SETS[name]
-        images.simulate(data)
-        some = () if images.volumes is None else ("--images", ",".join(map(str, images.volumes)))
-        scoretomo("run", data / "images.mrcs", "--output", run, *some)
+        data, run = whole_run(name)
         if not (run / "evaluation" / "summary.json").exists():
             scoretomo("evaluate", run, "--truth", data / "truth")
         judged = {int(row["image"]) for row in files.read_table(run / "evaluation" / "scores.csv")}
         print(f"{name}, every twentieth image:")
         beside_consensus(run, data, sorted(judged & set(range(0, 200, 20))))
-        if images.molecule == "box":
+        if SETS[name].molecule == "box":
             first, second, _ = lids(run, data / "truth" / "truth.csv")
             print(f"{name}: lid angles from the volumes: R² {first:.2f}, {second:.2f}", flush=True)
         else:
             true_motions(name, run, data)
-        if images.asymmetric:
+        if SETS[name].asymmetric:
             found, true = files.read_table(run / "poses.csv"), files.read_table(data / "truth" / "truth.csv")
             wrong = wrong_poses(posed_rotations(found), posed_rotations([true[int(row["image"])] for row in found]))
             print(f"{name}: {wrong} images stand more than {_WRONG}° wrong", flush=True)
