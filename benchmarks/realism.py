@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scoretomo import files
 from scoretomo.compute import random_stream
-from scoretomo.simulation import RealismSettings, average_class, measure, simulate_image
-from scoretomo.stages.objects import ObjectSettings, open_object
+from scoretomo.settings import ObjectSettings, RealismSettings
+from scoretomo.simulation import average_class, measure, simulate_image
+from scoretomo.stages.objects import open_object
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

@@ -50,6 +50,7 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
     "landscape": ["landscape", "landscape.reliability"],
     "report": ["report", "report.results", "report.embedded"],
     "files": ["files"],
+    "settings": ["settings"],
     "presets": ["presets"],
     "compute": ["compute"],
 }

@@ -22,10 +22,8 @@ def run_with() -> Callable[..., Path]:
     """Do all of a run from a stack with some settings of the reconstruction, on two workers if not told; the run directory."""
 
     def call(stack: Path, run: Path, *, workers: int = 2, **settings: object) -> Path:
-        from scoretomo.images import ImportSettings
-        from scoretomo.stages.reconstruct import ReconstructSettings
+        from scoretomo.settings import ImportSettings, ReconstructSettings, TrainSettings
         from scoretomo.stages.run import run_all
-        from scoretomo.stages.train import TrainSettings
 
         run_all(stack, run, None, ImportSettings(), TrainSettings(), ReconstructSettings(**settings), workers=workers, force=False)
         return run
@@ -36,9 +34,8 @@ def run_with() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty images of a moving box, 16 pixels."""
-    from scoretomo.simulation import RealismSettings
-    from scoretomo.stages.objects import ObjectSettings
-    from scoretomo.stages.simulate import Plan, SimulateSettings, simulate_object
+    from scoretomo.settings import ObjectSettings, RealismSettings, SimulateSettings
+    from scoretomo.stages.simulate import Plan, simulate_object
 
     folder = tmp_path_factory.mktemp("box")
     simulate_object(

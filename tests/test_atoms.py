@@ -15,8 +15,9 @@ from scoretomo.fourier import coordinates
 from scoretomo.phantoms import Atoms, FormFactors, Motion, MovingAtoms, large_subunit, motion_of, ribosome, strands
 from scoretomo.projection import project
 from scoretomo.rotations import point_group, random_rotations, rotation_from_vector
+from scoretomo.settings import ObjectSettings
 from scoretomo.simulation import MovingMap
-from scoretomo.stages.objects import ObjectSettings, open_object
+from scoretomo.stages.objects import open_object
 
 NOTHING = torch.zeros(0, dtype=torch.float64)
 

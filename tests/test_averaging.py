@@ -12,7 +12,8 @@ from scoretomo.images import correlation, disc
 from scoretomo.phantoms import ribosome
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
-from scoretomo.simulation import RealismSettings, average_class, contrast_transfer, measure
+from scoretomo.settings import RealismSettings
+from scoretomo.simulation import average_class, contrast_transfer, measure
 
 SIZE, PIXEL = 48, 6.0
 PERFECT = RealismSettings(

@@ -20,7 +20,8 @@ import torch
 
 from scoretomo import files
 from scoretomo.files import InputError
-from scoretomo.images import ImportSettings, prepare, require_several
+from scoretomo.images import prepare, require_several
+from scoretomo.settings import ImportSettings
 
 
 def good_images(count: int = 4, side: int = 16) -> np.ndarray:

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from scoretomo import compute
-from scoretomo.compute import WorkerError, processes_for, random_stream, run_tasks
+from scoretomo.compute import processes_for, random_stream, run_tasks
+from scoretomo.errors import WorkerError
 from scoretomo.memory import usable_memory
 
 

@@ -1,6 +1,8 @@
 """The floors of the package: imports point downwards only, and every module is at home on one floor."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import scoretomo
 
 PACKAGE = Path(scoretomo.__file__).parent
 FLOORS = [
-    {"errors", "memory"},  # the cellar: what every floor may raise and use
+    {"errors", "memory", "settings"},  # the cellar: what every floor may raise, use and be asked for
     {"rotations", "fourier", "files", "compute"},
     {"projection", "harmonics", "images", "phantoms"},
     {"simulation", "score", "sampling", "matching", "alignment"},
@@ -20,7 +22,7 @@ FLOORS = [
 FLOOR = {module: number for number, floor in enumerate(FLOORS, start=-1) for module in floor}
 BESIDE = {("ensemble", "reconstruction"), ("cli", "stages"), ("cli", "presets"), ("stages", "presets")}
 DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}
-SEES_PATHS = {"memory", "files", "report", "stages", "cli"}
+SEES_PATHS = {"memory", "settings", "files", "report", "stages", "cli"}
 
 
 def sources() -> list[Path]:
@@ -85,6 +87,13 @@ def test_the_two_scores_do_not_know_each_other() -> None:
         if first == "score" and rest:
             others = {name.split(".")[2] for name in imported(path) if name.startswith("scoretomo.score.")}
             assert others <= {rest[0]}, path
+
+
+def test_a_command_is_read_before_anything_heavy_is_loaded() -> None:
+    """Help, and what is wrong with a command, come at once."""
+    heavy = "print(*{'torch', 'scipy', 'sklearn', 'finufft'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", f"import sys, scoretomo.cli; {heavy}"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

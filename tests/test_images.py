@@ -12,7 +12,6 @@ from scoretomo.errors import InputError
 from scoretomo.files import read_images
 from scoretomo.fourier import coordinates, radius, soft_edge
 from scoretomo.images import (
-    ImportSettings,
     Prepared,
     centre_of_mass,
     correlation,
@@ -29,6 +28,7 @@ from scoretomo.images import (
     touches_edge,
 )
 from scoretomo.phantoms import MovingBox
+from scoretomo.settings import ImportSettings
 from scoretomo.simulation import simulate
 
 AS_THEY_ARE = ImportSettings()

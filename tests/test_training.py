@@ -22,12 +22,13 @@ from torch import Tensor
 from scoretomo import files, presets
 from scoretomo.compute import Group, joined_group
 from scoretomo.errors import InputError
-from scoretomo.images import ImportSettings, augment, disc, place_images
+from scoretomo.images import augment, disc, place_images
 from scoretomo.score.exact import ExactScore
 from scoretomo.score.network import Architecture, PreconditionedUNet
+from scoretomo.settings import ImportSettings, TrainSettings
 from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.importing import import_stack
-from scoretomo.stages.train import TrainSettings, train_network
+from scoretomo.stages.train import train_network
 from scoretomo.training import (
     Examples,
     Training,

@@ -10,21 +10,21 @@ import cyclopts
 from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
-
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-from .compute import WorkerError
-from .errors import InputError
+from .errors import InputError, WorkerError
 from .files import Program, read_toml
-from .images import ImportSettings
-from .simulation import RealismSettings
+from .settings import (
+    ImportSettings,
+    ObjectSettings,
+    RealismSettings,
+    ReconstructSettings,
+    ReproduceSettings,
+    SampleSettings,
+    SimulateSettings,
+    TrainSettings,
+)
 from .stages.mistakes import told
-from .stages.objects import ObjectSettings
-from .stages.reconstruct import ReconstructSettings
-from .stages.reproduce import ReproduceSettings
-from .stages.sample import SampleSettings
-from .stages.simulate import SimulateSettings
-from .stages.train import TrainSettings
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which a stage does
 
 IMAGES = Group("Images", sort_key=1)
 SCORE = Group("Learned score (--denoiser network)", sort_key=3)

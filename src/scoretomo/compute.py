@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-from .errors import InputError
+from .errors import InputError, WorkerError
 from .memory import usable_memory
 
 Task = TypeVar("Task")
@@ -27,10 +27,6 @@ Message = TypeVar("Message")
 _ON_A_CORE, _ON_A_GPU = 4, 64  # volumes in a batch
 _BYTES_OF_A_VOXEL = 1000  # that a descent takes on a GPU, its views and their score included
 _OF_MEMORY = 0.75  # share of the memory that processes may take together
-
-
-class WorkerError(RuntimeError):
-    """A worker process died without a word, as it does when memory runs out."""
 
 
 def random_stream(seed: int, *names: str | int) -> torch.Generator:

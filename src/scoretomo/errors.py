@@ -1,5 +1,9 @@
-"""A user's mistake, said in one sentence."""
+"""What goes wrong outside the program, said in one sentence."""
 
 
 class InputError(ValueError):
     """Something the user gave cannot be used. Its text says what was expected, what came, and what to do."""
+
+
+class WorkerError(RuntimeError):
+    """A worker process died without a word, as it does when memory runs out."""

@@ -3,11 +3,10 @@
 from .augmenting import augment, place_images
 from .background import Background, disc, find_background, otsu_level, subtract_background
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
-from .preparing import ImportSettings, Prepared, centre_of_mass, correlation, normalisation, prepare, shift
+from .preparing import Prepared, centre_of_mass, correlation, normalisation, prepare, shift
 
 __all__ = [
     "Background",
-    "ImportSettings",
     "Prepared",
     "augment",
     "centre_of_mass",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,30 +9,11 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..fourier import coordinates, low_pass, pad_or_crop, resample
+from ..settings import ImportSettings
 from .background import BRIGHT, MASK_FRACTION, Background, disc, find_background, subtract_background
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, touches_edge
 
 _SMALLEST = 8  # pixels
-
-
-@dataclass(frozen=True)
-class ImportSettings:
-    """How images are prepared."""
-
-    size: int | None = None
-    """Side of the images to work with, in pixels; larger ones are downsampled. As they are if not given."""
-
-    crop: int | None = None
-    """Crop (or pad with background) to this side first, in pixels of the input. As they are if not given."""
-
-    invert: bool = False
-    """The particles are dark on light: turn the contrast."""
-
-    recentre: bool = False
-    """Move every particle to the centre by the centre of mass of what is bright."""
-
-    select: str | None = None
-    """Use only these images, by number from 0: 0,3,5-9. All if not given."""
 
 
 class Prepared(NamedTuple):

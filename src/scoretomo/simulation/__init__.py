@@ -1,6 +1,6 @@
 """Random conformation + random pose → image, with its truth."""
 
-from .averaging import ClassAverage, RealismSettings, average_class, check_realism, contrast_transfer
+from .averaging import ClassAverage, average_class, check_realism, contrast_transfer
 from .maps import MovingMap, isolated, voxel_places
 from .statistics import StackStatistics, measure
 from .taking import EDGE, Movable, Phantom, Simulated, Specimen, phantom_volume, simulate, simulate_image, truth_row
@@ -11,7 +11,6 @@ __all__ = [
     "Movable",
     "MovingMap",
     "Phantom",
-    "RealismSettings",
     "Simulated",
     "Specimen",
     "StackStatistics",

@@ -16,11 +16,9 @@ mask.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from cyclopts import Parameter, validators
 from torch import Tensor
 from torch.nn.functional import conv1d
 
@@ -29,41 +27,15 @@ from ..errors import InputError
 from ..fourier import radius, soft_edge
 from ..projection import project
 from ..rotations import random_rotations, rotation_from_vector
+from ..settings import RealismSettings
 
 Kind = Literal["good", "few", "mixed", "off-centre", "empty"]
 _BAD: tuple[Kind, ...] = ("few", "mixed", "off-centre", "empty")
-_Range = tuple[float, float]
 _VOLTAGE = 300.0  # kV
 _SPHERICAL_ABERRATION = 2.7  # mm
 _AMPLITUDE_CONTRAST = 0.1
 _MASK = 0.95  # half sides; where the soft mask ends
 _TRUST = 2.0  # how far classification programs trust the signal more than its estimate
-
-
-@dataclass(frozen=True)
-class RealismSettings:
-    """What the particles of a class are like; where two numbers are given, every class draws its own between them."""
-
-    particles: tuple[int, int] = (50, 300)
-    """Particles of a class."""
-
-    orientation_scatter: _Range = (3.0, 5.0)
-    """How far particles of a class are turned from its pose, in degrees (root mean square of the whole angle)."""
-
-    shift_scatter: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 1.0
-    """How far particles are off centre, in pixels (root mean square of the distance)."""
-
-    defocus: _Range = (1.0, 3.0)
-    """Underfocus of the particles, in µm; every particle draws its own."""
-
-    b_factor: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 80.0
-    """How fast the contrast falls towards high frequencies, exp(−B k²/4), in Å²."""
-
-    snr: _Range = (0.02, 0.1)
-    """Signal-to-noise ratio of a particle: variance of what is seen of it inside the mask, relative to the noise's."""
-
-    bad_classes: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.05
-    """Share of classes that went wrong: few particles, mixed directions, off centre, or empty."""
 
 
 def check_realism(settings: RealismSettings) -> None:

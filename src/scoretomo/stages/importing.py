@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .. import files
-from ..images import ImportSettings, Prepared, prepare
+from ..images import Prepared, prepare
+from ..settings import ImportSettings
 from .progress import say, warn
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from .. import files
-from ..images import ImportSettings, prepare
+from ..images import prepare
+from ..settings import ImportSettings
 from .directory import RunDirectory, require_run
 from .importing import read_prepared
 from .montage import in_characters, in_rows, sheet, shows_pictures, tiles

@@ -3,15 +3,14 @@
 import math
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import roma
 import torch
-from cyclopts import Parameter, validators
 from torch import Tensor
 
 from .. import files
@@ -29,6 +28,7 @@ from ..phantoms import (
     ribosome,
 )
 from ..rotations import point_group
+from ..settings import ObjectSettings
 from ..simulation import MovingMap, Phantom, Specimen, isolated, voxel_places
 
 SHAPES: dict[str, Callable[[], Phantom]] = {"box": MovingBox, "capsid": MovingCapsid}
@@ -36,25 +36,6 @@ STRANDS = {"large-subunit": large_subunit, "ribosome": ribosome}
 _FILLED = 0.85  # of the side, by an object of unknown pixel size
 _ROOM = 0.95  # of the side: the largest object
 _MAPS = (".mrc", ".map", ".ccp4", ".hdf", ".npy")
-
-
-@dataclass(frozen=True)
-class ObjectSettings:
-    """A map or an atomic model as the object."""
-
-    resolution: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None
-    """To which the object is blurred, in Å; two pixels if not given, and for a map what it has."""
-
-    symmetry: str | None = None
-    """Repeat an atomic model by a point group (C7, D2, O, I) about its axes, or by its file's biological "assembly"."""
-
-    trajectory: Path | None = None
-    """Frames of an atomic model (.xtc, .trr, .dcd, .nc): each image takes its own. Needs the trajectories extra."""
-
-    move: tuple[str, ...] = ()
-    """A part that moves, each image by its own amount: "PART hinge LOW HIGH" in degrees or "PART shift LOW HIGH" in Å. PART is
-    chains (A,B) or residues (A/10-50) of a model, or a mask file for a map. "axis X,Y,Z" and "through X,Y,Z" may follow; the axis
-    is guessed if not. Give it once for each part."""
 
 
 class Scene(NamedTuple):

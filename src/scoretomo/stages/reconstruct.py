@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from cyclopts import Parameter, validators
 from torch import Tensor
 
 from .. import files
@@ -22,6 +21,7 @@ from ..projection import project, rotate
 from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..report import words
 from ..rotations import point_group
+from ..settings import ReconstructSettings
 from .consensus import FEWEST, Posed, centred_images, explained_images, find_consensus, read_consensus
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
@@ -37,54 +37,26 @@ _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
-@dataclass(frozen=True)
-class ReconstructSettings:
-    """How volumes are made from images."""
+def schedule(settings: ReconstructSettings, size: int, known: Known = "still") -> Descent | Refinement:
+    """The schedule that settings ask for; with the ensemble method it depends on what is known before.
 
-    method: Literal["ensemble", "annealed", "paper"] = "ensemble"
-    """How volumes are found. "ensemble": first one volume that explains all images, then how it moves, then from there a volume
-    for each, all in one frame. The others start each volume from nothing: "paper" is Algorithm 1 as published, with one fixed
-    noise level; "annealed" lets the noise level fall, which is better."""
+    Args:
+        settings: of the run.
+        size: side of the images in pixels.
+        known: the consensus ("still"), or how the molecule moves, in a model whose views do not yet look like images
+            ("moving") or do ("modelled").
+    """
+    if settings.method == "ensemble":
+        refinement = REFINEMENTS[known]
+        return refinement.at_side(size) if settings.steps is None else refinement.in_steps(settings.steps)
+    preset = PRESETS[settings.method]
+    return preset if settings.steps is None else replace(preset, steps=settings.steps)
 
-    denoiser: Literal["tangent", "exact", "network"] = "tangent"
-    """What knows how images look: "exact" is the score of the images themselves, in closed form; "tangent" also knows the
-    ways in which they vary; "network" is the paper's, which learns first."""
 
-    symmetry: str = "C1"
-    """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" looks for one in
-    the consensus. Only with the ensemble method."""
-
-    hand: Literal["found", "flip"] = "found"
-    """Class averages can't tell a molecule from its mirror image. "flip" gives the other hand of what the same seed finds, for
-    those who know better. Only with the ensemble method."""
-
-    steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
-    """Descent steps; those of the method if not given. Fewer give a quick, rough look, and learn less of the motion."""
-
-    images: str | None = None
-    """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
-
-    seed: int = 0
-    """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
-
-    def schedule(self, size: int, known: Known = "still") -> Descent | Refinement:
-        """The schedule for images of a size; with the ensemble method it depends on what is known before.
-
-        Args:
-            size: their side in pixels.
-            known: the consensus ("still"), or how the molecule moves, in a model whose views do not yet look like images
-                ("moving") or do ("modelled").
-        """
-        if self.method == "ensemble":
-            refinement = REFINEMENTS[known]
-            return refinement.at_side(size) if self.steps is None else refinement.in_steps(self.steps)
-        preset = PRESETS[self.method]
-        return preset if self.steps is None else replace(preset, steps=self.steps)
-
-    def fitting(self, size: int) -> Fitting:
-        """How the motion is learned from images of a size: a rough look needs less of it, too."""
-        usual = REFINEMENTS["modelled"].at_side(size).steps
-        return MOTION if self.steps is None else MOTION.share(min(1.0, self.steps / usual))
+def fitting_asked(settings: ReconstructSettings, size: int) -> Fitting:
+    """How the motion is learned from images of a size: a rough look needs less of it, too."""
+    usual = REFINEMENTS["modelled"].at_side(size).steps
+    return MOTION if settings.steps is None else MOTION.share(min(1.0, settings.steps / usual))
 
 
 class Batch(NamedTuple):
@@ -160,8 +132,8 @@ def _outlook(
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST
     likely: Known = "still" if not asked else "moving" if settings.denoiser == "network" else "modelled"
-    work = volumes_work(size, settings.schedule(size, likely).steps * sum(map(len, todo)), len(todo), processes)
-    return ensemble_outlook(count, size, settings.fitting(size) if asked else None, work, processes, run.progress)
+    work = volumes_work(size, schedule(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
+    return ensemble_outlook(count, size, fitting_asked(settings, size) if asked else None, work, processes, run.progress)
 
 
 def _tasks(
@@ -177,7 +149,7 @@ def _tasks(
     size, second = prepared.images.shape[-1], set[int]()
     if settings.method == "ensemble":
         find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
-        moves = settle_motion(run, settings.seed, settings.fitting(size), outlook, workers=workers)
+        moves = settle_motion(run, settings.seed, fitting_asked(settings, size), outlook, workers=workers)
         alike = settle_score(run, settings.denoiser, settings.seed, outlook)
         known = "modelled" if moves and alike else "moving" if moves else "still"
         second = {int(row["image"]) for row in files.read_table(run.poses) if row["second"] == "1"}
@@ -185,7 +157,7 @@ def _tasks(
     for batch in todo:
         for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "still")):
             if some:
-                tasks.append(Batch(run.path, tuple(some), settings.schedule(size, begin), settings.seed, settings.denoiser))
+                tasks.append(Batch(run.path, tuple(some), schedule(settings, size, begin), settings.seed, settings.denoiser))
     return tasks
 
 

@@ -3,58 +3,40 @@
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process, volumes_together
-from ..images import ImportSettings, disc
+from ..images import disc
 from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
 from ..reconstruction import reconstruct
 from ..report import words
 from ..score.network import NetworkScore, PreconditionedUNet, architecture_for
-from ..simulation import RealismSettings
+from ..settings import (
+    ImportSettings,
+    ObjectSettings,
+    RealismSettings,
+    ReconstructSettings,
+    ReproduceSettings,
+    SampleSettings,
+    SimulateSettings,
+    TrainSettings,
+)
 from ..training import begin_training, train
 from .directory import RunDirectory
 from .evaluate import evaluate_maps
 from .importing import read_prepared
-from .objects import ObjectSettings
 from .progress import say
 from .pulse import require_alone
-from .reconstruct import ReconstructSettings
 from .record import check_settings, write_settings
 from .report import report_run
 from .run import reconstruct_prepared, train_imported
-from .sample import SampleSettings, sample_run
-from .simulate import Plan, SimulateSettings, simulate_object
-from .train import TrainSettings
-
-
-@dataclass(frozen=True)
-class ReproduceSettings:
-    """How large an experiment is."""
-
-    full: bool = False
-    """The paper's size and network instead of one that two cores finish in half an hour. The cost is estimated first."""
-
-    size: Annotated[int | None, Parameter(validator=validators.Number(gte=8, lte=1024), show_default=False)] = None
-    """Side of the images in pixels; that of the experiment if not given."""
-
-    images: Annotated[int | None, Parameter(validator=validators.Number(gte=2), show_default=False)] = None
-    """How many class averages; as many as the experiment has if not given, or all of the stack."""
-
-    seed: int = 0
-    """Seed of all random numbers."""
-
-    def plan(self, name: str) -> Experiment:
-        """The experiment of this name at the size that is asked for."""
-        preset = EXPERIMENTS[f"{'paper' if self.full else 'small'}-{name}"]
-        plan = replace(preset, size=self.size or preset.size, images=self.images or preset.images)
-        return replace(plan, volumes=min(plan.volumes, plan.images))
+from .sample import sample_run
+from .simulate import Plan, simulate_object
 
 
 def reproduce_experiment(
@@ -74,7 +56,7 @@ def reproduce_experiment(
         InputError: the experiment needs images, and none are given.
     """
     require_one_process()
-    plan = settings.plan(name)
+    plan = _planned(settings, name)
     if stack is None and plan.simulated is None:
         raise files.InputError(f"{name} needs real class averages: give --stack FILE, and --truth MAP to have volumes judged")
     if stack is None and (truth is not None or pixel_size is not None):
@@ -149,3 +131,10 @@ def _seconds_of_a_step(steps: Iterator[Any]) -> float:
     begin = time.perf_counter()
     next(steps)
     return time.perf_counter() - begin
+
+
+def _planned(settings: ReproduceSettings, name: str) -> Experiment:
+    """The experiment of this name at the size that is asked for."""
+    preset = EXPERIMENTS[f"{'paper' if settings.full else 'small'}-{name}"]
+    plan = replace(preset, size=settings.size or preset.size, images=settings.images or preset.images)
+    return replace(plan, volumes=min(plan.volumes, plan.images))

@@ -7,17 +7,17 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_t
 
 from .. import files
 from ..compute import best_device, joined_group, require_one_process
-from ..images import ImportSettings
+from ..settings import ImportSettings, ReconstructSettings, TrainSettings
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
 from .landscape import landscape_missing, settle_landscape
 from .progress import say
 from .pulse import require_alone
 from .quality import measure_score
-from .reconstruct import ReconstructSettings, reconstruct_run, require_sense, select_numbers
+from .reconstruct import reconstruct_run, require_sense, select_numbers
 from .record import check_settings
 from .report import report_run
-from .train import TrainSettings, train_network
+from .train import train_network
 
 Settings = TypeVar("Settings")
 

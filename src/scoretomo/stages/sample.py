@@ -1,12 +1,10 @@
 """Samples of a learned score, each beside the class average it is nearest to: samples/."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
-from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, best_device, random_stream
@@ -14,6 +12,7 @@ from ..images import correlation
 from ..report import pictures
 from ..sampling import noise_levels, sample
 from ..score.exact import ExactScore
+from ..settings import SampleSettings
 from .directory import RunDirectory
 from .importing import read_prepared
 from .montage import sheet
@@ -26,20 +25,6 @@ from .train import held_out_numbers, open_network
 
 _TILE = 96  # pixels of a sample in the montage
 _COLUMNS = 9
-
-
-@dataclass(frozen=True)
-class SampleSettings:
-    """Which samples are drawn."""
-
-    samples: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 36
-    """How many."""
-
-    steps: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 32
-    """Noise levels on the way from noise to image."""
-
-    seed: int = 0
-    """Seed of all random numbers; sample 17 is the same however many there are."""
 
 
 def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:

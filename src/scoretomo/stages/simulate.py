@@ -1,45 +1,22 @@
 """Simulated class averages with their truth: images.mrcs and truth/."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from cyclopts import Parameter, validators
 
 from .. import files
 from ..compute import available_cores, run_tasks
-from ..simulation import RealismSettings, average_class, check_realism, simulate_image, truth_row
-from .objects import SHAPES, STRANDS, ObjectSettings, open_object
+from ..settings import ObjectSettings, RealismSettings, SimulateSettings
+from ..simulation import average_class, check_realism, simulate_image, truth_row
+from .objects import SHAPES, STRANDS, open_object
 from .progress import progress_bar, say
 from .record import check_settings, write_settings
 
 _CHUNK = 4
-
-
-@dataclass(frozen=True)
-class SimulateSettings:
-    """What is simulated."""
-
-    images: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 300
-    """Number of images, each of another random conformation and direction."""
-
-    size: Annotated[int, Parameter(validator=validators.Number(gte=8, lte=1024))] = 88
-    """Side of the images, in pixels."""
-
-    pixel_size: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None
-    """Å per pixel of the images; if not given, that of a map, or one at which all of a model can be seen."""
-
-    noise: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
-    """Standard deviation of white noise, relative to that of each noise-free image."""
-
-    realistic: bool = False
-    """Make each image as a microscope and 2D classification would: the average of many noisy particles."""
-
-    seed: int = 0
-    """Seed of all random numbers; image 17 is the same however many there are."""
 
 
 class Plan(NamedTuple):

@@ -4,18 +4,18 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal
+from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import torch
-from cyclopts import Parameter, validators
 
 from .. import __version__, files
 from ..compute import Group, available_cores, random_stream
 from ..images import disc, require_several
 from ..presets import TRAININGS
 from ..score.network import Architecture, NetworkScore, PreconditionedUNet, architecture_for
+from ..settings import TrainSettings
 from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
 from .directory import RunDirectory, Stopwatch
 from .importing import PreparedStack, fingerprint, read_prepared
@@ -28,26 +28,10 @@ _SAVE_EVERY = 20.0  # seconds
 _ENOUGH = 100  # images, from which on some are held out
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """The network score and its training."""
-
-    network: Literal["fast", "paper", "paper-ribosome"] = "fast"
-    """Network to train: "paper" has the paper's 3.9 million parameters, "paper-ribosome" the 5.3 million for its 80S images;
-    "fast" works at half the side and costs a fifth."""
-
-    examples: Annotated[int | None, Parameter(validator=validators.Number(gte=1), show_default=False)] = None
-    """Noisy images that the network sees, all different; more is better. If not given, "fast" sees 240,000, a quarter of an hour
-    on two cores at 32 pixels, and the others 4,000,000, which is for a GPU."""
-
-    held_out: Annotated[int | None, Parameter(validator=validators.Number(gte=0), show_default=False)] = None
-    """Images, spread over the stack, that are kept from the network to see whether it knows more than it was shown; one in
-    twenty if not given and there are 100 or more."""
-
-    def training(self, seed: int) -> Training:
-        """The training that is asked for."""
-        preset = replace(TRAININGS[self.network], seed=seed)
-        return preset if self.examples is None else replace(preset, examples=self.examples)
+def training_asked(settings: TrainSettings, seed: int) -> Training:
+    """The training that settings ask for."""
+    preset = replace(TRAININGS[settings.network], seed=seed)
+    return preset if settings.examples is None else replace(preset, examples=settings.examples)
 
 
 def train_network(
@@ -60,7 +44,7 @@ def train_network(
     """
     prepared = read_prepared(run.images)
     held_out = _held_out(prepared.numbers, settings.held_out)
-    training = settings.training(seed)
+    training = training_asked(settings, seed)
     if training.shards % group.processes:
         raise files.InputError(
             f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} processes can't "
