@@ -96,6 +96,14 @@ def test_reliability_is_told_in_the_summary_the_table_and_every_sheet(run: Path)
     assert len(page.all("p", class_="reason")) == 4
 
 
+def test_what_was_expected_is_compared_with_the_truth(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_reliability(run, WORDS)
+    write_evaluation(run, [0, 2, 3])
+    text = Page(render_report(run)).text  # two shells of four reach 16 Å: 0.9 and 0.7
+    assert "0.80 on average, where 0.87 was expected, and 2 of 3 are in the interval that should hold four of five" in text
+
+
 def test_without_a_calibration_there_is_no_expected_fsc(run: Path) -> None:
     write_shared(run, NUMBERS)
     write_reliability(run, WORDS, calibrated=False, motions=0)

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .reliability import promise_kept
 from .results import Landscape, Run, Series
 from .words import WORDS, counted, how_far, images, joined
 
@@ -117,6 +118,12 @@ def _how_sure(run: Run) -> str:
             down = f", down to {run.judged_to}" if run.judged_to else ""
             who = "Half of the volumes" if len(expected) > 1 else "It"
             sentences.append(f"{who} should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}.")
+    kept = promise_kept(run)
+    if kept:
+        sentences.append(
+            f"They have a truth: {kept.found:.2f} on average, where {kept.expected:.2f} was expected, and {kept.inside} of "
+            f"{kept.volumes} are in the interval that should hold four of five."
+        )
     return " ".join(sentences)
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from .results import Landscape, Run, Shared
 from .settings import last_start
-from .words import WORDS, counted, joined, listing
+from .words import WORDS, calibrated, counted, joined, listing
 
 _CITED = {
     "method": "Score-based Random Tomography of Dynamic Structures. Anonymous authors; manuscript under review.",
@@ -158,10 +158,9 @@ def _landscape(found: Landscape) -> str:
 def _trust(run: Run) -> str:
     words = [volume.trust.word for volume in run.volumes if volume.trust]
     told = joined([f"{words.count(word)} “{word}”" for word in WORDS if word in words])
-    calibrated = any(volume.trust and volume.trust.expected is not None for volume in run.volumes)
     return (
         "The reliability of each volume was estimated without a truth, from its replicas, its fit to the image and its neighbours"
-        + (", by a calibration on simulated molecules whose truth is known" if calibrated else "")
+        + (", by a calibration on simulated molecules whose truth is known" if calibrated(run) else "")
         + f" ({told})."
     )
 

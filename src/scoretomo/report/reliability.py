@@ -1,9 +1,10 @@
 """The table of all volumes: how far to believe each, and why."""
 
+import statistics
 from typing import NamedTuple
 
 from .results import Run, Volume
-from .words import WORDS
+from .words import WORDS, calibrated
 
 
 class Row(NamedTuple):
@@ -51,19 +52,44 @@ def reliability_table(run: Run) -> Table | None:
     ]
     found = {volume.trust.word for volume in done if volume.trust}
     seen = [volume.trust.seen for volume in done if volume.trust and any(share is not None for share in volume.trust.seen)]
-    calibrated = any(volume.trust and volume.trust.expected is not None for volume in done)
+    told = calibrated(run)
     reasons = {volume.trust.reason for volume in done if volume.trust}
     return Table(
         rows=rows,
         states=sorted(set(states.values())) if len(set(states.values())) > 1 else [],
         words=[word for word in WORDS if word in found],
-        reason=reasons.pop() if len(reasons) == 1 and not calibrated else None,
+        reason=reasons.pop() if len(reasons) == 1 and not told else None,
         motions=max((len(shares) for shares in seen), default=0),
-        calibrated=calibrated,
+        calibrated=told,
         outliers=any(row.outlier for row in rows),
         replicas=any(row.replica_fsc is not None for row in rows),
         truth=any(volume.score for volume in done),
     )
+
+
+class Kept(NamedTuple):
+    """How volumes did of which an FSC was expected, by a truth."""
+
+    volumes: int
+    inside: int  # of them, in their interval
+    expected: float  # means, in the shells that were judged
+    found: float
+
+
+def promise_kept(run: Run) -> Kept | None:
+    """What was expected of volumes beside their truth; None if none is known."""
+    size, pixel_size = run.fsc_grid
+    pairs = []
+    for volume in run.with_status("done"):
+        trust, score = volume.trust, volume.score
+        if trust and score and trust.expected is not None and trust.low is not None and trust.high is not None and trust.down_to:
+            shells = round(size * (pixel_size or 1.0) / trust.down_to)
+            found = statistics.fmean(score.curve[1 : shells + 1])
+            pairs.append((trust.expected, found, trust.low <= found <= trust.high))
+    if not pairs:
+        return None
+    expected, found, inside = zip(*pairs, strict=True)
+    return Kept(len(pairs), sum(inside), statistics.fmean(expected), statistics.fmean(found))
 
 
 def _number(volume: Volume, name: str) -> float | None:

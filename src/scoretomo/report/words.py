@@ -272,6 +272,11 @@ def consensus(shared: Shared, unit: str) -> list[str]:
     return sentences
 
 
+def calibrated(run: Run) -> bool:
+    """Whether it is known what FSC with the truth to expect of volumes."""
+    return any(volume.trust and volume.trust.expected is not None for volume in run.volumes)
+
+
 def figures(run: Run) -> list[Figure]:
     """The few numbers at the head of the page."""
     size, pixel_size = run.size, run.pixel_size
@@ -288,15 +293,14 @@ def figures(run: Run) -> list[Figure]:
         out.append(Figure(str(run.landscape.motions), "", "motion" if run.landscape.motions == 1 else "motions"))
     evaluation = run.evaluation or {}
     trusts = [volume.trust.word for volume in run.volumes if volume.trust]
-    calibrated = any(volume.trust and volume.trust.expected is not None for volume in run.volumes)
-    if calibrated:
+    if calibrated(run):
         out.append(Figure(str(trusts.count(WORDS[0])), f"of {len(trusts)}", "volumes to trust"))
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)
         limit = "≤ " if half <= 2.001 * (run.fsc_grid[1] or 1.0) else ""  # the FSC never falls below 0.5
         out.append(Figure(f"{limit}{half:.3g}", run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
-    elif not calibrated:
+    elif not calibrated(run):
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:
             out.append(Figure(f"{statistics.median(correlations):.3f}", "", f"{_median(correlations)}anchor correlation"))
