@@ -88,8 +88,8 @@ def promise_kept(run: Run) -> Kept | None:
             pairs.append((trust.expected, found, trust.low <= found <= trust.high))
     if not pairs:
         return None
-    expected, found, inside = zip(*pairs, strict=True)
-    return Kept(len(pairs), sum(inside), statistics.fmean(expected), statistics.fmean(found))
+    expected, found = (statistics.fmean(pair[place] for pair in pairs) for place in (0, 1))
+    return Kept(len(pairs), sum(inside for *_, inside in pairs), expected, found)
 
 
 def _number(volume: Volume, name: str) -> float | None:

@@ -206,11 +206,11 @@ def _second_consensus(
         doubt = judge_left_out(images[places], settled.poses).doubt
     good = ~outliers(settled.poses)
     before = 1 - float(found.poses.correlations[places[good]].mean())
-    told = f"of the {len(places)} images explained least a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained"
+    told = f"a map of their own leaves {100 * doubt:.1f} % of left-out ones unexplained, the consensus {100 * before:.1f} %"
     if doubt >= _EXPLAINS * before or int(good.sum()) < _FEWEST_SECOND:
-        say(f"{told}, the consensus {100 * before:.1f} %: they do not show one other thing")
+        say(f"the {len(places)} images explained least do not show a second molecule: {told}")
         return None
-    warn(f"{told}, the consensus {100 * before:.1f} %: a mixture; what these images show is in {run.second_consensus.name}")
+    warn(f"{len(places)} images show a second molecule, which is in {run.second_consensus.name}: {told}")
     with outlook.working("asking every image which of the two it shows"):
         poses = best_poses(settled.volume, images)
     theirs = 1 - poses.correlations < _EXPLAINS * doubts

@@ -136,9 +136,9 @@ def _verdict(
     }
     files.write_table(run.moves, [verdict])
     say(
-        f"one shape leaves {100 * verdict['still']:.2f} % of left-out images unexplained, one that moves "
-        f"{100 * verdict['moving']:.2f} %, by {verdict['displacement']:.2f} pixels; evidence {found:.2f}, {_CLEARLY:g} needed: "
-        f"{'it moves' if moves else 'taken as rigid'}"
+        f"the molecule {'moves' if moves else 'is taken as rigid'}: one shape leaves {100 * verdict['still']:.2f} % of left-out "
+        f"images unexplained, one that moves by {verdict['displacement']:.2f} pixels {100 * verdict['moving']:.2f} % "
+        f"(evidence {found:.2f}, {_CLEARLY:g} needed)"
     )
     return moves
 

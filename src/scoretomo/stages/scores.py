@@ -103,8 +103,15 @@ def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
         run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": alike, "kept": kept}]
     )
     run.record("left out", seconds=clock.seconds())
-    errors = f"{verdict.with_views:.3f} with views of the consensus, {verdict.images:.3f} without"
-    say(f"left-out images are denoised with error {errors}: the score {'takes' if verdict.takes_views else 'does not take'} them")
+    asked = "knows views of the consensus" if verdict.takes_views else "knows the images alone, no views of the consensus"
+    say(
+        f"the score {asked}: left-out images are denoised with error {verdict.with_views:.3f} with them, {verdict.images:.3f} without"
+    )
     if views is not None:
-        change = f"denoising changes left-out images by {verdict.at_low_noise:.3f}, views of the model of the motion by"
-        say(f"{change} {verdict.modelled:.3f}: they {'look' if verdict.look_alike else 'do not yet look'} like images")
+        told = (
+            "look like images: refinement will be short"
+            if verdict.look_alike
+            else "do not yet look like images: refinement will be long"
+        )
+        change = f"denoising changes them by {verdict.modelled:.3f}, left-out images by {verdict.at_low_noise:.3f}"
+        say(f"views of the model of the motion {told} ({change})")
