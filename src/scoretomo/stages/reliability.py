@@ -36,9 +36,9 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
     poses = {row["image"]: row for row in files.read_table(run.poses)}
     explained = explained_images(run)
     judged = [int(row["image"]) for row in done if int(row["image"]) in explained]
-    marks = read_marks(run, prepared, judged) if run.motion.exists() and judged else None
-    found, places = (expected(marks) if marks else None), {number: place for place, number in enumerate(judged)}
-    without = _RIGID if run.moves.exists() else _FEW
+    marks = read_marks(run, prepared, judged) if run.moves.exists() and judged else None
+    found = expected(marks, MOVING if run.motion.exists() else RIGID) if marks else None
+    places = {number: place for place, number in enumerate(judged)}
     size = prepared.images.shape[-1]
     finest = round(size / (min(SIDE, size) // 2) * (prepared.pixel_size or 1.0), 2)
     motions = max(map(len, seen.values()), default=0)
@@ -64,13 +64,10 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
 
 
 def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> Marks:
-    """What a run with a model of the motion says of its volumes, by the numbers of their images."""
+    """What a run says of its volumes, by the numbers of their images; of a rigid molecule every image is as far from others."""
     fit = {int(row["image"]): float(row["correlation"]) for row in files.read_table(run.poses)}
-    curves, coordinates = _rings(run, prepared), files.read_table(run.coordinates)
-    names = [name for name in coordinates[0] if name.startswith("coordinate_")]
-    far = isolation(np.array([[float(row[name]) for name in names] for row in coordinates]))
-    apart = {int(row["image"]): float(value) for row, value in zip(coordinates, far, strict=True)}
-    explained = explained_images(run)
+    apart = _isolation(run) if run.motion.exists() else dict.fromkeys(prepared.numbers, 1.0)
+    curves, explained = _rings(run, prepared), explained_images(run)
     rings = dict(zip(prepared.numbers, mean_fsc(curves).tolist(), strict=True))
     shells = curves[[number in explained for number in prepared.numbers]].median(0).values >= _TOLD
     replicas = np.array([replica_agreement(run, number, shells) for number in numbers])
@@ -84,14 +81,30 @@ def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int
     return Marks(replicas, own(fit), own(apart), typical(rings), typical(fit), typical(apart))
 
 
+def _isolation(run: RunDirectory) -> dict[int, float]:
+    """How far the conformation of each image is from those of others, by its number."""
+    rows = files.read_table(run.coordinates)
+    names = [name for name in rows[0] if name.startswith("coordinate_")]
+    far = isolation(np.array([[float(row[name]) for name in names] for row in rows]))
+    return {int(row["image"]): float(value) for row, value in zip(rows, far, strict=True)}
+
+
 @torch.no_grad()
 def _rings(run: RunDirectory, prepared: PreparedStack) -> Tensor:
-    """Fourier ring correlation of each image with the view of the model, at the side s of judgement, shape (n, s // 2 + 1)."""
-    device = torch.device("cpu")
-    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)  # the model has its own shifts
+    """Fourier ring correlation of each image with the view of the model, or of the consensus of a rigid molecule.
+
+    At the side s of judgement, shape (n, s // 2 + 1).
+    """
+    device, moving = torch.device("cpu"), run.motion.exists()
+    table = run.consensus_poses if moving else run.poses  # the model has its own shifts
+    consensus = read_consensus(run, prepared, prepared.numbers, device, table=table)
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
     side = min(SIDE, images.shape[-1])
-    images, views, mask = resample(images, side, 2), views_of(read_motion(run, device), side), disc(side)
+    if moving:
+        views = views_of(read_motion(run, device), side)
+    else:
+        views = resample(project(consensus.volumes[0], consensus.poses.rotations), side, 2)
+    images, mask = resample(images, side, 2), disc(side)
     return fourier_shell_correlation(images * mask, views * mask, dims=2)
 
 
