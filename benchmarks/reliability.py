@@ -90,17 +90,18 @@ def known(name: str) -> Known:
     return Known(marks_apart(marks), level(marks), np.log(1 - np.array([scores[number] for number in numbers])))
 
 
-def fitted(sets: list[Known]) -> Calibration:
+def fitted(sets: list[Known], *, moving: bool) -> Calibration:
     """Least squares in which every set counts the same and no mark for less than nothing.
 
     What makes volumes of a molecule differ is learned within the sets, and from that what makes molecules differ between them.
+    Volumes of a rigid molecule hardly differ, and marks do not tell how.
     """
     rows, aims = [], []
     for each in sets:
         share = 1 / np.sqrt(len(each.wrong))
         rows.append((each.apart - each.apart.mean(0)) * share)
         aims.append((each.wrong - each.wrong.mean()) * share)
-    weights = nnls(np.concatenate(rows), np.concatenate(aims))[0]
+    weights = nnls(np.concatenate(rows), np.concatenate(aims))[0] if moving else np.zeros(3)
     ones, levels = np.ones(len(sets)), np.array([each.level for each in sets])
     typical = np.array([np.mean(each.wrong - each.apart @ weights) for each in sets])
     below, above, rings = nnls(np.column_stack([-ones, ones, levels + _LEVEL]), typical)[0].tolist()
@@ -113,12 +114,12 @@ def left(each: Known, calibration: Calibration) -> np.ndarray:
     return each.wrong - (calibration.offset + calibration.rings * each.level + each.apart @ weights)
 
 
-def unseen(sets: dict[str, Known]) -> dict[str, np.ndarray]:
+def unseen(sets: dict[str, Known], *, moving: bool) -> dict[str, np.ndarray]:
     """What is left of each set by a calibration on the other molecules."""
     found = {}
     for name, each in sets.items():
         others = [other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule]
-        found[name] = left(each, fitted(others))
+        found[name] = left(each, fitted(others, moving=moving))
     return found
 
 
@@ -142,22 +143,27 @@ def moves(run: Path) -> bool:
 
 
 def calibrate(names: list[str]) -> None:
-    """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
+    """Sets that were found to move, and those that were taken as rigid: they are judged apart."""
     moving = {name: moves(RESULTS / f"{name}-all") for name in names}
-    if rigid := [name for name in names if not moving[name]]:
-        print(f"taken as rigid, so without a number: {', '.join(rigid)}")
-    sets = {name: known(name) for name in names if moving[name]}
+    for kind in (True, False):
+        judge({name: known(name) for name in names if moving[name] is kind}, moving=kind)
+
+
+def judge(sets: dict[str, Known], *, moving: bool) -> None:
+    """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
+    print("found to move:" if moving else "taken as rigid:")
     if len({SETS[name].molecule for name in sets}) < 3:
-        raise SystemExit("each molecule is judged by the others, and these by each other: name moving sets of three or more")
-    apart, pairs, inside = unseen(sets), [], []
-    print("set           volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
+        print("each molecule is judged by the others, and these by each other: name sets of three or more")
+        return
+    apart, pairs, inside = unseen(sets, moving=moving), [], []
+    print("set                 volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
     for name, each in sets.items():
         others = {key: other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule}
         expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
-        inside.append(float(np.mean(np.abs(apart[name]) <= spread(unseen(others)))))
+        inside.append(float(np.mean(np.abs(apart[name]) <= spread(unseen(others, moving=moving)))))
         pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))
         print(
-            f"{name:<13} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}  "
+            f"{name:<19} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}  "
             f"{roc_auc_score(worst, expected):>26.3f}  {inside[-1]:>20.0%}"
         )
     print("calibration curve, a tenth of all volumes each: expected and found mean FSC")
@@ -165,7 +171,7 @@ def calibrate(names: list[str]) -> None:
     for tenth in np.array_split(both[np.argsort(both[:, 0])], 10):
         print(f"  {tenth[:, 0].mean():.3f}  {tenth[:, 1].mean():.3f}")
     print(f"in the 80 % interval, every set counted the same: {np.mean(inside):.0%}")
-    print(replace(fitted(list(sets.values())), spread=spread(apart)))
+    print(replace(fitted(list(sets.values()), moving=moving), spread=spread(apart)))
 
 
 def main() -> None:

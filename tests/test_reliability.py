@@ -7,7 +7,7 @@ import torch
 from scoretomo import files
 from scoretomo.compute import random_stream
 from scoretomo.fourier import low_pass
-from scoretomo.landscape.reliability import TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from scoretomo.landscape.reliability import MOVING, RIGID, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
 from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.reliability import replica_agreement
 
@@ -24,25 +24,32 @@ def worse(one: Marks, field: str, factor: float) -> Expected:
     """The same if a mark of the first volume were worse."""
     values = getattr(one, field).copy()
     values[0] = values[0] * factor if field == "isolation" else 1 - (1 - values[0]) * factor
-    return expected(one._replace(**{field: values}))
+    return expected(one._replace(**{field: values}), MOVING)
 
 
 @pytest.mark.parametrize("field", ["replicas", "fit", "isolation"])
 def test_each_mark_lowers_what_is_expected_of_its_volume_alone(field):
-    before, after = expected(marks()), worse(marks(), field, 8.0)
+    before, after = expected(marks(), MOVING), worse(marks(), field, 8.0)
     assert after.fsc[0] < before.fsc[0] - 0.005
     np.testing.assert_array_equal(after.fsc[1:], before.fsc[1:])
 
 
 def test_worse_images_lower_what_is_expected_of_all_volumes():
-    assert (expected(marks(rings=0.6)).fsc < expected(marks(rings=0.92)).fsc).all()
+    assert (expected(marks(rings=0.6), MOVING).fsc < expected(marks(rings=0.92), MOVING).fsc).all()
+
+
+def test_volumes_of_a_rigid_molecule_are_expected_to_be_alike():
+    found, worse_images = expected(marks(), RIGID), expected(marks(rings=0.6), RIGID)
+    assert np.ptp(found.fsc) == 0
+    assert worse_images.fsc[0] < found.fsc[0] - 0.1
+    assert found.low[0] < found.fsc[0] < found.high[0]
 
 
 def test_one_volume_is_judged_as_beside_others():
-    all_of_them = expected(marks())
+    all_of_them = expected(marks(), MOVING)
     worst = int(all_of_them.fsc.argmin())
     alone = marks()._replace(**{name: getattr(marks(), name)[[worst]] for name in ("replicas", "fit", "isolation")})
-    assert expected(alone).fsc[0] == pytest.approx(all_of_them.fsc[worst])
+    assert expected(alone, MOVING).fsc[0] == pytest.approx(all_of_them.fsc[worst])
 
 
 def test_words_follow_the_numbers():

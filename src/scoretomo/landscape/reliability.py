@@ -8,7 +8,9 @@ ring by ring, and from what sets this volume apart from a typical one of the run
 the last three minus the logarithms of a typical volume. Fit and isolation are known of all images of the run, and typical are their
 medians; replicas are known of those alone that have a volume, and typical is a number. The numbers a … e and the spread of what is
 left come from simulated molecules with truth (benchmarks/reliability.py); the interval is that of volumes of molecules which they
-were not taken from. FSC and rings are means over the shells of images of 32 pixels: of larger images, the coarse ones.
+were not taken from. Of a molecule that is taken as rigid the consensus stands for the model, and its rings alone tell: its volumes
+hardly differ, and all have the same number. FSC and rings are means over the shells of images of 32 pixels: of larger images, the
+coarse ones.
 """
 
 import math
@@ -42,15 +44,16 @@ class Calibration:
     spread: float
 
 
-CALIBRATION = Calibration(offset=-0.286, rings=0.932, replicas=0.137, fit=0.077, isolation=0.264, spread=0.500)
+MOVING = Calibration(offset=-0.286, rings=0.932, replicas=0.137, fit=0.077, isolation=0.264, spread=0.500)
+RIGID = Calibration(offset=0.0, rings=0.75, replicas=0.0, fit=0.0, isolation=0.0, spread=0.8)
 
 
 class Marks(NamedTuple):
-    """What a run says of volumes of a moving molecule, and of a typical image of it."""
+    """What a run says of its volumes, and of a typical image."""
 
     replicas: np.ndarray  # (n,): mean FSC of the replicas of each volume, in the shells that images tell of
     fit: np.ndarray  # (n,): correlation of its image with the view of the model
-    isolation: np.ndarray  # (n,): distance to the conformations of other images
+    isolation: np.ndarray  # (n,): distance to the conformations of other images; the same for all of a rigid molecule
     typical_rings: float  # mean Fourier ring correlation of an image and its view, the median over all images
     typical_fit: float  # medians, too
     typical_isolation: float
@@ -83,7 +86,7 @@ class Expected(NamedTuple):
         good = self.word(place) == "trust"
         if marks[worst] > _APART:
             return f"though {worst}" if good else worst
-        return "its marks are good" if good else "images and model agree only in coarse features"
+        return "its marks are good" if good else "images and views agree only in coarse features"
 
 
 def isolation(coordinates: np.ndarray) -> np.ndarray:
@@ -94,7 +97,7 @@ def isolation(coordinates: np.ndarray) -> np.ndarray:
     return apart[:, 1 : _LIKE + 1].mean(1)
 
 
-def expected(marks: Marks, calibration: Calibration = CALIBRATION) -> Expected:
+def expected(marks: Marks, calibration: Calibration) -> Expected:
     """What is to be expected of volumes from their marks."""
     apart = marks_apart(marks) * [calibration.replicas, calibration.fit, calibration.isolation]
     wrong = calibration.offset + calibration.rings * level(marks) + apart.sum(1)

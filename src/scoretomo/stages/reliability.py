@@ -12,13 +12,13 @@ from .. import files
 from ..ensemble.motion import views_of
 from ..fourier import fourier_shell_correlation, mean_fsc, resample
 from ..images import disc
-from ..landscape.reliability import SIDE, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from ..landscape.reliability import MOVING, RIGID, SIDE, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from ..projection import project
 from .consensus import centred_images, explained_images, read_consensus
 from .directory import RunDirectory
 from .importing import PreparedStack
 from .motion import read_motion
 
-_RIGID = "the molecule does not seem to move: believe the consensus and the mean of the volumes rather than one of them"
 _TOLD = 0.5  # Fourier ring correlation of a typical image and the model, from which replicas are asked
 _HARDLY = 0.1  # of what an average view shows of a motion
 _FEW = "too few images to tell a motion from what each image has wrong"
@@ -53,10 +53,10 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
         rows.append(
             {
                 "image": number,
-                **_verdict(found, place, pose, hidden, without, finest),
+                **_verdict(found, place, pose, hidden, finest),
                 "replicas": replicas,
                 "correlation": pose["correlation"],
-                "isolation": apart,
+                "isolation": apart if run.motion.exists() else "",
                 **{f"motion_{k + 1}_seen": share for k, share in enumerate(shown)},
             }
         )
@@ -133,7 +133,7 @@ def replica_agreement(run: RunDirectory, number: int, shells: Tensor) -> float:
 
 
 def _verdict(
-    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], without: str, finest: float
+    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], finest: float
 ) -> dict[str, Any]:
     """Expected FSC down to the finest shell judged, with its interval, where there is one; a word and its reason.
 
@@ -145,7 +145,7 @@ def _verdict(
     if pose["second"] == "1":
         return {**unknown, "word": "with care", "reason": "its image shows the second molecule, whose motion is not known"}
     if found is None or place is None:
-        return {**unknown, "word": "with care", "reason": without}
+        return {**unknown, "word": "with care", "reason": _FEW}
     number = {"expected_fsc": found.fsc, "low": found.low, "high": found.high}
     return {
         **{name: round(float(values[place]), 3) for name, values in number.items()},

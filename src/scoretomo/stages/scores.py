@@ -104,9 +104,8 @@ def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
     )
     run.record("left out", seconds=clock.seconds())
     asked = "knows views of the consensus" if verdict.takes_views else "knows the images alone, no views of the consensus"
-    say(
-        f"the score {asked}: left-out images are denoised with error {verdict.with_views:.3f} with them, {verdict.images:.3f} without"
-    )
+    errors = f"{verdict.with_views:.3f} with them, {verdict.images:.3f} without"
+    say(f"the score {asked}: left-out images are denoised with error {errors}")
     if views is not None:
         told = (
             "look like images: refinement will be short"
