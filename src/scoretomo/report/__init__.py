@@ -121,6 +121,7 @@ def render_report(run: Path) -> str:
         length=words.length,
         counted=words.counted,
         expected=words.expected,
+        resolution=words.resolution,
     )
 
 
@@ -163,7 +164,7 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
             volume=volume,
             thumbnail=thumbnail,
             rows=rows,
-            facts=_facts(volume, run.unit),
+            facts=_facts(volume, run),
             convergence=_convergence(volume),
             fsc=_fsc(volume, mean, run),
             densities=embedded,
@@ -265,7 +266,7 @@ def _reach(done: Sequence[Volume]) -> float:
     return 1.12 * min(max([*found, 0.2]), 0.5) if found else 0.5
 
 
-def _facts(volume: Volume, unit: str) -> list[tuple[str, str]]:
+def _facts(volume: Volume, run: Run) -> list[tuple[str, str]]:
     row, score = volume.row, volume.score
     facts = []
     if volume.trust and volume.trust.expected is not None:
@@ -278,8 +279,8 @@ def _facts(volume: Volume, unit: str) -> list[tuple[str, str]]:
         facts += [
             ("mean FSC", f"{score.mean_fsc:.3f}"),
             ("area under FSC (max. 0.5)", f"{score.auc:.3f}"),
-            ("resolution at FSC 0.5", f"{score.resolution_half:.3g} {unit}"),
-            ("resolution at FSC 0.143", f"{score.resolution_0143:.3g} {unit}"),
+            ("resolution at FSC 0.5", f"{words.resolution(score.resolution_half, run)} {run.unit}"),
+            ("resolution at FSC 0.143", f"{words.resolution(score.resolution_0143, run)} {run.unit}"),
             ("hand", score.hand),
         ]
     if row.get("steps"):
