@@ -6,7 +6,7 @@
     python benchmarks/ensemble.py 60S           47 real class averages: 10 seeds at 24 and 48 px, no truth      about 20 min
     python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                               about 25 min a seed
     python benchmarks/ensemble.py symmetry      which one is found in box, capsid and β-gal; the capsid with it   about 12 min
-    python benchmarks/ensemble.py particle      rigid and asymmetric: the consensus against the truth, 3 seeds  about 15 min
+    python benchmarks/ensemble.py particle      asymmetric, nearly rigid: the consensus against a truth, 3 seeds  about 15 min
     python benchmarks/ensemble.py still         300 images of a molecule that does not move                     about 40 min
     python benchmarks/ensemble.py mixture       200 images of the box and 60 of the capsid in one stack             about 5 min
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
@@ -237,7 +237,7 @@ def symmetry(folder: Path) -> None:
 
 
 def particle(seeds: int) -> None:
-    """A rigid asymmetric particle, 100 class averages as a microscope makes them, and 100 projections with noise of 0.3 σ."""
+    """An asymmetric particle that moves little: 100 class averages as of a microscope, and 100 projections with noise of 0.3 σ."""
     for name, options in (("realistic", ("--realistic",)), ("noise 0.3", ("--noise", 0.3))):
         data = RESULTS / f"particle-{name.split()[0]}"
         scoretomo("simulate", "ribosome", "--images", 100, "--size", 32, *options, "--output", data)

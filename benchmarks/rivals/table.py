@@ -6,8 +6,8 @@
 
 What is finished in benchmarks/results/rivals/ is not computed again; a program that is not here is a row that says so. All programs
 run with one thread. The 60S has no truth: its maps are compared with that of the same program's seed 0. "rigid" is an easy case
-that shows whether a program is called as it should be: 300 noise-free projections of the β-gal map; "particle" is rigid and
-asymmetric: 100 projections of a made-up ribosome with noise of 0.3 σ. Real images: --data, as for benchmarks/cold.py.
+that shows whether a program is called as it should be: 300 noise-free projections of the β-gal map; "particle" is asymmetric and
+moves little: 100 projections of a made-up ribosome with noise of 0.3 σ. Real images: --data, as for benchmarks/cold.py.
 """
 
 import argparse
