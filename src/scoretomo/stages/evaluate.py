@@ -307,6 +307,8 @@ def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
         console.print(f"and {len(records) - 20} more in scores.csv")
     if len(records) > 1:
         console.print(f"mean of {len(records)}: mean FSC {summary['mean_fsc']:.3f}, AUC {summary['auc']:.3f}")
+    if len({record["row"]["hand"] for record in records}) > 1:
+        console.print("the hand differs, as it may where each map has its own, or where the object is nearly its own mirror image")
     if "conformation_gain" in summary:
         console.print(
             f"best single map {summary['single_map_mean_fsc']:.3f}, truth after interpolation {summary['ceiling_mean_fsc']:.3f}: "
