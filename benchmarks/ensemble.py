@@ -12,7 +12,7 @@
     python benchmarks/ensemble.py cost          seconds and memory against side and number of images            about 60 min
     python benchmarks/ensemble.py box88         the paper's size: 300 images of 88²; nine volumes of other seeds     about 180 min
     python benchmarks/ensemble.py landscape     what moves in 300 volumes of 64², and the report of it            about 2 min
-    python benchmarks/ensemble.py moves         what left-out images say of still molecules, and in all runs there   about 30 min
+    python benchmarks/ensemble.py moves         what left-out images say of still molecules, and in all runs there   about 60 min
     python benchmarks/ensemble.py match         one match of 300 images with 1,000 directions, both ways        a few seconds
 
 Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not computed again.
@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cold import COMMAND, EIGHT, EIGHT_OF_200, RESULTS, ROOT, heading, judge, line, scoretomo
-from molecules import STILL, whole_run
+from molecules import SETS, STILL, whole_run
 
 from scoretomo import files
 from scoretomo.alignment import moved_onto
@@ -208,7 +208,7 @@ def large_subunit(seeds: int, folder: Path) -> None:
 
 def capsid(seeds: int) -> None:
     data = RESULTS / "capsid64"
-    scoretomo("simulate", "capsid", "--images", 200, "--size", 64, "--seed", 0, "--output", data)
+    SETS["capsid64"].simulate(data)
     heading()
     for seed in range(seeds):
         run = RESULTS / f"capsid64-ensemble-{seed}"
@@ -238,12 +238,12 @@ def symmetry(folder: Path) -> None:
 
 def particle(seeds: int) -> None:
     """An asymmetric particle that moves little: 100 class averages as of a microscope, and 100 projections with noise of 0.3 σ."""
-    for name, options in (("realistic", ("--realistic",)), ("noise 0.3", ("--noise", 0.3))):
-        data = RESULTS / f"particle-{name.split()[0]}"
-        scoretomo("simulate", "ribosome", "--images", 100, "--size", 32, *options, "--output", data)
+    for name in ("realistic", "noise"):
+        data = RESULTS / f"particle-{name}"
+        SETS[f"particle-{name}"].simulate(data)
         truth = torch.from_numpy(files.read_map(data / "truth" / "000.mrc").density)
         for seed in range(seeds):
-            run = RESULTS / f"particle-{name.split()[0]}-ensemble-{seed}"
+            run = RESULTS / f"particle-{name}-ensemble-{seed}"
             numbers = ",".join(map(str, range(0, 100, 13)))
             scoretomo("run", data / "images.mrcs", "--recentre", "--seed", seed, "--images", numbers, "--output", run)
             for what in ("consensus", "mean"):

@@ -147,7 +147,7 @@ def _moving(source: Path, folder: Path, moves: tuple[str, ...], *more: object, i
 
 
 def few_ribosomes(folder: Path, more: tuple[object, ...]) -> None:
-    """A made-up ribosome in few images, whose head, body and stalk move a little: the best single map has a mean FSC of 0.95."""
+    """A made-up ribosome in few images, of which small parts move: the best single map has a mean FSC of 0.95."""
     scoretomo("simulate", "ribosome", "--images", 100, "--size", _SIDE, *more, "--output", folder)
 
 

@@ -1,6 +1,6 @@
 """Runs of simulated molecules with truth: what a volume's own marks say of its quality.
 
-    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 2.5 h on 2 cores
+    python benchmarks/reliability.py runs           images, runs and evaluations of all sets            about 3.5 h on 2 cores
     python benchmarks/reliability.py calibrate      what marks say of the truth, on sets it was not learned from
 
 Results stay in benchmarks/results/; what is finished there is not computed again.
@@ -146,26 +146,25 @@ def calibrate(names: list[str]) -> None:
     """Sets that were found to move, and those that were taken as rigid: they are judged apart."""
     moving = {name: moves(RESULTS / f"{name}-all") for name in names}
     for kind in (True, False):
-        judge({name: known(name) for name in names if moving[name] is kind}, moving=kind)
+        judge_sets({name: known(name) for name in names if moving[name] is kind}, moving=kind)
 
 
-def judge(sets: dict[str, Known], *, moving: bool) -> None:
+def judge_sets(sets: dict[str, Known], *, moving: bool) -> None:
     """Each molecule by the others: its expected FSC, and its interval from what these leave of each other."""
     print("found to move:" if moving else "taken as rigid:")
     if len({SETS[name].molecule for name in sets}) < 3:
         print("each molecule is judged by the others, and these by each other: name sets of three or more")
         return
     apart, pairs, inside = unseen(sets, moving=moving), [], []
-    print("set                 volumes  mean FSC  expected  AUROC of the worst quarter  in the 80 % interval")
+    print("set                 volumes  mean FSC  expected  in the 80 % interval" + "  AUROC of the worst quarter" * moving)
     for name, each in sets.items():
         others = {key: other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule}
         expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
         inside.append(float(np.mean(np.abs(apart[name]) <= spread(unseen(others, moving=moving)))))
         pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))
-        print(
-            f"{name:<19} {len(each.wrong):>7}  {1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}  "
-            f"{roc_auc_score(worst, expected):>26.3f}  {inside[-1]:>20.0%}"
-        )
+        means = f"{1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}"
+        area = f"{roc_auc_score(worst, expected):>28.3f}" * moving  # volumes of a rigid molecule are expected to be alike
+        print(f"{name:<19} {len(each.wrong):>7}  {means}  {inside[-1]:>20.0%}{area}")
     print("calibration curve, a tenth of all volumes each: expected and found mean FSC")
     both = np.concatenate(pairs)
     for tenth in np.array_split(both[np.argsort(both[:, 0])], 10):

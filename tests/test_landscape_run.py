@@ -58,6 +58,26 @@ def test_few_images_do_not_tell_what_to_trust(six_volumes):
     assert {row["word"] for row in rows} <= {"with care", "do not"}
 
 
+def test_volumes_of_a_rigid_molecule_are_judged_by_the_consensus(six_volumes, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(six_volumes, run)
+    asked = {"still": 0.05, "moving": 0.04, "displacement": 0.1, "evidence": 0.01, "moves": 0}
+    files.write_table(run / "consensus" / "moves.csv", [asked])
+    landscape_only(run, umap=False)
+    rows = [row for row in files.read_table(run / "reliability.csv") if row["expected_fsc"]]
+    assert len({(row["expected_fsc"], row["low"], row["high"], row["word"], row["reason"]) for row in rows}) == 1
+    assert float(rows[0]["low"]) < float(rows[0]["expected_fsc"]) < float(rows[0]["high"])
+    assert {row["isolation"] for row in rows} == {""}
+    assert all(0 < float(row["replicas"]) <= 1 for row in rows)
+    assert "images and consensus agree" in (run / "report.html").read_text()
+    poses = files.read_table(run / "consensus" / "poses.csv")
+    turned = [row | {"psi": float(row["psi"]) + 90} for row in poses]
+    files.write_table(run / "consensus" / "poses.csv", turned)
+    landscape_only(run, umap=False)
+    worse = [row for row in files.read_table(run / "reliability.csv") if row["expected_fsc"]]
+    assert float(worse[0]["expected_fsc"]) < float(rows[0]["expected_fsc"])
+
+
 def test_looking_again_gives_the_same(six_volumes, command):
     before = (six_volumes / "landscape.csv").read_bytes()
     stale = six_volumes / "landscape" / "motion-7"

@@ -101,7 +101,17 @@ def test_what_was_expected_is_compared_with_the_truth(run: Path) -> None:
     write_reliability(run, WORDS)
     write_evaluation(run, [0, 2, 3])
     text = Page(render_report(run)).text  # two shells of four reach 16 Å: 0.9 and 0.7
-    assert "0.80 on average, where 0.87 was expected, and 2 of 3 are in the interval that should hold four of five" in text
+    said = "known of 3 volumes: 0.80 on average, where 0.87 was expected, down to 16 Å; 2 in the interval"
+    assert f"{said} that should hold four of five." in text
+
+
+def test_a_truth_that_is_too_coarse_is_not_compared_with_what_was_expected(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    write_reliability(run, WORDS)
+    write_evaluation(run, [0, 2, 3])
+    summary = files.read_json(run / "evaluation" / "summary.json")
+    files.write_json(run / "evaluation" / "summary.json", summary | {"pixel_size": 10.0})
+    assert "on average, where" not in Page(render_report(run)).text
 
 
 def test_without_a_calibration_there_is_no_expected_fsc(run: Path) -> None:
@@ -122,6 +132,19 @@ def test_what_holds_for_all_volumes_is_said_once(run: Path) -> None:
     assert "Take all 4 volumes with care." in page.text
     assert "which is the same for all: it does not seem to move." in page.text
     assert not page.all("td", class_="why")
+
+
+def test_one_expected_fsc_for_all_volumes_is_said_once(run: Path) -> None:
+    write_shared(run, NUMBERS, moves=False)
+    write_reliability(run, dict.fromkeys(NUMBERS, "trust"), motions=0)
+    alike = {"expected_fsc": 0.9, "low": 0.8, "high": 0.95, "reason": "images and consensus agree in detail"}
+    files.write_table(run / "reliability.csv", [row | alike for row in files.read_table(run / "reliability.csv")])
+    page = Page(render_report(run))
+    assert "Trust all 4 volumes. Each should have an FSC with the truth of about 0.90, down to 16 Å." in page.text
+    said = "images and consensus agree in detail; their mean FSC with the truth, down to 16 Å, should be 0.90 (0.80 – 0.95)"
+    assert f"which is the same for all: {said}" in page.text
+    assert not page.all("i", class_="interval")
+    assert "from how far images and consensus agree" in page.text
 
 
 def test_without_reliability_the_table_shows_what_there_is(run: Path) -> None:

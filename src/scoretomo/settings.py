@@ -1,4 +1,7 @@
-"""What a user can ask for, as data: each class is a group of options of a command, each field with its help."""
+"""What a user can ask for, as data: each class is a group of options of a command, each field with its help.
+
+They stand here, and not beside what they configure, so that a command can be read before anything heavy is loaded.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

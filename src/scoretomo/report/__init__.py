@@ -279,8 +279,8 @@ def _facts(volume: Volume, run: Run) -> list[tuple[str, str]]:
         facts += [
             ("mean FSC", f"{score.mean_fsc:.3f}"),
             ("area under FSC (max. 0.5)", f"{score.auc:.3f}"),
-            ("resolution at FSC 0.5", f"{words.resolution(score.resolution_half, run)} {run.unit}"),
-            ("resolution at FSC 0.143", f"{words.resolution(score.resolution_0143, run)} {run.unit}"),
+            ("resolution at FSC 0.5", f"{words.resolution(score.resolution_half, run.fsc_grid[1])} {run.unit}"),
+            ("resolution at FSC 0.143", f"{words.resolution(score.resolution_0143, run.fsc_grid[1])} {run.unit}"),
             ("hand", score.hand),
         ]
     if row.get("steps"):

@@ -106,6 +106,7 @@ def _how_sure(run: Run) -> str:
                 "the shape itself is not certain."
             )
     words = [volume.trust.word for volume in run.volumes if volume.trust]
+    down = f", down to {run.judged_to}" if run.judged_to else ""
     if words:
         several = counted(len(words), "volume")
         asks = zip(WORDS, ("trust {}", "take {} with care", "do not believe {}"), strict=True)
@@ -114,15 +115,17 @@ def _how_sure(run: Run) -> str:
         alike = len(words) > 1 and len({*words}) == 1
         sentences.append(of_all[words[0]].format(several) if alike else f"Of {several}, {joined(each)}.")
         expected = [volume.trust.expected for volume in run.volumes if volume.trust and volume.trust.expected is not None]
-        if expected:
-            down = f", down to {run.judged_to}" if run.judged_to else ""
-            who = "Half of the volumes" if len(expected) > 1 else "It"
-            sentences.append(f"{who} should have an FSC with the truth of {statistics.median(expected):.2f} or more{down}.")
+        if len({*expected}) > 1:
+            half = f"{statistics.median(expected):.2f} or more"
+            sentences.append(f"Half of the volumes should have an FSC with the truth of {half}{down}.")
+        elif expected:
+            who = "Each" if len(expected) > 1 else "It"
+            sentences.append(f"{who} should have an FSC with the truth of about {expected[0]:.2f}{down}.")
     kept = promise_kept(run)
     if kept:
         sentences.append(
-            f"They have a truth: {kept.found:.2f} on average, where {kept.expected:.2f} was expected, and {kept.inside} of "
-            f"{kept.volumes} are in the interval that should hold four of five."
+            f"The truth is known of {counted(kept.volumes, 'volume')}: {kept.found:.2f} on average, where {kept.expected:.2f} was "
+            f"expected{down}; {kept.inside} in the interval that should hold four of five."
         )
     return " ".join(sentences)
 

@@ -158,10 +158,13 @@ def _landscape(found: Landscape) -> str:
 def _trust(run: Run) -> str:
     words = [volume.trust.word for volume in run.volumes if volume.trust]
     told = joined([f"{words.count(word)} “{word}”" for word in WORDS if word in words])
+    if not calibrated(run):
+        return f"The images are too few to estimate the reliability of a volume without a truth ({told})."
+    moving = run.shared and run.shared.moves
+    marks = "its replicas, its fit to the image and its neighbours" if moving else "how far images and consensus agree"
     return (
-        "The reliability of each volume was estimated without a truth, from its replicas, its fit to the image and its neighbours"
-        + (", by a calibration on simulated molecules whose truth is known" if calibrated(run) else "")
-        + f" ({told})."
+        f"The reliability of each volume was estimated without a truth, from {marks}, "
+        f"by a calibration on simulated molecules whose truth is known ({told})."
     )
 
 

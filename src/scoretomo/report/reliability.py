@@ -1,9 +1,9 @@
-"""The table of all volumes: how far to believe each, and why."""
+"""The table of all volumes: how far to believe each, and why; and what was expected of them beside their truth."""
 
 import statistics
 from typing import NamedTuple
 
-from .results import Run, Volume
+from .results import Run, Trust, Volume
 from .words import WORDS, calibrated
 
 
@@ -24,7 +24,7 @@ class Table(NamedTuple):
     rows: list[Row]
     states: list[int]
     words: list[str]
-    reason: str | None  # where all have the same and no number
+    alike: Trust | None  # where the same holds for all, for which reason ever
     motions: int  # of which it is known how much each view shows
     calibrated: bool
     outliers: bool
@@ -52,15 +52,14 @@ def reliability_table(run: Run) -> Table | None:
     ]
     found = {volume.trust.word for volume in done if volume.trust}
     seen = [volume.trust.seen for volume in done if volume.trust and any(share is not None for share in volume.trust.seen)]
-    told = calibrated(run)
-    reasons = {volume.trust.reason for volume in done if volume.trust}
+    verdicts = {volume.trust._replace(seen=()) for volume in done if volume.trust}
     return Table(
         rows=rows,
         states=sorted(set(states.values())) if len(set(states.values())) > 1 else [],
         words=[word for word in WORDS if word in found],
-        reason=reasons.pop() if len(reasons) == 1 and not told else None,
+        alike=verdicts.pop() if len(verdicts) == 1 and len(done) > 1 else None,
         motions=max((len(shares) for shares in seen), default=0),
-        calibrated=told,
+        calibrated=calibrated(run),
         outliers=any(row.outlier for row in rows),
         replicas=any(row.replica_fsc is not None for row in rows),
         truth=any(volume.score for volume in done),
@@ -77,13 +76,17 @@ class Kept(NamedTuple):
 
 
 def promise_kept(run: Run) -> Kept | None:
-    """What was expected of volumes beside their truth; None if none is known."""
+    """What was expected of volumes beside their truth; None if none is known in the shells that were judged."""
     size, pixel_size = run.fsc_grid
+    if not run.pixel_size:  # lengths are in pixels of the run
+        pixel_size = 1.0 if size == run.size else None
     pairs = []
     for volume in run.with_status("done"):
         trust, score = volume.trust, volume.score
-        if trust and score and trust.expected is not None and trust.low is not None and trust.high is not None and trust.down_to:
-            shells = round(size * (pixel_size or 1.0) / trust.down_to)
+        if not (pixel_size and score and trust and trust.down_to):
+            continue
+        shells = round(size * pixel_size / trust.down_to)
+        if trust.expected is not None and trust.low is not None and trust.high is not None and shells < len(score.curve):
             found = statistics.fmean(score.curve[1 : shells + 1])
             pairs.append((trust.expected, found, trust.low <= found <= trust.high))
     if not pairs:

@@ -50,7 +50,7 @@ class Trust(NamedTuple):
     low: float | None  # four in five truths lie from here …
     high: float | None  # … to here
     down_to: float | None  # resolution to which the expected FSC counts, in Å, or pixels if the run has no pixel size
-    seen: list[float | None]  # how much its view shows of each motion, beside an average view (1: as much or more)
+    seen: Sequence[float | None]  # how much its view shows of each motion, beside an average view (1: as much or more)
 
 
 class Pose(NamedTuple):

@@ -272,9 +272,9 @@ def consensus(shared: Shared, unit: str) -> list[str]:
     return sentences
 
 
-def resolution(found: float, run: Run) -> str:
-    """A resolution of a volume with its truth; ≤ where the FSC never falls below its threshold."""
-    return f"{'≤ ' if found <= 2.001 * (run.fsc_grid[1] or 1.0) else ''}{found:.3g}"
+def resolution(found: float, pixel_size: float | None) -> str:
+    """A resolution by the FSC with voxels of a size; ≤ where the FSC never falls below its threshold."""
+    return f"{'≤ ' if found <= 2.001 * (pixel_size or 1.0) else ''}{found:.3g}"
 
 
 def calibrated(run: Run) -> bool:
@@ -303,7 +303,7 @@ def figures(run: Run) -> list[Figure]:
     if run.scores:
         out.append(Figure(f"{statistics.fmean(score.mean_fsc for score in run.scores):.3f}", "", "mean FSC to the truth"))
         half = statistics.median(score.resolution_half for score in run.scores)
-        out.append(Figure(resolution(half, run), run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
+        out.append(Figure(resolution(half, run.fsc_grid[1]), run.unit, f"{_median(run.scores)}resolution, FSC 0.5"))
     elif not calibrated(run):
         correlations = [float(v.row["anchor_correlation"]) for v in run.with_status("done") if v.row.get("anchor_correlation")]
         if correlations:

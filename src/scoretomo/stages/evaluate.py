@@ -17,6 +17,7 @@ from .. import files
 from ..compute import available_cores, run_tasks
 from ..evaluation import Pair, common_grid, compare, conformation_gain, interpolated, single_map
 from ..projection import rotate
+from ..report import words
 from ..rotations import euler_from_rotations, rotations_from_euler
 from .directory import RunDirectory, Stopwatch
 from .progress import console, progress_bar, say, warn, word_of
@@ -282,11 +283,6 @@ def _write(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, A
     files.write_json(folder / "summary.json", summary)
 
 
-def _resolution(value: float, pixel_size: float | None) -> str:
-    """A resolution; ≤ where the FSC never falls below its threshold."""
-    return f"{'≤ ' if value <= 2.001 * (pixel_size or 1) else ''}{value:.1f}"
-
-
 def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
     unit = summary["unit"]
     table = Table(box=None, header_style="bold")
@@ -298,8 +294,8 @@ def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
             str(row["image"]),
             f"{row['mean_fsc']:.3f}",
             f"{row['auc']:.3f}",
-            _resolution(row["resolution_0.5"], summary["pixel_size"]),
-            _resolution(row["resolution_0.143"], summary["pixel_size"]),
+            words.resolution(row["resolution_0.5"], summary["pixel_size"]),
+            words.resolution(row["resolution_0.143"], summary["pixel_size"]),
             row["hand"],
         )
     console.print(table)
@@ -308,7 +304,9 @@ def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
     if len(records) > 1:
         console.print(f"mean of {len(records)}: mean FSC {summary['mean_fsc']:.3f}, AUC {summary['auc']:.3f}")
     if len({record["row"]["hand"] for record in records}) > 1:
-        console.print("the hand differs, as it may where each map has its own, or where the object is nearly its own mirror image")
+        console.print(
+            "the hand differs: of maps in one frame, one that differs alone may be wrong, unless the object is its own mirror image"
+        )
     if "conformation_gain" in summary:
         console.print(
             f"best single map {summary['single_map_mean_fsc']:.3f}, truth after interpolation {summary['ceiling_mean_fsc']:.3f}: "

@@ -37,7 +37,7 @@ _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
-def schedule(settings: ReconstructSettings, size: int, known: Known = "still") -> Descent | Refinement:
+def schedule_asked(settings: ReconstructSettings, size: int, known: Known = "still") -> Descent | Refinement:
     """The schedule that settings ask for; with the ensemble method it depends on what is known before.
 
     Args:
@@ -132,7 +132,7 @@ def _outlook(
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST
     likely: Known = "still" if not asked else "moving" if settings.denoiser == "network" else "modelled"
-    work = volumes_work(size, schedule(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
+    work = volumes_work(size, schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
     return ensemble_outlook(count, size, fitting_asked(settings, size) if asked else None, work, processes, run.progress)
 
 
@@ -157,7 +157,7 @@ def _tasks(
     for batch in todo:
         for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "still")):
             if some:
-                tasks.append(Batch(run.path, tuple(some), schedule(settings, size, begin), settings.seed, settings.denoiser))
+                tasks.append(Batch(run.path, tuple(some), schedule_asked(settings, size, begin), settings.seed, settings.denoiser))
     return tasks
 
 

@@ -21,6 +21,11 @@ from .motion import read_motion
 
 _TOLD = 0.5  # Fourier ring correlation of a typical image and the model, from which replicas are asked
 _HARDLY = 0.1  # of what an average view shows of a motion
+_AGREE = {  # of a rigid molecule
+    "trust": "images and consensus agree in detail",
+    "with care": "images and consensus agree in coarse features",
+    "do not": "images and consensus agree in the coarsest features only",
+}
 _FEW = "too few images to tell a motion from what each image has wrong"
 
 
@@ -36,8 +41,9 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
     poses = {row["image"]: row for row in files.read_table(run.poses)}
     explained = explained_images(run)
     judged = [int(row["image"]) for row in done if int(row["image"]) in explained]
+    moving = run.motion.exists()
     marks = read_marks(run, prepared, judged) if run.moves.exists() and judged else None
-    found = expected(marks, MOVING if run.motion.exists() else RIGID) if marks else None
+    found = expected(marks, MOVING if moving else RIGID) if marks else None
     places = {number: place for place, number in enumerate(judged)}
     size = prepared.images.shape[-1]
     finest = round(size / (min(SIDE, size) // 2) * (prepared.pixel_size or 1.0), 2)
@@ -53,10 +59,10 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
         rows.append(
             {
                 "image": number,
-                **_verdict(found, place, pose, hidden, finest),
+                **_verdict(found, place, pose, hidden, finest, moving=moving),
                 "replicas": replicas,
                 "correlation": pose["correlation"],
-                "isolation": apart if run.motion.exists() else "",
+                "isolation": apart if moving else "",
                 **{f"motion_{k + 1}_seen": share for k, share in enumerate(shown)},
             }
         )
@@ -65,9 +71,10 @@ def settle_reliability(run: RunDirectory, prepared: PreparedStack, seen: Mapping
 
 def read_marks(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> Marks:
     """What a run says of its volumes, by the numbers of their images; of a rigid molecule every image is as far from others."""
+    moving = run.motion.exists()
     fit = {int(row["image"]): float(row["correlation"]) for row in files.read_table(run.poses)}
-    apart = _isolation(run) if run.motion.exists() else dict.fromkeys(prepared.numbers, 1.0)
-    curves, explained = _rings(run, prepared), explained_images(run)
+    apart = _isolation(run) if moving else dict.fromkeys(prepared.numbers, 1.0)
+    curves, explained = _rings(run, prepared, moving=moving), explained_images(run)
     rings = dict(zip(prepared.numbers, mean_fsc(curves).tolist(), strict=True))
     shells = curves[[number in explained for number in prepared.numbers]].median(0).values >= _TOLD
     replicas = np.array([replica_agreement(run, number, shells) for number in numbers])
@@ -90,14 +97,13 @@ def _isolation(run: RunDirectory) -> dict[int, float]:
 
 
 @torch.no_grad()
-def _rings(run: RunDirectory, prepared: PreparedStack) -> Tensor:
+def _rings(run: RunDirectory, prepared: PreparedStack, *, moving: bool) -> Tensor:
     """Fourier ring correlation of each image with the view of the model, or of the consensus of a rigid molecule.
 
     At the side s of judgement, shape (n, s // 2 + 1).
     """
-    device, moving = torch.device("cpu"), run.motion.exists()
-    table = run.consensus_poses if moving else run.poses  # the model has its own shifts
-    consensus = read_consensus(run, prepared, prepared.numbers, device, table=table)
+    device = torch.device("cpu")
+    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)  # the model has its own shifts
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
     side = min(SIDE, images.shape[-1])
     if moving:
@@ -133,7 +139,7 @@ def replica_agreement(run: RunDirectory, number: int, shells: Tensor) -> float:
 
 
 def _verdict(
-    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], finest: float
+    found: Expected | None, place: int | None, pose: Mapping[str, str], hidden: Sequence[int], finest: float, *, moving: bool
 ) -> dict[str, Any]:
     """Expected FSC down to the finest shell judged, with its interval, where there is one; a word and its reason.
 
@@ -146,10 +152,11 @@ def _verdict(
         return {**unknown, "word": "with care", "reason": "its image shows the second molecule, whose motion is not known"}
     if found is None or place is None:
         return {**unknown, "word": "with care", "reason": _FEW}
-    number = {"expected_fsc": found.fsc, "low": found.low, "high": found.high}
+    number, word = {"expected_fsc": found.fsc, "low": found.low, "high": found.high}, found.word(place)
+    reasons = [found.reason(place) if moving else _AGREE[word], *(f"its view hardly shows motion {motion}" for motion in hidden)]
     return {
         **{name: round(float(values[place]), 3) for name, values in number.items()},
         "down_to": finest,
-        "word": found.word(place),
-        "reason": "; ".join([found.reason(place), *(f"its view hardly shows motion {motion}" for motion in hidden)]),
+        "word": word,
+        "reason": "; ".join(reasons),
     }
