@@ -31,6 +31,8 @@ from .fourier import (
 )
 from .projection import rotate
 
+_ROOM = 0.01  # between the best single map and the truth: with less there is no motion to see
+
 
 class Score(NamedTuple):
     """How well a map agrees with its truth."""
@@ -154,7 +156,7 @@ def conformation_gain(score: float, single: float, ceiling: float) -> float:
         ceiling: the same of the interpolated truth.
 
     Returns:
-        The gain; nan where the truths are all alike, so that there is nothing to gain.
+        The gain; nan where the truths are nearly alike, so that there is nothing to gain.
     """
     room = ceiling - single
-    return (score - single) / room if room > 1e-6 else math.nan
+    return (score - single) / room if room > _ROOM else math.nan
