@@ -29,7 +29,7 @@ from scoretomo.stages.importing import read_prepared
 from scoretomo.stages.reliability import read_marks
 
 _WRONG = 25  # degrees
-_LEVEL = 5.0  # added to log(1 − rings), so that it is above 0
+_LEVEL = 5.0  # added to log(1.02 − rings), so that it is above 0
 
 
 def runs(names: list[str]) -> None:
@@ -76,7 +76,7 @@ class Known(NamedTuple):
     """What is known of the volumes of a set, and their truth."""
 
     apart: np.ndarray  # (n, 3): logarithms of the marks, minus those of a typical volume
-    level: float  # log(1 − rings) of a typical image
+    level: float  # log(1.02 − rings) of a typical image
     wrong: np.ndarray  # (n,): log(1 − FSC), in the shells that are judged
 
 

@@ -3,7 +3,7 @@
 How much of a volume is wrong, 1 − FSC, is expected from how much the model of the motion leaves unexplained of a typical image,
 ring by ring, and from what sets this volume apart from a typical one of the run:
 
-    log(1 − FSC_i) = a + b · log(1 − rings) + c · log(1 − replicas_i) + d · log(1 − fit_i) + e · log(isolation_i),
+    log(1 − FSC_i) = a + b · log(1.02 − rings) + c · log(1 − replicas_i) + d · log(1 − fit_i) + e · log(isolation_i),
 
 the last three minus the logarithms of a typical volume. Fit and isolation are known of all images of the run, and typical are their
 medians; replicas are known of those alone that have a volume, and typical is a number. The numbers a … e and the spread of what is
@@ -21,6 +21,7 @@ import numpy as np
 
 _LIKE = 20  # other images, to whose conformations the distance is measured
 _TINY = 1e-5
+_LEAST = 0.02  # of 1 − rings: images that agree better with views make no better volumes
 TYPICAL_REPLICAS = 0.9995  # FSC in the shells that images tell of
 SIDE = 32  # pixels, at which volumes of larger images are judged: the calibration knows no finer shells
 _TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
@@ -106,8 +107,8 @@ def expected(marks: Marks, calibration: Calibration) -> Expected:
 
 
 def level(marks: Marks) -> float:
-    """log(1 − rings) of a typical image."""
-    return math.log(1 - marks.typical_rings + _TINY)
+    """log(1.02 − rings) of a typical image."""
+    return math.log(1 - marks.typical_rings + _LEAST)
 
 
 def marks_apart(marks: Marks) -> np.ndarray:
