@@ -45,8 +45,8 @@ class Calibration:
     spread: float
 
 
-MOVING = Calibration(offset=-0.286, rings=0.932, replicas=0.137, fit=0.077, isolation=0.264, spread=0.500)
-RIGID = Calibration(offset=0.0, rings=0.75, replicas=0.0, fit=0.0, isolation=0.0, spread=0.8)
+MOVING = Calibration(offset=-0.168, rings=1.146, replicas=0.140, fit=0.075, isolation=0.265, spread=0.493)
+RIGID = Calibration(offset=0.010, rings=0.892, replicas=0.0, fit=0.0, isolation=0.0, spread=0.450)
 
 
 class Marks(NamedTuple):
