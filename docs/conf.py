@@ -52,7 +52,7 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
     "files": ["files"],
     "settings": ["settings"],
     "presets": ["presets"],
-    "compute": ["compute", "errors"],
+    "compute": ["compute"],
 }
 
 project, version, copyright = "scoretomo", __version__, "the scoretomo authors, MIT licence"
