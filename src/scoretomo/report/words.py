@@ -209,7 +209,7 @@ def _evidence(shared: Shared) -> str:
     if shared.evidence is None:
         return ""
     found, needed = shared.evidence
-    return f" (share explained times displacement: {found:.2f} in one image of five, {needed:g} needed)"
+    return f" (share explained times displacement: {found:.2g} in one image of five, {needed:g} needed)"
 
 
 def consensus(shared: Shared, unit: str) -> list[str]:

@@ -138,7 +138,7 @@ def _verdict(
     say(
         f"the molecule {'moves' if moves else 'is taken as rigid'}: one shape leaves {100 * verdict['still']:.2f} % of left-out "
         f"images unexplained, one that moves by {verdict['displacement']:.2f} pixels {100 * verdict['moving']:.2f} % "
-        f"(evidence {found:.2f}, {_CLEARLY:g} needed)"
+        f"(evidence {found:.2g}, {_CLEARLY:g} needed)"
     )
     return moves
 
