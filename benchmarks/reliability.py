@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from scoretomo import files
-from scoretomo.landscape.reliability import SIDE, Calibration, level, marks_apart
+from scoretomo.landscape.reliability import MOVING, ODD, SIDE, Calibration, level, marks_apart
 from scoretomo.rotations import angular_distance
 from scoretomo.stages.consensus import explained_images, posed_rotations
 from scoretomo.stages.directory import RunDirectory
@@ -155,7 +155,7 @@ def judge_sets(sets: dict[str, Known], *, moving: bool) -> None:
     if len({SETS[name].molecule for name in sets}) < 3:
         print("each molecule is judged by the others, and these by each other: name sets of three or more")
         return
-    apart, pairs, inside = unseen(sets, moving=moving), [], []
+    apart, pairs, inside, marked = unseen(sets, moving=moving), [], [], []
     print("set                 volumes  mean FSC  expected  in the 80 % interval" + "  AUROC of the worst quarter" * moving)
     for name, each in sets.items():
         others = {key: other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule}
@@ -165,10 +165,15 @@ def judge_sets(sets: dict[str, Known], *, moving: bool) -> None:
         means = f"{1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}"
         area = f"{roc_auc_score(worst, expected):>28.3f}" * moving  # volumes of a rigid molecule are expected to be alike
         print(f"{name:<19} {len(each.wrong):>7}  {means}  {inside[-1]:>20.0%}{area}")
+        odd = each.apart[:, 1:] @ [MOVING.fit, MOVING.isolation] > ODD
+        marked.append(np.column_stack([odd, each.wrong > np.median(each.wrong) + np.log(2)]))
     print("calibration curve, a tenth of all volumes each: expected and found mean FSC")
     both = np.concatenate(pairs)
     for tenth in np.array_split(both[np.argsort(both[:, 0])], 10):
         print(f"  {tenth[:, 0].mean():.3f}  {tenth[:, 1].mean():.3f}")
+    odd, bad = np.concatenate(marked).T
+    if moving:
+        print(f"twice as wrong as the median of their set: {bad.sum()} of {len(bad)}; odd: {odd.sum()}; both: {(odd & bad).sum()}")
     print(f"in the 80 % interval, every set counted the same: {np.mean(inside):.0%}")
     print(replace(fitted(list(sets.values()), moving=moving), spread=spread(apart)))
 

@@ -59,6 +59,14 @@ def test_words_follow_the_numbers():
     assert [found.word(place) for place in range(3)] == ["trust", "with care", "do not"]
 
 
+def test_a_volume_of_an_odd_image_is_not_trusted_and_says_why():
+    numbers, none, odd = np.full(2, 0.95), np.zeros(2), np.array([0.15, 0.0])
+    found = Expected(numbers, numbers - 0.03, numbers + 0.02, none, odd, odd)
+    assert [found.word(place) for place in range(2)] == ["with care", "trust"]
+    assert found.reason(0) == "the model explains its image less well than others"
+    assert found.reason(1) == "its marks are good"
+
+
 def test_the_reason_is_the_mark_that_tells_most():
     assert "replicas differ" in worse(marks(), "replicas", 30.0).reason(0)
     assert "explains its image less" in worse(marks(), "fit", 1e5).reason(0)

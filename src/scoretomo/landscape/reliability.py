@@ -26,6 +26,7 @@ TYPICAL_REPLICAS = 0.9995  # FSC in the shells that images tell of
 SIDE = 32  # pixels, at which volumes of larger images are judged: the calibration knows no finer shells
 _TRUSTED, _DOUBTED = 0.7, 0.5  # lower end of the interval from which a volume is trusted; FSC below which it is not to be
 _APART = 0.3  # of a logarithm: from here on a mark sets a volume apart
+ODD = 0.2  # the same for fit and isolation together, from which a volume is not trusted whatever is expected of it
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,11 @@ class Expected(NamedTuple):
         """Whether to trust a volume: trust, with care, or do not."""
         if self.fsc[place] < _DOUBTED:
             return "do not"
-        return "trust" if self.low[place] >= _TRUSTED else "with care"
+        return "trust" if self.low[place] >= _TRUSTED and not self.is_odd(place) else "with care"
+
+    def is_odd(self, place: int) -> bool:
+        """Whether the image is unlike most: of such volumes more go wrong than is expected of each."""
+        return bool(self.fit[place] + self.isolation[place] > ODD)
 
     def reason(self, place: int) -> str:
         """The most telling mark of a volume, in a sentence."""
@@ -85,7 +90,7 @@ class Expected(NamedTuple):
         }
         worst = max(marks, key=lambda name: marks[name])
         good = self.word(place) == "trust"
-        if marks[worst] > _APART:
+        if marks[worst] > _APART or self.is_odd(place):
             return f"though {worst}" if good else worst
         return "its marks are good" if good else "images and views agree only in coarse features"
 
