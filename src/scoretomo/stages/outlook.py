@@ -100,7 +100,14 @@ class _AllStages(ProgressColumn):
 
 
 def ensemble_outlook(
-    images: int, size: int, fitting: Fitting | None, volumes: float, workers: int, told: Path | None = None
+    images: int,
+    size: int,
+    fitting: Fitting | None,
+    volumes: float,
+    workers: int,
+    told: Path | None = None,
+    *,
+    rigid: bool = False,
 ) -> Outlook:
     """What the ensemble method has ahead of it.
 
@@ -111,6 +118,7 @@ def ensemble_outlook(
         volumes: what they take, from `volumes_work`.
         workers: processes.
         told: progress.json of the run.
+        rigid: whether no motion will be found.
     """
     large = size / 32
     works = {
@@ -119,7 +127,7 @@ def ensemble_outlook(
     }
     if fitting:
         works["trial"] = _TRIALS * _TRIAL * images * fitting.trial_epochs(images) / min(workers, _TRIALS)
-        for level, at in enumerate(fitting.levels(size)):
+        for level, at in enumerate([] if rigid else fitting.levels(size)):
             passes = at.epochs_for(images) * (min(size, at.side) / 32) ** _PASS_POWER
             works[f"motion {level}"] = _PASS * images * passes / min(workers, _PASS_THREADS)
     works["left out"] = _LEFT_OUT * images * large**_LEFT_OUT_POWER

@@ -100,8 +100,10 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         processes = processes_for(workers, _memory_of_a_process(prepared))
         outlook = _outlook(run, prepared, settings, todo, processes)
         if settings.method == "ensemble" and best_device().type == "cpu" and not run.start(0).exists():
-            took = words.duration(60 * math.ceil(outlook.work / 60)).removesuffix(" 00 s")
-            say(f"this takes about {took} on {words.counted(processes, 'core')} of a usual CPU")
+            works = outlook.work, _outlook(run, prepared, settings, todo, processes, rigid=True).work
+            usual, still = (words.duration(60 * math.ceil(work / 60)).removesuffix(" 00 s") for work in works)
+            more = f", {still} if the molecule turns out to be rigid" if still != usual else ""
+            say(f"this takes about {usual} on {words.counted(processes, 'core')} of a usual CPU{more}")
         tasks = _tasks(run, prepared, settings, todo, outlook, workers)
         steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
         outlook.expect("volumes", volumes_work(prepared.images.shape[-1], steps, len(tasks), processes))
@@ -124,16 +126,23 @@ def _memory_of_a_process(prepared: PreparedStack) -> float:
 
 
 def _outlook(
-    run: RunDirectory, prepared: PreparedStack, settings: ReconstructSettings, todo: Sequence[list[int]], processes: int
+    run: RunDirectory,
+    prepared: PreparedStack,
+    settings: ReconstructSettings,
+    todo: Sequence[list[int]],
+    processes: int,
+    *,
+    rigid: bool = False,
 ) -> Outlook:
     """What is ahead, as far as it can be foreseen."""
     if settings.method != "ensemble":
         return Outlook({"volumes": 1.0}, run.progress)
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST
-    likely: Known = "still" if not asked else "moving" if settings.denoiser == "network" else "modelled"
+    likely: Known = "still" if rigid or not asked else "moving" if settings.denoiser == "network" else "modelled"
     work = volumes_work(size, schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
-    return ensemble_outlook(count, size, fitting_asked(settings, size) if asked else None, work, processes, run.progress)
+    fitting, told = fitting_asked(settings, size) if asked else None, None if rigid else run.progress
+    return ensemble_outlook(count, size, fitting, work, processes, told, rigid=rigid)
 
 
 def _tasks(
