@@ -71,7 +71,8 @@ def write_run(
             for number in sorted({*kept, *left_out})
         ],
     )
-    said = {"source": source, "pixel_size": pixel_size, "size": size, "notes": ["grey scales differ: made equal"]}
+    notes = ["grey scales differ: made equal", "classes.mrcs does not say its pixel size"]
+    said = {"source": source, "pixel_size": pixel_size, "size": size, "notes": notes}
     files.write_text(run / "images.json", json.dumps(said))
     files.write_text(run / "config.toml", SETTINGS)
     now = {"time": "2026-01-01T00:00:00+00:00"}

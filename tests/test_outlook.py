@@ -70,3 +70,9 @@ def test_few_images_are_not_expected_to_be_asked_about_motion():
 def test_starts_of_few_images_take_their_time_too():
     few, many = (ensemble_outlook(images, 32, None, 1.0, 1)._ahead for images in (16, 300))
     assert few["starts"] > 0.2 * many["starts"]
+
+
+def test_of_a_rigid_molecule_no_motion_is_learned():
+    works = ensemble_outlook(300, 32, Fitting(), 1.0, 2, rigid=True)._ahead
+    assert "trial" in works
+    assert not any(name.startswith("motion") for name in works)

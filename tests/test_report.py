@@ -112,6 +112,7 @@ def test_left_out_images_are_named_with_their_reasons(judged: str) -> None:
 
 def test_what_import_said_is_shown(judged: str) -> None:
     assert "Grey scales differ: made equal" in Page(judged).text
+    assert "classes.mrcs does not say its pixel size" in Page(judged).text  # a file keeps its name
     assert "In a dashed frame, image 1: the particle reaches the mask" in Page(judged).text
 
 
