@@ -24,7 +24,7 @@ class Table(NamedTuple):
     rows: list[Row]
     states: list[int]
     words: list[str]
-    alike: Trust | None  # where the same holds for all, for which reason ever
+    alike: Trust | None  # where the same holds for all
     motions: int  # of which it is known how much each view shows
     calibrated: bool
     outliers: bool

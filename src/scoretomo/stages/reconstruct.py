@@ -37,7 +37,7 @@ _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
-def schedule_asked(settings: ReconstructSettings, size: int, known: Known = "still") -> Descent | Refinement:
+def _schedule_asked(settings: ReconstructSettings, size: int, known: Known = "still") -> Descent | Refinement:
     """The schedule that settings ask for; with the ensemble method it depends on what is known before.
 
     Args:
@@ -53,7 +53,7 @@ def schedule_asked(settings: ReconstructSettings, size: int, known: Known = "sti
     return preset if settings.steps is None else replace(preset, steps=settings.steps)
 
 
-def fitting_asked(settings: ReconstructSettings, size: int) -> Fitting:
+def _fitting_asked(settings: ReconstructSettings, size: int) -> Fitting:
     """How the motion is learned from images of a size: a rough look needs less of it, too."""
     usual = REFINEMENTS["modelled"].at_side(size).steps
     return MOTION if settings.steps is None else MOTION.share(min(1.0, settings.steps / usual))
@@ -140,8 +140,8 @@ def _outlook(
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST
     likely: Known = "still" if rigid or not asked else "moving" if settings.denoiser == "network" else "modelled"
-    work = volumes_work(size, schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
-    fitting, told = fitting_asked(settings, size) if asked else None, None if rigid else run.progress
+    work = volumes_work(size, _schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
+    fitting, told = _fitting_asked(settings, size) if asked else None, None if rigid else run.progress
     return ensemble_outlook(count, size, fitting, work, processes, told, rigid=rigid)
 
 
@@ -158,7 +158,7 @@ def _tasks(
     size, second = prepared.images.shape[-1], set[int]()
     if settings.method == "ensemble":
         find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
-        moves = settle_motion(run, settings.seed, fitting_asked(settings, size), outlook, workers=workers)
+        moves = settle_motion(run, settings.seed, _fitting_asked(settings, size), outlook, workers=workers)
         alike = settle_score(run, settings.denoiser, settings.seed, outlook)
         known = "modelled" if moves and alike else "moving" if moves else "still"
         second = {int(row["image"]) for row in files.read_table(run.poses) if row["second"] == "1"}
@@ -166,7 +166,7 @@ def _tasks(
     for batch in todo:
         for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "still")):
             if some:
-                tasks.append(Batch(run.path, tuple(some), schedule_asked(settings, size, begin), settings.seed, settings.denoiser))
+                tasks.append(Batch(run.path, tuple(some), _schedule_asked(settings, size, begin), settings.seed, settings.denoiser))
     return tasks
 
 

@@ -56,7 +56,7 @@ def reproduce_experiment(
         InputError: the experiment needs images, and none are given.
     """
     require_one_process()
-    plan = plan_asked(settings, name)
+    plan = _plan_asked(settings, name)
     if stack is None and plan.simulated is None:
         raise files.InputError(f"{name} needs real class averages: give --stack FILE, and --truth MAP to have volumes judged")
     if stack is None and (truth is not None or pixel_size is not None):
@@ -133,7 +133,7 @@ def _seconds_of_a_step(steps: Iterator[Any]) -> float:
     return time.perf_counter() - begin
 
 
-def plan_asked(settings: ReproduceSettings, name: str) -> Experiment:
+def _plan_asked(settings: ReproduceSettings, name: str) -> Experiment:
     """The experiment of this name at the size that is asked for."""
     preset = EXPERIMENTS[f"{'paper' if settings.full else 'small'}-{name}"]
     plan = replace(preset, size=settings.size or preset.size, images=settings.images or preset.images)

@@ -28,7 +28,7 @@ _SAVE_EVERY = 20.0  # seconds
 _ENOUGH = 100  # images, from which on some are held out
 
 
-def training_asked(settings: TrainSettings, seed: int) -> Training:
+def _training_asked(settings: TrainSettings, seed: int) -> Training:
     """The training that settings ask for."""
     preset = replace(TRAININGS[settings.network], seed=seed)
     return preset if settings.examples is None else replace(preset, examples=settings.examples)
@@ -44,7 +44,7 @@ def train_network(
     """
     prepared = read_prepared(run.images)
     held_out = _held_out(prepared.numbers, settings.held_out)
-    training = training_asked(settings, seed)
+    training = _training_asked(settings, seed)
     if training.shards % group.processes:
         raise files.InputError(
             f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} processes can't "
