@@ -90,10 +90,13 @@ def test_the_two_scores_do_not_know_each_other() -> None:
 
 
 def test_a_command_is_read_before_anything_heavy_is_loaded() -> None:
-    """Help, and what is wrong with a command, come at once."""
+    """Help, and what is wrong with a command or is not there, come at once."""
     heavy = "print(*{'torch', 'scipy', 'sklearn', 'finufft'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", f"import sys, scoretomo.cli; {heavy}"], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    program = f"import sys, scoretomo.cli; print(scoretomo.cli.main()); {heavy}"
+    command = [sys.executable, "-c", program, "run", "nowhere.mrcs", "--output", "run"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2"]
+    assert "there is no file nowhere.mrcs" in done.stderr
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,13 @@
 """The time left for all stages, told by what is done and how long it took."""
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
 
 from scoretomo.ensemble.fitting import Fitting
 from scoretomo.stages import outlook as module
+from scoretomo.stages import progress
 from scoretomo.stages.outlook import Outlook, ensemble_outlook, volumes_work
 
 
@@ -24,6 +28,23 @@ def test_time_left_is_work_left_at_the_pace_so_far(clock):
     clock[0] = 40
     with outlook.bar("second"):
         assert outlook.seconds_left(1 / 3) == pytest.approx(40 * 2 / 2)
+
+
+def test_a_log_gets_a_line_now_and_then(clock, monkeypatch):
+    """Where the output is no terminal, with the time for this stage and for all."""
+    written, now = StringIO(), [0.0]
+    monkeypatch.setattr(progress, "console", Console(file=written, width=120))
+    outlook = Outlook({"first": 1, "second": 3})
+    with outlook.bar("first") as bar:
+        bar.get_time = lambda: now[0]
+        bar.start()
+        task = bar.add_task("learning", total=4)
+        for seconds in (30, 70, 100, 140):
+            now[0] = clock[0] = seconds
+            bar.advance(task)
+    lines = written.getvalue().splitlines()
+    assert [line.split("%")[0].split()[-1] for line in lines] == ["50", "100"]
+    assert lines[0].endswith("here, 0:08:10 in all")
 
 
 def test_stages_that_were_there_already_count_neither_as_done_nor_as_left(clock):

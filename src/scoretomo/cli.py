@@ -1,9 +1,11 @@
 """Arguments → a stage."""
 
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import cyclopts
@@ -11,7 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
 from .errors import InputError, WorkerError
-from .files import Program, read_toml
+from .files import Program, read_toml, require_stack
 from .settings import (
     ImportSettings,
     ObjectSettings,
@@ -87,6 +89,7 @@ def run(
     output
         Directory of the run; made if it is not there.
     """
+    _require_input(stack, output / "images.mrcs")
     from .stages.run import run_all
 
     run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
@@ -110,6 +113,7 @@ def import_(
     output
         Stack to write (.mrcs); a .csv and a .json of the same name say what was done to each image.
     """
+    _require_input(stack, output)
     from .stages.importing import import_stack
 
     import_stack(stack, output, pixel_size, importing, force=force)
@@ -177,6 +181,7 @@ def train(
     output
         Run directory; made if it is not there.
     """
+    _require_input(stack, output / "images.mrcs")
     from .stages.run import end_training, train_imported
 
     if train_imported(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force):
@@ -403,8 +408,20 @@ def launch(
     return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
 
 
+def _require_input(stack: Path, prepared: Path) -> None:
+    """Refuse a stack that is not there before anything large is loaded; one whose images are prepared already may be gone."""
+    if not prepared.exists():
+        require_stack(stack)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    """What a batch system asks for is to be stopped as by Ctrl-C."""
+    raise KeyboardInterrupt(number)
+
+
 def main() -> int:
-    """Entry point of the command: exit code 2 and one sentence for a user's mistake, 130 when stopped."""
+    """Entry point of the command: exit code 2 and one sentence for a user's mistake, 128 and the signal's number when stopped."""
+    signal.signal(signal.SIGTERM, _stop)
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
         return int(app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value") or 0)
@@ -423,9 +440,9 @@ def main() -> int:
     except OSError as error:
         print(f"scoretomo: cannot use {error.filename} ({(error.strerror or str(error)).lower()}): check the path", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nscoretomo: stopped; run the same command again to continue", file=sys.stderr)
-        return 130
+        return 128 + (stop.args or (signal.SIGINT,))[0]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from ..errors import InputError
 from .exports import Program, write_cryodrgn, write_cryosparc_particles, write_cryosparc_volumes, write_eman, write_eman_list
-from .images import ImageStack, Map, is_map, read_images, read_map
+from .images import ImageStack, Map, is_map, read_images, read_map, require_stack
 from .models import Assembly, Model, is_model, read_assembly, read_model, select_atoms
 from .movies import write_gif, write_mp4, write_png
 from .mrc import write_images, write_map
@@ -34,6 +34,7 @@ __all__ = [
     "read_toml",
     "read_weights",
     "remove_unfinished",
+    "require_stack",
     "select_atoms",
     "write_cryodrgn",
     "write_cryosparc_particles",

@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import InputError
 from . import mrc
 from .arrays import read_cs, read_hdf, read_npy, shapes_of_eman
+from .reading import file_size
 from .star import read_star
 
 _MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
@@ -33,13 +34,24 @@ class Map(NamedTuple):
     notes: list[str]
 
 
+def require_stack(path: Path) -> str:
+    """The ending of a file that may hold class averages, which is not opened yet.
+
+    Raises:
+        InputError: it isn't there, is empty or a folder, or its name ends in something else.
+    """
+    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
+    file_size(path)
+    return suffix
+
+
 def read_images(path: Path) -> ImageStack:
     """Read class averages: .mrcs, .mrc, .map, RELION .star, cryoSPARC .cs, EMAN .hdf or .npy.
 
     Raises:
         InputError: the file cannot be read as images; what to do is said.
     """
-    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
+    suffix = require_stack(path)
     if suffix in (".star", ".cs"):
         fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
         return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes))

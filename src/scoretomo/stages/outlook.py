@@ -94,9 +94,9 @@ class _AllStages(ProgressColumn):
         """Hours, minutes and seconds."""
         left = self._outlook.seconds_left(task.percentage / 100)
         if left is None:
-            return Text("all -:--:--")
+            return Text("here, -:--:-- in all")
         minutes, seconds = divmod(round(left), 60)
-        return Text(f"all {minutes // 60}:{minutes % 60:02d}:{seconds:02d}")
+        return Text(f"here, {minutes // 60}:{minutes % 60:02d}:{seconds:02d} in all")
 
 
 def ensemble_outlook(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,8 @@ from rich.progress import (
 )
 
 from .pulse import Word, telling
+
+EVERY = 60.0  # seconds from line to line where the output is no terminal
 
 console = Console(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
 
@@ -33,6 +36,8 @@ def warn(sentence: str) -> None:
 def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
     """A bar with an estimate of the time left; with numbers if what it counts means something.
 
+    Where the output is no terminal, as the log of a batch system, it is a line each minute.
+
     Args:
         beyond: what to show of the time beyond this bar's; the time it has taken if there is nothing.
         count: whether to show numbers.
@@ -42,7 +47,34 @@ def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
         columns.append(MofNCompleteColumn())
     if not beyond:
         columns.append(TimeElapsedColumn())
-    return Progress(*columns, TextColumn("left"), TimeRemainingColumn(), *beyond, console=console)
+    kind = Progress if console.is_terminal else _Lines
+    return kind(*columns, TextColumn("left"), TimeRemainingColumn(), *beyond, console=console)
+
+
+class _Lines(Progress):
+    """A bar that writes a line now and then."""
+
+    _last = 0.0
+
+    def start(self) -> None:
+        """Begin to count the time to the first line."""
+        self._last = self.get_time()
+        super().start()
+
+    def update(self, *given: Any, **changed: Any) -> None:
+        """The same, and a line if it is time for one."""
+        super().update(*given, **changed)
+        self._write()
+
+    def advance(self, *given: Any, **changed: Any) -> None:
+        """The same, and a line if it is time for one."""
+        super().advance(*given, **changed)
+        self._write()
+
+    def _write(self) -> None:
+        if self.get_time() - self._last >= EVERY and not self.finished:
+            self._last = self.get_time()
+            self.console.print(self.get_renderable())
 
 
 @contextmanager
