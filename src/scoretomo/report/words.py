@@ -232,7 +232,7 @@ def consensus(shared: Shared, unit: str) -> list[str]:
     if shared.still is not None and shared.moving is not None and shared.displacement is not None:
         sentences.append(
             f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, "
-            f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels"
+            f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels averaged over its mass"
             + _evidence(shared)
             + ": "
             + (

@@ -137,8 +137,8 @@ def _verdict(
     files.write_table(run.moves, [verdict])
     say(
         f"the molecule {'moves' if moves else 'is taken as rigid'}: one shape leaves {100 * verdict['still']:.2f} % of left-out "
-        f"images unexplained, one that moves by {verdict['displacement']:.2f} pixels {100 * verdict['moving']:.2f} % "
-        f"(evidence {found:.2g}, {_CLEARLY:g} needed)"
+        f"images unexplained, one that moves {100 * verdict['moving']:.2f} %, by {verdict['displacement']:.2f} pixels averaged "
+        f"over its mass (evidence {found:.2g}, {_CLEARLY:g} needed)"
     )
     return moves
 
