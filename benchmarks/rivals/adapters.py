@@ -22,7 +22,7 @@ from scoretomo import files
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE / "environments"
 MOST_IMAGES = {"sync3n": 100, "lud": 300}  # the time of 3N synchronisation grows with the cube: hours at 300
-NOISE = 0.2  # of the image's standard deviation: these programs estimate noise, and a simulated background has none
+NOISE = 0.2  # of the image's standard deviation, for what estimates noise where images have none
 
 
 class NotHere(Exception):
@@ -37,6 +37,7 @@ class Task:
         stack: prepared images (.mrcs): background 0, bright on dark, masked.
         pixel_size: Å; a made-up one where nobody knows it, since most programs want one.
         numbers: images that are judged; a program with a volume for each makes these.
+        noise_free: the images are simulated without noise.
         seed: of all random numbers.
         work: folder to work in.
         output: folder for the maps.
@@ -45,6 +46,7 @@ class Task:
     stack: Path
     pixel_size: float
     numbers: tuple[int, ...]
+    noise_free: bool
     seed: int
     work: Path
     output: Path
@@ -53,13 +55,17 @@ class Task:
 def relion(task: Task) -> dict[str, Any]:
     """RELION's stochastic gradient descent from nothing, then its default pose search: relion_refine --sgd --denovo_3dref."""
     program = _find("relion_refine")
-    images = _noisy(task)
+    images, noise = _normalised(task)
     size = images.shape[-1]
-    files.write_images(task.work / "noisy.mrcs", images, task.pixel_size)
-    _run(
-        ["relion_preprocess", "--operate_on", "noisy.mrcs", "--operate_out", "norm.mrcs", "--norm", "--bg_radius", size // 2 - 2],
-        task,
-    )
+    files.write_images(task.work / "images.mrcs", images, task.pixel_size)
+    if noise:  # else the background is 0: it is masked
+        radius = size // 2 - 2
+        _run(
+            ["relion_preprocess", "--operate_on", "images.mrcs", "--operate_out", "norm.mrcs", "--norm", "--bg_radius", radius],
+            task,
+        )
+    else:
+        shutil.copy(task.work / "images.mrcs", task.work / "norm.mrcs")
     (task.work / "norm.star").write_text(_star("norm.mrcs", len(images), size, task.pixel_size))
     subset = min(len(images), 100)
     settings = {
@@ -85,12 +91,12 @@ def relion(task: Task) -> dict[str, Any]:
     }
     (task.work / "refine").mkdir(exist_ok=True)
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    fixed = ["--sgd", "--denovo_3dref", "--flatten_solvent", "--zero_mask", "--dont_combine_weights_via_disc"]
+    fixed = ["--sgd", "--denovo_3dref", "--flatten_solvent", "--zero_mask", "--dont_combine_weights_via_disc", "--dont_check_norm"]
     _run([program, "--i", "norm.star", "--o", "./refine/run", *fixed, *flags], task)
     last = max((task.work / "refine").glob("run_it*_class001.mrc"))
     _keep(files.read_map(last).density, task)
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split("\n")[0].split()[-1]
-    return {"version": version, "settings": settings | {"noise": NOISE}, "one_map": True}
+    return {"version": version, "settings": settings | {"noise": noise}, "one_map": True}
 
 
 def aspire_sync3n(task: Task) -> dict[str, Any]:
@@ -227,11 +233,11 @@ def _run(command: list[Any], task: Task, folder: str = ".") -> None:
         subprocess.run(list(map(str, command)), cwd=task.work / folder, env=environment, stdout=log, stderr=log, check=True)
 
 
-def _noisy(task: Task) -> np.ndarray:
-    """Images of standard deviation 1 with a little white noise."""
-    images = files.read_images(task.stack).images
+def _normalised(task: Task) -> tuple[np.ndarray, float]:
+    """Images of standard deviation 1, and how much white noise they were given: a little where they have none of their own."""
+    images, given = files.read_images(task.stack).images, NOISE if task.noise_free else 0.0
     noise = np.random.default_rng(task.seed).normal(size=images.shape)
-    return np.asarray(images / images.std() + NOISE * noise, np.float32)
+    return np.asarray(images / images.std() + given * noise, np.float32), given
 
 
 def _keep(density: np.ndarray, task: Task, number: int = 0) -> None:

@@ -64,6 +64,7 @@ class Data(NamedTuple):
     truth: Path | None  # a folder with a truth for each image, or one map; none: seeds are compared with each other
     numbers: tuple[int, ...]  # of the images whose maps are judged
     pixel_size: float  # Å, made up where nobody knows it
+    noise_free: bool = False
 
 
 class Row(NamedTuple):
@@ -92,7 +93,7 @@ def data_set(name: str, folder: Path) -> Data:
         count = 300 if name == "box" else 200
         scoretomo("simulate", name, "--images", count, "--size", 32, "--seed", 0, "--output", home / name, "--workers", 1)
         numbers = EIGHT if name == "box" else tuple(number * 2 // 3 for number in EIGHT)
-        return Data(home / name / "images.mrcs", home / name / "truth", numbers, 4.0)
+        return Data(home / name / "images.mrcs", home / name / "truth", numbers, 4.0, noise_free=True)
     if name == "particle":
         options = ("--images", 100, "--size", 32, "--noise", 0.3, "--workers", 1)
         scoretomo("simulate", "ribosome", *options, "--output", home / name)
@@ -122,7 +123,7 @@ def _rigid(map_file: Path, home: Path) -> Data:
     if not stack.exists():
         files.write_map(truth, small.numpy(), pixel_size)
         files.write_images(stack, views.numpy(), pixel_size)
-    return Data(stack, truth, (0,), pixel_size)
+    return Data(stack, truth, (0,), pixel_size, noise_free=True)
 
 
 def run(name: str, data: Data, program: str, seed: int) -> dict[str, Any]:
@@ -134,7 +135,7 @@ def run(name: str, data: Data, program: str, seed: int) -> dict[str, Any]:
     shutil.rmtree(home, ignore_errors=True)
     work, maps = home / "work", home / "maps"
     files.make_folder(work)
-    task = Task(data.stack.absolute(), data.pixel_size, data.numbers, seed, work, maps)
+    task = Task(data.stack.absolute(), data.pixel_size, data.numbers, data.noise_free, seed, work, maps)
     wall, cpu = time.monotonic(), _children()
     done = PROGRAMS[program](task)
     done |= {"wall": round(time.monotonic() - wall, 1), "cpu": round(_children() - cpu, 1)}
