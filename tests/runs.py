@@ -179,7 +179,12 @@ def write_shared(
     density = files.read_map(run / "volumes" / f"{numbers[0]:03d}.mrc").density
     files.write_map(run / "consensus.mrc", density, 3.54)
     poses = [
-        {"image": number, **dict.fromkeys(("rot", "tilt", "psi", "shift_x", "shift_y"), 0.0), "outlier": int(number in outliers)}
+        {
+            "image": number,
+            **dict.fromkeys(("rot", "tilt", "psi", "shift_x", "shift_y"), 0.0),
+            "outlier": int(number in outliers),
+            "second": 0,
+        }
         for number in numbers
     ]
     files.write_table(run / "poses.csv", poses)
@@ -193,7 +198,16 @@ def write_shared(
     if moves is not None:
         files.write_table(
             folder / "moves.csv",
-            [{"still": 0.05, "moving": 0.01 if moves else 0.05, "displacement": 0.8 if moves else 0.1, "moves": int(moves)}],
+            [
+                {
+                    "still": 0.05,
+                    "moving": 0.01 if moves else 0.05,
+                    "displacement": 0.8 if moves else 0.1,
+                    "evidence": 0.64 if moves else 0.0,
+                    "needed": 0.05,
+                    "moves": int(moves),
+                }
+            ],
         )
 
 

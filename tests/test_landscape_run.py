@@ -61,7 +61,7 @@ def test_few_images_do_not_tell_what_to_trust(six_volumes):
 def test_volumes_of_a_rigid_molecule_are_judged_by_the_consensus(six_volumes, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(six_volumes, run)
-    asked = {"still": 0.05, "moving": 0.04, "displacement": 0.1, "evidence": 0.01, "moves": 0}
+    asked = {"still": 0.05, "moving": 0.04, "displacement": 0.1, "evidence": 0.01, "needed": 0.05, "moves": 0}
     files.write_table(run / "consensus" / "moves.csv", [asked])
     landscape_only(run, umap=False)
     rows = [row for row in files.read_table(run / "reliability.csv") if row["expected_fsc"]]
@@ -108,7 +108,7 @@ def test_a_folder_without_volumes_in_one_frame_is_refused(tmp_path, command):
 def test_a_few_volumes_of_a_moving_molecule_do_not_tell_in_how_many_ways(six_volumes, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(six_volumes, run)
-    asked = {"still": 0.05, "moving": 0.01, "displacement": 0.8, "evidence": 0.6, "moves": 1}
+    asked = {"still": 0.05, "moving": 0.01, "displacement": 0.8, "evidence": 0.6, "needed": 0.05, "moves": 1}
     files.write_table(run / "consensus" / "moves.csv", [asked])
     landscape_only(run, umap=False)
     summary = files.read_json(run / "landscape" / "summary.json")

@@ -307,17 +307,12 @@ def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(tmp_p
             "like images already: 75 % of each volume is its conformation there",
             "75 % of which it keeps",
         ),
-        (
-            {"look_alike": 1},
-            "like images already: part of each volume is its conformation there",
-            "from the conformation of its image.",
-        ),
         ({"look_alike": 0, "kept": ""}, "do not look like images yet", "from the conformation of its image."),
     ],
 )
 def test_what_is_kept_of_the_model_is_said(run: Path, asked: dict[str, object], sentence: str, in_methods: str) -> None:
     write_shared(run, NUMBERS)
-    files.write_table(run / "consensus" / "left_out.csv", [{"takes_views": 0, **asked}])
+    files.write_table(run / "consensus" / "left_out.csv", [{"asked": 1, "takes_views": 0, **asked}])
     text = Page(render_report(run)).text
     assert sentence in text
     assert in_methods in text

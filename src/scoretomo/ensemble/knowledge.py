@@ -39,6 +39,11 @@ class Verdict(NamedTuple):
     modelled: float  # at these, views of the model of the motion if there is one; the score knows most images
 
     @property
+    def asked(self) -> bool:
+        """Whether there were images enough to ask."""
+        return math.isfinite(self.images)
+
+    @property
     def takes_views(self) -> bool:
         """Whether views of the consensus help."""
         return self.with_views < _CLEARLY * self.images

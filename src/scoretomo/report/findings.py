@@ -58,7 +58,7 @@ def _what(found: Landscape) -> str:
 
 def _rigid(run: Run) -> str:
     """What is known without a landscape, for which three volumes are needed."""
-    if run.shared is None or run.shared.moving is None:
+    if run.shared is None or run.shared.asked is None:
         return ""
     return "The molecule moves." if run.shared.moves else "No motion could be shown, so the molecule is taken as rigid."
 
@@ -85,7 +85,7 @@ def _states(found: Landscape) -> str:
 def _how_fine(run: Run) -> str:
     """How far the consensus holds for images that were left out of it."""
     shared = run.shared
-    if shared is None or shared.left_out_resolution is None:
+    if shared is None:
         return ""
     blurred = ", in which what moves is blurred," if shared.moves else ""
     finest = 2 * (run.pixel_size or 1.0)

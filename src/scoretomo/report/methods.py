@@ -116,10 +116,10 @@ def _consensus(shared: Shared) -> str:
     )
     found = "found in the consensus and tested on left-out images" if shared.proposals else "imposed"
     said += " No symmetry was imposed." if shared.symmetry.upper() == "C1" else f" The symmetry {shared.symmetry} was {found}."
-    if shared.still is not None and shared.moving is not None and shared.displacement is not None:
+    if shared.asked:
         said += (
-            f" One shape left {100 * shared.still:.2f} % of left-out images unexplained, "
-            f"one that moves, by {shared.displacement:.2f} pixels (root mean square), {100 * shared.moving:.2f} %; "
+            f" One shape left {100 * shared.asked.still:.2f} % of left-out images unexplained, "
+            f"one that moves, by {shared.asked.displacement:.2f} pixels (root mean square), {100 * shared.asked.moving:.2f} %; "
             + (
                 "so a model of the motion, Gaussians moved by smooth fields [Chen][Schwab], was fitted to all images, "
                 "each of their rings weighed by how little the model leaves of it [Scheres], "

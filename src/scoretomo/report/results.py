@@ -91,6 +91,16 @@ class Learned(NamedTuple):
     samples: Samples | None
 
 
+class Moves(NamedTuple):
+    """What left-out images say when they are asked whether the molecule moves."""
+
+    still: float  # share of them that one shape leaves unexplained
+    moving: float  # the same of a shape that moves
+    displacement: float  # how far, averaged over its mass, in pixels of the run, in one image of five
+    evidence: float  # that it moves
+    needed: float  # to say so
+
+
 class Shared(NamedTuple):
     """What all images have in common: the consensus, and how sure it is."""
 
@@ -102,18 +112,16 @@ class Shared(NamedTuple):
     agreeing: int  # how many of them came to the same volume
     coverage: float  # mean correlation of the images with their views
     left_out_coverage: float  # the same with views of the map of other images
-    left_out_resolution: float | None  # Å (pixels without a pixel size) down to which these agree with the images, if it was asked
+    left_out_resolution: float  # Å (pixels without a pixel size) down to which these agree with the images
     outliers: list[int]  # images that no view explains
     second: list[int]  # images of something else
     second_path: Path | None  # what they show, consensus-2.mrc
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
-    still: float | None  # share of left-out images that one shape leaves unexplained; None if that was not asked
-    moving: float | None  # the same of a shape that moves
-    displacement: float | None  # how far, in pixels of the run, in one image of five
-    evidence: tuple[float, float] | None  # that it moves, and how much is needed to say so
+    asked: Moves | None  # whether the molecule moves; None if left-out images were not asked
     moves: bool  # whether volumes start from a model of the motion
-    look_alike: bool | None  # whether its views look like images; None if that was not asked
-    kept: float | None  # share of each volume that stays the model's; None if that was not written
+    kept: (
+        float | None
+    )  # share of each volume that stays the model's, whose views look like images or not; None if that was not asked
 
 
 class Series(NamedTuple):
@@ -238,18 +246,14 @@ def _shared(run: Path) -> Shared | None:
         agreeing=sum(agrees for _, agrees in others),
         coverage=float(summary["coverage"]),
         left_out_coverage=float(summary["left_out_coverage"]),
-        left_out_resolution=float(summary["left_out_resolution"]) if "left_out_resolution" in summary else None,
+        left_out_resolution=float(summary["left_out_resolution"]),
         outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
-        second=[int(row["image"]) for row in poses if row.get("second") == "1"],
+        second=[int(row["image"]) for row in poses if row["second"] == "1"],
         second_path=second if second.exists() else None,
-        takes_views=asked[0]["takes_views"] == "1" if asked else None,
-        still=float(motion["still"]) if motion else None,
-        moving=float(motion["moving"]) if motion else None,
-        displacement=float(motion["displacement"]) if motion and "displacement" in motion else None,
-        evidence=(float(motion["evidence"]), float(motion["needed"])) if motion and "needed" in motion else None,
+        takes_views=asked[0]["takes_views"] == "1" if asked and asked[0]["asked"] == "1" else None,
+        asked=Moves(*(float(motion[name]) for name in Moves._fields)) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
-        look_alike=asked[0]["look_alike"] == "1" if asked and asked[0].get("look_alike") else None,
-        kept=float(asked[0]["kept"]) if asked and asked[0].get("kept") else None,
+        kept=float(asked[0]["kept"] or 0.0) if asked and asked[0]["look_alike"] else None,
     )
 
 
@@ -408,7 +412,7 @@ def _scores(run: Path) -> dict[int, Score]:
     }
     return {
         int(row["image"]): Score(
-            truth=_found(Path(row["truth"]), run),
+            truth=given if (given := Path(row["truth"])).exists() else run / given,
             hand=row["hand"],
             mean_fsc=float(row["mean_fsc"]),
             auc=float(row["auc"]),
@@ -430,11 +434,6 @@ def _frame(row: Mapping[str, str]) -> tuple[float, ...] | None:
     if row["hand"] == "mirrored":
         back = torch.diag(back.new_tensor([1.0, 1.0, -1.0])) @ back
     return (*back.flatten().tolist(), *(float(row[f"shift_{axis}"]) for axis in "xyz"))
-
-
-def _found(path: Path, run: Path) -> Path:
-    """The path as it was given, or seen from the run directory."""
-    return path if path.exists() else run / path
 
 
 def seconds_taken(run: Run) -> float | None:

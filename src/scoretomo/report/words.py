@@ -196,20 +196,11 @@ def _how_well(shared: Shared, unit: str) -> list[str]:
         f"Its views correlate {shared.coverage:.3f} with the images on average; views of the same volume made without an image "
         f"correlate {shared.left_out_coverage:.3f} with it."
     ]
-    if shared.left_out_resolution is not None:
-        sentences.append(
-            f"They agree with it down to {shared.left_out_resolution:.3g} {unit} (Fourier ring correlation 0.5). "
-            "This proves no resolution: its pose was found with the image, and what all images have wrong no image sees."
-        )
+    sentences.append(
+        f"They agree with it down to {shared.left_out_resolution:.3g} {unit} (Fourier ring correlation 0.5). "
+        "This proves no resolution: its pose was found with the image, and what all images have wrong no image sees."
+    )
     return sentences
-
-
-def _evidence(shared: Shared) -> str:
-    """What decides whether a molecule moves, in brackets."""
-    if shared.evidence is None:
-        return ""
-    found, needed = shared.evidence
-    return f" (share explained times displacement: {found:.2g} in one image of five, {needed:g} needed)"
 
 
 def consensus(shared: Shared, unit: str) -> list[str]:
@@ -229,12 +220,11 @@ def consensus(shared: Shared, unit: str) -> list[str]:
         sentences.append(f"Symmetry {shared.symmetry}: what maps of other images leave unexplained of an image is {doubts}.")
     elif shared.symmetry.upper() != "C1":
         sentences.append(f"The symmetry {shared.symmetry} was imposed, on every volume as well.")
-    if shared.still is not None and shared.moving is not None and shared.displacement is not None:
+    if asked := shared.asked:
         sentences.append(
-            f"One shape leaves {100 * shared.still:.2f} % of left-out images unexplained, "
-            f"one that moves {100 * shared.moving:.2f} %, by {shared.displacement:.2f} pixels averaged over its mass"
-            + _evidence(shared)
-            + ": "
+            f"One shape leaves {100 * asked.still:.2f} % of left-out images unexplained, "
+            f"one that moves {100 * asked.moving:.2f} %, by {asked.displacement:.2f} pixels averaged over its mass "
+            f"(share explained times displacement: {asked.evidence:.2g} in one image of five, {asked.needed:g} needed): "
             + (
                 "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
                 "(coordinates in motion.csv)."
@@ -247,12 +237,11 @@ def consensus(shared: Shared, unit: str) -> list[str]:
             "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
             "if the molecule is rigid, this is often the better map."
         )
-    if shared.moves and shared.look_alike is not None:
-        share = f"{100 * shared.kept:.0f} %" if shared.kept else "part"
+    if shared.moves and shared.kept is not None:
         sentences.append(
-            f"Views of the model look like images already: {share} of each volume is its conformation there, and "
+            f"Views of the model look like images already: {100 * shared.kept:.0f} % of each volume is its conformation there, and "
             "refinement gives the rest."
-            if shared.look_alike
+            if shared.kept
             else "Views of the model do not look like images yet: much is left to refinement."
         )
     if shared.takes_views is not None:

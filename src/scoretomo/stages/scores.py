@@ -71,7 +71,7 @@ def settle_score(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) 
         with outlook.stage("left out"):
             _ask(run, denoiser, seed, outlook)
     (row,) = files.read_table(run.left_out)
-    return row.get("look_alike") == "1"
+    return row["look_alike"] == "1"
 
 
 def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
@@ -100,12 +100,21 @@ def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
     alike = "" if views is None else int(verdict.look_alike)
     kept = REFINEMENTS["modelled"].kept if views is not None and verdict.look_alike else ""
     files.write_table(
-        run.left_out, [{**verdict._asdict(), "takes_views": int(verdict.takes_views), "look_alike": alike, "kept": kept}]
+        run.left_out,
+        [
+            {
+                **verdict._asdict(),
+                "asked": int(verdict.asked),
+                "takes_views": int(verdict.takes_views),
+                "look_alike": alike,
+                "kept": kept,
+            }
+        ],
     )
     run.record("left out", seconds=clock.seconds())
     asked = "knows views of the consensus" if verdict.takes_views else "knows the images alone, no views of the consensus"
-    errors = f"{verdict.with_views:.3f} with them, {verdict.images:.3f} without"
-    say(f"the score {asked}: left-out images are denoised with error {errors}")
+    errors = f"left-out images are denoised with error {verdict.with_views:.3f} with them, {verdict.images:.3f} without"
+    say(f"the score {asked}: {errors if verdict.asked else 'so few images leave gaps between them'}")
     if views is not None:
         told = (
             "look like images: refinement will be short"
