@@ -139,7 +139,7 @@ def test_left_out_images_know_a_true_symmetry_from_a_wrong_one(group, better):
     volume, rotations = blobs(group), random_rotations(20, stream())
     images = project(volume, rotations)
     images = images + 0.1 * images.std() * torch.randn(images.shape, generator=stream(1))
-    last = Iteration(1, volume, torch.zeros(20, 2))
+    last = Iteration(volume, torch.zeros(20, 2))
     plain = settle(images, last)
     imposed = settle(images, last, group=point_group("D2").float())
     without, within = judge_left_out(images, plain.poses), judge_left_out(images, imposed.poses, group=point_group("D2").float())

@@ -29,6 +29,10 @@ class Poses(NamedTuple):
     shifts: Tensor  # (n, 2): x, y in pixels
     correlations: Tensor  # (n,): normalised, of the image and its view
 
+    def of(self, some: Tensor | list[int]) -> "Poses":
+        """Those of some images, by their places or (n,), bool."""
+        return Poses(*(values[some] for values in self))
+
 
 def choose(first: Tensor, poses: Poses, others: Poses) -> Poses:
     """The poses where ``first`` is true, else the others; first is (n,), bool."""

@@ -74,7 +74,6 @@ class Consensus(NamedTuple):
 class Iteration(NamedTuple):
     """The state after one iteration of soft matching."""
 
-    number: int  # from 1
     volume: Tensor  # (d, d, d)
     shifts: Tensor  # (n, 2): x, y in pixels, that bring each image to the centre
 
@@ -124,7 +123,7 @@ def soft_match(
             poses = refine(volume, centred.images, centred.matcher.match(volume, grid))
             shifts = (shifts - poses.shifts).clamp(-annealing.reach * size, annealing.reach * size)
             centred = _Centred(images, shifts)
-        yield Iteration(number + 1, volume, shifts)
+        yield Iteration(volume, shifts)
 
 
 class _Centred:

@@ -89,7 +89,7 @@ def _seek(images: Tensor, volumes: Tensor) -> _Found:
         poses = choose(match.correlations > poses.correlations, match, poses)
     for number in which.unique().tolist():
         theirs = which == number
-        refined = refine(volumes[number], images[theirs], Poses(*(values[theirs] for values in poses)))
+        refined = refine(volumes[number], images[theirs], poses.of(theirs))
         for values, better in zip(poses, refined, strict=True):
             values[theirs] = better
     return _Found(poses, which)

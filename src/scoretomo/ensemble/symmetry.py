@@ -101,7 +101,7 @@ def symmetric_start(consensus: Consensus, proposal: Proposal) -> Iteration:
     """A consensus with a symmetry imposed, in the standard frame of its group, for images that are to be matched with it."""
     upright = rotate(rotate(consensus.volume, torch.eye(3).to(consensus.volume), -proposal.centre), proposal.frame.mT)
     across = (consensus.poses.rotations @ proposal.centre)[:, :2]
-    return Iteration(0, symmetrised(upright, proposal.group), -consensus.poses.shifts - across)
+    return Iteration(symmetrised(upright, proposal.group), -consensus.poses.shifts - across)
 
 
 def _agreement(volume: Tensor, frames: Tensor, turns: Tensor, shells: int) -> Tensor:

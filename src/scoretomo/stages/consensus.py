@@ -39,6 +39,7 @@ _STARTS = 4  # random blobs: one proves nothing, several that agree do
 _FEWEST_SECOND = 12  # images that are asked whether they show one other thing
 _SUSPECT = 2.5  # times the median of what is unexplained, from which an image may show something else
 _EXPLAINS = 0.6  # a second consensus is believed if left-out images of it keep less than this share of their doubt
+_PARTINGS, _BETTER = 3, 0.8  # how often images choose; one shows the second if it leaves this share of its doubt, or less
 _FINE_ENOUGH = 0.5  # Fourier ring correlation with maps of other images, down to which an image agrees with them
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
 _ALIKE, _SURE = 0.7, 0.9  # from which the mean of starts is better than one of them; from which it is no better any more
@@ -89,8 +90,7 @@ class Posed(NamedTuple):
     def of(self, places: Sequence[int]) -> "Posed":
         """The same with some of the images only."""
         some = list(places)
-        poses = Poses(*(values[some] for values in self.poses))
-        return self._replace(second=self.second[some], poses=poses, outliers=self.outliers[some])
+        return self._replace(second=self.second[some], poses=self.poses.of(some), outliers=self.outliers[some])
 
 
 def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook, *, flip: bool, workers: int | None) -> None:
@@ -122,20 +122,22 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
         asked = judge_left_out(images, found.poses, group=group)
         if symmetry == "auto":
             imposed, found, asked = _best_symmetry(run, images, found, asked)
-    odd = outliers(found.poses)
-    other = _second_consensus(run, images, found, seed, outlook, workers)
-    if flip:
-        found, other = other_hand(found), other and other._replace(consensus=other_hand(other.consensus))
-    second = torch.zeros_like(odd)
+    group, odd = _group(imposed, device), outliers(found.poses)
+    second, other = torch.zeros_like(odd), _second_consensus(run, images, found, seed, outlook, workers)
     if other:
-        second = other.shown
-        odd = odd & ~second
-        found = found._replace(poses=choose(second, other.consensus.poses, found.poses))
-        files.write_map(run.second_consensus, (other.consensus.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+        with outlook.working("asking every image which of the two it shows"):
+            found, other, second = _parted(images, found, other, group)
+            own = found.poses.of(~second)
+            asked = judge_left_out(images[~second], own, group=group)
+        odd = torch.zeros_like(odd).masked_scatter(~second, outliers(own))
+        found = found._replace(poses=choose(second, other.poses, found.poses))
+        other = other_hand(other) if flip else other
+        files.write_map(run.second_consensus, (other.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+    found = other_hand(found) if flip else found
     finest = resolution_at(asked.rings, images.shape[-1], _FINE_ENOUGH)
     summary = {
         "symmetry": imposed,
-        "coverage": round(float(found.poses.correlations[~second].mean()), 5),
+        "coverage": round(float(found.poses.correlations[~(odd | second)].mean()), 5),
         "left_out_coverage": round(1 - asked.doubt, 5),
         "left_out_resolution": round((prepared.pixel_size or 1.0) / finest.frequency, 4),
     }
@@ -184,16 +186,9 @@ def _in_detail(starts: Sequence[Start], outlook: Outlook, workers: int | None, d
     return [_read_consensus(start.in_detail, device) for start in starts]
 
 
-class Second(NamedTuple):
-    """A consensus of images that the first one does not explain."""
-
-    shown: Tensor  # (n,), bool: by which images
-    consensus: Consensus  # with the poses of all images in it
-
-
 def _second_consensus(
     run: RunDirectory, images: Tensor, found: Consensus, seed: int, outlook: Outlook, workers: int | None
-) -> Second | None:
+) -> Consensus | None:
     """What the images show that are explained least, if it is one other thing: if the map of some of them explains the others."""
     doubts = 1 - found.poses.correlations
     places = (doubts > _SUSPECT * doubts.median()).nonzero()[:, 0]
@@ -211,11 +206,24 @@ def _second_consensus(
         say(f"the {len(places)} images explained least do not show a second molecule: {told}")
         return None
     warn(f"{len(places)} images show a second molecule, which is in {run.second_consensus.name}: {told}")
-    with outlook.working("asking every image which of the two it shows"):
-        poses = best_poses(settled.volume, images)
-    theirs = 1 - poses.correlations < _EXPLAINS * doubts
-    theirs[places[good]] = True
-    return Second(theirs, settled._replace(poses=poses))
+    return Consensus(settled.volume, best_poses(settled.volume, images))
+
+
+def _parted(images: Tensor, first: Consensus, second: Consensus, group: Tensor | None) -> tuple[Consensus, Consensus, Tensor]:
+    """Two consensuses, each made again from the images that it explains better, and which are the second's, (n,), bool.
+
+    Both have the poses of all images. The first had all of them at the beginning, so it explains those of the second too well.
+    """
+    for _ in range(_PARTINGS):
+        theirs = 1 - second.poses.correlations < _BETTER * (1 - first.poses.correlations)
+        first, second = _made_of(images, first, ~theirs, group), _made_of(images, second, theirs, None)
+    return first, second, theirs
+
+
+def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | None) -> Consensus:
+    """A consensus made again from some of the images, with the poses of all in it."""
+    volume = settle(images[some], Iteration(found.volume, -found.poses.shifts[some]), group=group).volume
+    return Consensus(volume, best_poses(volume, images))
 
 
 def try_start(start: Start) -> Iterator[int]:
@@ -269,7 +277,7 @@ def read_consensus(
     volumes = torch.stack([torch.from_numpy(files.read_map(path).density) for path in paths]).to(device) / prepared.s
     (row,) = files.read_table(run.consensus_summary)
     odd = column("outlier")[:, 0].to(device) > 0
-    second = torch.tensor([rows[number].get("second", "0") == "1" for number in numbers], device=device)
+    second = torch.tensor([rows[number]["second"] == "1" for number in numbers], device=device)
     return Posed(volumes, second, _group(row["symmetry"], device), Poses(*(values.to(device) for values in poses)), odd)
 
 
@@ -324,7 +332,7 @@ def _read_coarse(path: Path, device: torch.device) -> Iteration:
     """The last iteration of a start at low resolution, before it settled."""
     arrays, _ = files.read_weights(path)
     volume, shifts = (torch.from_numpy(arrays[name]).to(device) for name in ("coarse", "centring"))
-    return Iteration(COARSE.iterations, volume, shifts)
+    return Iteration(volume, shifts)
 
 
 def _compare(run: RunDirectory, starts: list[Consensus], best: int) -> list[float]:

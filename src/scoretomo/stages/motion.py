@@ -41,7 +41,9 @@ from .outlook import Outlook
 from .progress import say
 
 _LEFT_OUT = 0.2
-_CLEARLY = 0.05  # the molecule moves if there is more evidence, in pixels: rigid sets have 0.04 at most, moving ones 0.06 at least
+_CLEARLY = (
+    0.05  # the molecule moves if there is more evidence, in pixels: rigid sets have 0.046 at most, moving ones 0.053 at least
+)
 
 
 class Trial(NamedTuple):
@@ -222,7 +224,8 @@ def _teach(
 ) -> int:
     """Fit a model to all images; after some shares of the epochs seek those that it explains least. Returns how many moved."""
     count, mine = fitting.epochs_for(len(known.images)), ~known.consensus.second
-    shown, taught, moved = bar.add_task(what, total=count), known.consensus.teaching.clone(), torch.zeros_like(mine)
+    elsewhere = (cloud.rotations != known.consensus.poses.rotations).flatten(1).any(1)  # since a level before
+    shown, taught, moved = bar.add_task(what, total=count), known.consensus.teaching | elsewhere, torch.zeros_like(mine)
     at = [round(share * count) for share in looks]
     for epoch in fit(cloud, known.images, fitting, stream, epochs=range(count), of=count, taught=taught, threads=threads):
         if epoch in at:
@@ -247,7 +250,7 @@ def _write_moved(run: RunDirectory, known: Known) -> None:
     ]
     files.write_table(run.coordinates, coordinates)
     odd = known.consensus.outliers.clone()
-    odd[mine] = outliers(Poses(*(values[mine] for values in poses)))
+    odd[mine] = outliers(poses.of(mine))
     files.write_table(run.poses, pose_rows(known.numbers, poses, odd, known.consensus.second))
 
 
