@@ -6,7 +6,17 @@ from itertools import pairwise
 import pytest
 import torch
 
-from scoretomo.ensemble.consensus import Consensus, Iteration, average, other_hand, outliers, posed_map, settle
+from scoretomo.ensemble.consensus import (
+    Consensus,
+    Iteration,
+    average,
+    best_poses,
+    other_hand,
+    outliers,
+    parted,
+    posed_map,
+    settle,
+)
 from scoretomo.ensemble.inversion import invert
 from scoretomo.ensemble.knowledge import ask_left_out_images, consensus_views
 from scoretomo.ensemble.refinement import Refined, Refinement, Streams, refine_volumes
@@ -45,6 +55,18 @@ def at(rotations: torch.Tensor, correlations: torch.Tensor | None = None) -> Pos
 def likeness(first: torch.Tensor, second: torch.Tensor) -> float:
     """Mean FSC of the shells in which the blobs have power."""
     return float(fourier_shell_correlation(first, second)[1:6].mean())
+
+
+def test_images_of_a_mixture_choose_what_explains_them_better():
+    """The first consensus is made of all of them, the second of some that it explains least."""
+    rotations = random_rotations(42, stream())
+    images = torch.cat([project(blobs(), rotations[:30]), project(blobs("D2"), rotations[30:])]) * MASK
+    volumes = posed_map(images, rotations), posed_map(images[34:], rotations[34:])
+    contaminated, few = (Consensus(volume, best_poses(volume, images)) for volume in volumes)
+    first, second, theirs = parted(images, contaminated, few)
+    assert theirs.tolist() == [False] * 30 + [True] * 12
+    assert likeness(contaminated.volume, blobs()) < 0.9 < likeness(first.volume, blobs())
+    assert likeness(second.volume, blobs("D2")) > likeness(few.volume, blobs("D2"))
 
 
 def test_a_symmetric_inversion_needs_fewer_images():

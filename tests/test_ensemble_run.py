@@ -1,5 +1,6 @@
 """The ensemble method as a user runs it: one frame, poses, the same volumes with any number of workers."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,12 +11,17 @@ import pytest
 import torch
 
 from scoretomo import files
+from scoretomo.ensemble.consensus import Consensus, best_poses, posed_map
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import mirror, project, rotate
 from scoretomo.rotations import point_group, rotations_from_euler
+from scoretomo.stages.consensus import find_consensus
+from scoretomo.stages.directory import RunDirectory
+from scoretomo.stages.outlook import Outlook
 
 OPTIONS = ("--images", "0,3", "--steps", 5)
+ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
 
 
 def volumes(run: Path) -> list[bytes]:
@@ -33,8 +39,8 @@ def test_every_image_is_a_view_of_its_volume_in_its_pose(finished):
     assert sorted(rows) == list(range(20))
     for number in (0, 3):
         volume = torch.from_numpy(files.read_map(finished / "volumes" / f"{number:03d}.mrc").density)
-        angles = torch.tensor([float(rows[number][name]) for name in ("rot", "tilt", "psi")])
-        moved = torch.tensor([[float(rows[number][name]) for name in ("shift_x", "shift_y")]])
+        angles = torch.tensor([float(rows[number][name]) for name in ANGLES])
+        moved = torch.tensor([[float(rows[number][name]) for name in SHIFTS]])
         view = shift(project(volume, rotations_from_euler(angles)[None]), moved)[0]
         assert float(correlation(view, prepared[number], disc(16))) > 0.98
 
@@ -143,3 +149,26 @@ def test_a_run_killed_during_the_consensus_continues_to_the_same_volumes(finishe
     assert not (run / "poses.csv").exists()
     assert command("run", box, "--output", run, *OPTIONS, "--workers", 1)[0] == 0
     assert volumes(run) == volumes(finished)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_each_image_of_a_mixture_stands_in_the_consensus_that_explains_it(finished, tmp_path, monkeypatch, flip):
+    run = RunDirectory(shutil.copytree(finished, tmp_path / "run"))
+    run.poses.unlink()
+    run.consensus_poses.unlink()
+
+    def of_six(_: RunDirectory, images: torch.Tensor, found: Consensus, *rest: object) -> Consensus:
+        volume = posed_map(images[:6], found.poses.rotations[:6])
+        return Consensus(volume, best_poses(volume, images))
+
+    monkeypatch.setattr("scoretomo.stages.consensus._second_consensus", of_six)
+    find_consensus(run, 0, "C1", Outlook({}), flip=flip, workers=1)
+    consensuses = [torch.from_numpy(files.read_map(path).density) for path in (run.consensus, run.second_consensus)]
+    prepared = torch.from_numpy(files.read_images(run.images).images)
+    rows = files.read_table(run.consensus_poses)
+    assert {row["second"] for row in rows[:6]} == {"1"}
+    assert {row["second"] for row in rows} == {"0", "1"}
+    for row, image in zip(rows, prepared, strict=True):
+        rotation, moved = (torch.tensor([float(row[name]) for name in names]) for names in (ANGLES, SHIFTS))
+        view = shift(project(consensuses[int(row["second"])], rotations_from_euler(rotation)[None]), moved[None])[0]
+        assert float(correlation(view, image, disc(16))) == pytest.approx(float(row["correlation"]), abs=0.01)

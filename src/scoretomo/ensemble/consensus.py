@@ -62,6 +62,8 @@ FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
 FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
 _SETTLED = 0.2  # λ of the last inversions, with single poses
+_PARTINGS = 3  # how often the images of a mixture choose between two consensuses
+_BETTER = 0.8  # one shows the second if that leaves this share of what the first leaves unexplained, or less
 
 
 class Consensus(NamedTuple):
@@ -239,6 +241,34 @@ def average(images: Tensor, found: Sequence[Consensus], *, group: Tensor | None 
     mean = mean if group is None else symmetrised(mean, group)
     poses = _Centred(_at(images, len(mean)), -first.poses.shifts).poses_in(mean)
     return Consensus(mean, poses._replace(shifts=poses.shifts + first.poses.shifts))
+
+
+def parted(
+    images: Tensor, first: Consensus, second: Consensus, *, group: Tensor | None = None
+) -> tuple[Consensus, Consensus, Tensor]:
+    """Two consensuses of a mixture, each made again from the images that it explains better.
+
+    The first was made of all images, so it explains those of the second too well at the beginning.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        first: of most images, with the poses of all.
+        second: of some of the others, with the poses of all.
+        group: symmetry of the first, shape (g, 3, 3).
+
+    Returns:
+        Both with the poses of all images, and which images show the second, shape (n,), bool.
+    """
+    for _ in range(_PARTINGS):
+        theirs = 1 - second.poses.correlations < _BETTER * (1 - first.poses.correlations)
+        first, second = _made_of(images, first, ~theirs, group), _made_of(images, second, theirs, None)
+    return first, second, theirs
+
+
+def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | None) -> Consensus:
+    """A consensus made again from some of the images, with the poses of all in it."""
+    volume = settle(images[some], Iteration(found.volume, -found.poses.shifts[some]), group=group).volume
+    return Consensus(volume, best_poses(volume, images))
 
 
 def posed_map(images: Tensor, rotations: Tensor, *, group: Tensor | None = None, start: Tensor | None = None) -> Tensor:

@@ -23,6 +23,7 @@ from ..ensemble.consensus import (
     fine_level,
     other_hand,
     outliers,
+    parted,
     settle,
 )
 from ..ensemble.symmetry import LeftOut, judge_left_out, propose, symmetric_start
@@ -39,7 +40,6 @@ _STARTS = 4  # random blobs: one proves nothing, several that agree do
 _FEWEST_SECOND = 12  # images that are asked whether they show one other thing
 _SUSPECT = 2.5  # times the median of what is unexplained, from which an image may show something else
 _EXPLAINS = 0.6  # a second consensus is believed if left-out images of it keep less than this share of their doubt
-_PARTINGS, _BETTER = 3, 0.8  # how often images choose; one shows the second if it leaves this share of its doubt, or less
 _FINE_ENOUGH = 0.5  # Fourier ring correlation with maps of other images, down to which an image agrees with them
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
 _ALIKE, _SURE = 0.7, 0.9  # from which the mean of starts is better than one of them; from which it is no better any more
@@ -126,9 +126,10 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     second, other = torch.zeros_like(odd), _second_consensus(run, images, found, seed, outlook, workers)
     if other:
         with outlook.working("asking every image which of the two it shows"):
-            found, other, second = _parted(images, found, other, group)
+            found, other, second = parted(images, found, other, group=group)
             own = found.poses.of(~second)
             asked = judge_left_out(images[~second], own, group=group)
+        warn(f"{int(second.sum())} images show a second molecule, which is in {run.second_consensus.name}")
         odd = torch.zeros_like(odd).masked_scatter(~second, outliers(own))
         found = found._replace(poses=choose(second, other.poses, found.poses))
         other = other_hand(other) if flip else other
@@ -205,25 +206,8 @@ def _second_consensus(
     if doubt >= _EXPLAINS * before or int(good.sum()) < _FEWEST_SECOND:
         say(f"the {len(places)} images explained least do not show a second molecule: {told}")
         return None
-    warn(f"{len(places)} images show a second molecule, which is in {run.second_consensus.name}: {told}")
+    say(f"the {len(places)} images explained least show a second molecule: {told}")
     return Consensus(settled.volume, best_poses(settled.volume, images))
-
-
-def _parted(images: Tensor, first: Consensus, second: Consensus, group: Tensor | None) -> tuple[Consensus, Consensus, Tensor]:
-    """Two consensuses, each made again from the images that it explains better, and which are the second's, (n,), bool.
-
-    Both have the poses of all images. The first had all of them at the beginning, so it explains those of the second too well.
-    """
-    for _ in range(_PARTINGS):
-        theirs = 1 - second.poses.correlations < _BETTER * (1 - first.poses.correlations)
-        first, second = _made_of(images, first, ~theirs, group), _made_of(images, second, theirs, None)
-    return first, second, theirs
-
-
-def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | None) -> Consensus:
-    """A consensus made again from some of the images, with the poses of all in it."""
-    volume = settle(images[some], Iteration(found.volume, -found.poses.shifts[some]), group=group).volume
-    return Consensus(volume, best_poses(volume, images))
 
 
 def try_start(start: Start) -> Iterator[int]:

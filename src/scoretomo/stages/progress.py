@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from .pulse import Word, telling
 
@@ -48,7 +49,9 @@ def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
     if not beyond:
         columns.append(TimeElapsedColumn())
     kind = Progress if console.is_terminal else _Lines
-    return kind(*columns, TextColumn("left"), TimeRemainingColumn(), *beyond, console=console)
+    return kind(
+        *columns, TextColumn("left"), TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)), *beyond, console=console
+    )
 
 
 class _Lines(Progress):
