@@ -38,8 +38,8 @@ def box(folder: Path, side: int = _SIDE) -> None:
     scoretomo("simulate", "box", "--images", 300, "--size", side, "--output", folder)
 
 
-def capsid(folder: Path, side: int = _SIDE) -> None:
-    scoretomo("simulate", "capsid", "--images", 200, "--size", side, "--output", folder)
+def capsid(folder: Path) -> None:
+    scoretomo("simulate", "capsid", "--images", 200, "--size", _SIDE, "--output", folder)
 
 
 def arm(folder: Path) -> None:
@@ -162,7 +162,6 @@ MOVING = {
     "realistictwo32": ImageSet(realistic_two, "large subunit", True, range(0, 200, 4)),
     "particle-noise": ImageSet(partial(few_ribosomes, more=("--noise", 0.3)), "ribosome", True, range(0, 100, 13)),
     "particle-realistic": ImageSet(partial(few_ribosomes, more=("--realistic",)), "ribosome", True, range(0, 100, 13)),
-    "capsid64": ImageSet(partial(capsid, side=64), "capsid", False, range(0, 200, 5)),
     "box88": ImageSet(partial(box, side=88), "box", False, range(0, 300, 10)),
     **{
         f"random{number:02d}": ImageSet(random_molecule(number), f"random molecule {number}", True, range(0, 120, 4))
