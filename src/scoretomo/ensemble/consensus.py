@@ -57,11 +57,13 @@ class Annealing:
         return tau, self.shells[0] + (self.shells[1] - self.shells[0]) * min(1.0, 1.25 * done)
 
 
+FEW = 24  # images: fewer leave gaps between their slices
 COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
 FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
 FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
 _SETTLED = 0.2  # λ of the last inversions, with single poses
+_STAYING = 3.0  # the same of few images, for how far the volume is from that of soft matching
 _PARTINGS = 3  # how often the images of a mixture choose between two consensuses
 _BETTER = 0.8  # one shows the second if that leaves this share of what the first leaves unexplained, or less
 
@@ -205,13 +207,17 @@ def enlarged(iteration: Iteration, size: int) -> Iteration:
     return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
-def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2) -> Consensus:
+def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, few: bool = False, rounds: int = 2) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
+
+    Few images in single poses leave gaps between their slices, and fitting them alone undoes what many poses, tried on the way,
+    have put there: then the volume stays near that of soft matching where no image says otherwise.
 
     Args:
         images: empty space 0, shape (n, d, d).
         last: of soft matching, at any size.
         group: symmetry, shape (g, 3, 3).
+        few: whether they are.
         rounds: how often.
     """
     size = last.volume.shape[-1]
@@ -219,7 +225,12 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, roun
     volume, poses = last.volume, moved.poses_in(last.volume)
     for _ in range(rounds):
         good = ~outliers(poses)
-        volume = posed_map(shift(moved.images, -poses.shifts)[good], poses.rotations[good], group=group, start=volume)
+        centred, rotations = shift(moved.images, -poses.shifts)[good], poses.rotations[good]
+        if few:
+            missing = (centred - project(last.volume, rotations)) * moved.matcher.mask
+            volume = last.volume + posed_map(missing, rotations, group=group, damping=_STAYING)
+        else:
+            volume = posed_map(centred, rotations, group=group, start=volume)
         poses = refine(volume, moved.images, poses)
     return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
 
@@ -271,10 +282,17 @@ def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | Non
     return Consensus(volume, best_poses(volume, images))
 
 
-def posed_map(images: Tensor, rotations: Tensor, *, group: Tensor | None = None, start: Tensor | None = None) -> Tensor:
+def posed_map(
+    images: Tensor,
+    rotations: Tensor,
+    *,
+    group: Tensor | None = None,
+    start: Tensor | None = None,
+    damping: float = _SETTLED,
+) -> Tensor:
     """The map that fits centred images in given poses; shapes (n, d, d) and (n, 3, 3), returns (d, d, d)."""
-    damping = torch.full((images.shape[-1] // 2 + 1,), _SETTLED, dtype=images.dtype, device=images.device)
-    return invert(images, images.new_ones(len(images)), rotations, damping, group=group, start=start)
+    shells = torch.full((images.shape[-1] // 2 + 1,), damping, dtype=images.dtype, device=images.device)
+    return invert(images, images.new_ones(len(images)), rotations, shells, group=group, start=start)
 
 
 def fine_directions(size: int) -> int:
