@@ -59,14 +59,35 @@ def likeness(first: torch.Tensor, second: torch.Tensor) -> float:
 
 def test_images_of_a_mixture_choose_what_explains_them_better():
     """The first consensus is made of all of them, the second of some that it explains least."""
-    rotations = random_rotations(42, stream())
-    images = torch.cat([project(blobs(), rotations[:30]), project(blobs("D2"), rotations[30:])]) * MASK
-    volumes = posed_map(images, rotations), posed_map(images[34:], rotations[34:])
-    contaminated, few = (Consensus(volume, best_poses(volume, images)) for volume in volumes)
+    rotations, moved = random_rotations(74, stream()), torch.tensor([[1.2, -0.8]]).expand(74, 2)
+    images = shift(torch.cat([project(blobs(), rotations[:50]), project(blobs("D2"), rotations[50:])]), moved) * MASK
+    centred = shift(images, -moved)
+    volumes = posed_map(centred, rotations), posed_map(centred[64:], rotations[64:])
+    contaminated, few = (Consensus(volume, best_poses(volume, images, moved)) for volume in volumes)
     first, second, theirs = parted(images, contaminated, few)
-    assert theirs.tolist() == [False] * 30 + [True] * 12
+    assert theirs.tolist() == [False] * 50 + [True] * 24
+    assert float((first.poses.shifts[:50] - moved[:50]).abs().median()) < 0.5
     assert likeness(contaminated.volume, blobs()) < 0.9 < likeness(first.volume, blobs())
     assert likeness(second.volume, blobs("D2")) > likeness(few.volume, blobs("D2"))
+
+
+def test_of_a_second_molecule_that_no_image_shows_nothing_is_made_again():
+    rotations = random_rotations(26, stream())
+    images = project(blobs(), rotations) * MASK
+    first = Consensus(blobs(), best_poses(blobs(), images, torch.zeros(26, 2)))
+    wrong = Consensus(blobs("D2"), best_poses(blobs("D2"), images, torch.zeros(26, 2)))
+    _, second, theirs = parted(images, first, wrong)
+    assert not theirs.any()
+    torch.testing.assert_close(second.volume, wrong.volume)
+
+
+def test_few_images_leave_what_soft_matching_has_found():
+    """Single poses of six images have gaps: fitted alone they know less than the volume of soft matching, fitted near it more."""
+    rotations = random_rotations(6, stream())
+    images = project(blobs(), rotations) * MASK
+    last = Iteration(blobs() + 0.08 * torch.randn(blobs().shape, generator=stream(5)), torch.zeros(6, 2))
+    alone, near = (likeness(settle(images, last, few=few).volume, blobs()) for few in (False, True))
+    assert alone < likeness(last.volume, blobs()) < near
 
 
 def test_a_symmetric_inversion_needs_fewer_images():

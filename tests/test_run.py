@@ -171,19 +171,24 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recor
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
-    """As by a batch system, or by Ctrl-C: no traceback, no workers left, and it can be continued."""
+    """As by a batch system, or by Ctrl-C, which workers hear, too: no traceback, and it can be continued."""
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
     arguments += ["--images", "0-7", *STEPS, "--workers", "2"]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not (run / "log.jsonl").exists() and process.poll() is None:
+    while not (run / "volumes").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     assert process.communicate()[1].strip() == "scoretomo: stopped; run the same command again to continue"
     assert process.returncode == 128 + number
     assert not (run / "report.html").exists()
+    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+    assert (run / "report.html").exists()
 
 
 def test_a_run_goes_on_without_the_stack_that_it_has_read(finished, box, tmp_path, command):

@@ -57,15 +57,13 @@ def relion(task: Task) -> dict[str, Any]:
     program = _find("relion_refine")
     images, noise = _normalised(task)
     size = images.shape[-1]
-    files.write_images(task.work / "images.mrcs", images, task.pixel_size)
+    files.write_images(task.work / ("images.mrcs" if noise else "norm.mrcs"), images, task.pixel_size)
     if noise:  # else the background is 0: it is masked
         radius = size // 2 - 2
         _run(
             ["relion_preprocess", "--operate_on", "images.mrcs", "--operate_out", "norm.mrcs", "--norm", "--bg_radius", radius],
             task,
         )
-    else:
-        shutil.copy(task.work / "images.mrcs", task.work / "norm.mrcs")
     (task.work / "norm.star").write_text(_star("norm.mrcs", len(images), size, task.pixel_size))
     subset = min(len(images), 100)
     settings = {

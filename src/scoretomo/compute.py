@@ -7,6 +7,7 @@ batch is always made of the same images on a device, and every image draws from 
 import hashlib
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -173,7 +174,8 @@ def _run_in_processes(
 
 
 def _work(function: Callable[[Any], Iterator[Any]], todo: "Queue[Any]", messages: "Queue[Any]") -> None:
-    """Body of a worker process: take tasks until there are no more."""
+    """Body of a worker process: take tasks until there are no more. Ctrl-C is for the parent, which ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     while (item := todo.get()) is not None:

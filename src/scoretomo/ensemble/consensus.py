@@ -147,9 +147,16 @@ class _Centred:
         return refine(volume, self.images, self.matcher.match(volume, grid))
 
 
-def best_poses(volume: Tensor, images: Tensor) -> Poses:
-    """The best pose of each image in a volume; empty space 0, shapes (d, d, d) and (n, d, d)."""
-    return _Centred(_at(images, volume.shape[-1]), images.new_zeros(len(images), 2)).poses_in(volume)
+def best_poses(volume: Tensor, images: Tensor, shifts: Tensor) -> Poses:
+    """The best pose of each image in a volume.
+
+    Args:
+        volume: shape (d, d, d).
+        images: empty space 0, shape (n, d, d).
+        shifts: of the images, about, shape (n, 2).
+    """
+    poses = _Centred(_at(images, volume.shape[-1]), -shifts).poses_in(volume)
+    return poses._replace(shifts=poses.shifts + shifts)
 
 
 def _damping(size: int, share: float, noise: float) -> Tensor:
@@ -217,7 +224,7 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, few:
         images: empty space 0, shape (n, d, d).
         last: of soft matching, at any size.
         group: symmetry, shape (g, 3, 3).
-        few: whether they are.
+        few: whether the images are few.
         rounds: how often.
     """
     size = last.volume.shape[-1]
@@ -250,8 +257,7 @@ def average(images: Tensor, found: Sequence[Consensus], *, group: Tensor | None 
     moved = [moved_onto(other.volume.cpu(), reference) for other in found[1:]]
     mean = torch.stack([reference, *moved]).mean(0).to(images)
     mean = mean if group is None else symmetrised(mean, group)
-    poses = _Centred(_at(images, len(mean)), -first.poses.shifts).poses_in(mean)
-    return Consensus(mean, poses._replace(shifts=poses.shifts + first.poses.shifts))
+    return Consensus(mean, best_poses(mean, images, first.poses.shifts))
 
 
 def parted(
@@ -270,16 +276,24 @@ def parted(
     Returns:
         Both with the poses of all images, and which images show the second, shape (n,), bool.
     """
+    theirs = _explained_better(second, first)
     for _ in range(_PARTINGS):
-        theirs = 1 - second.poses.correlations < _BETTER * (1 - first.poses.correlations)
         first, second = _made_of(images, first, ~theirs, group), _made_of(images, second, theirs, None)
+        theirs = _explained_better(second, first)
     return first, second, theirs
 
 
+def _explained_better(one: Consensus, other: Consensus) -> Tensor:
+    """Which images one consensus explains better than another, (n,), bool."""
+    return 1 - one.poses.correlations < _BETTER * (1 - other.poses.correlations)
+
+
 def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | None) -> Consensus:
-    """A consensus made again from some of the images, with the poses of all in it."""
-    volume = settle(images[some], Iteration(found.volume, -found.poses.shifts[some]), group=group).volume
-    return Consensus(volume, best_poses(volume, images))
+    """A consensus made again from some of the images, unless they are few, with the poses of all in it."""
+    volume, shifts = found.volume, found.poses.shifts
+    if int(some.sum()) >= FEW:
+        volume = settle(images[some], Iteration(volume, -shifts[some]), group=group).volume
+    return Consensus(volume, best_poses(volume, images, shifts))
 
 
 def posed_map(

@@ -119,7 +119,7 @@ def _consensus(shared: Shared) -> str:
     if shared.asked:
         said += (
             f" One shape left {100 * shared.asked.still:.2f} % of left-out images unexplained, "
-            f"one that moves, by {shared.asked.displacement:.2f} pixels (root mean square), {100 * shared.asked.moving:.2f} %; "
+            f"one that moves, by {shared.asked.displacement:.2f} pixels averaged over its mass, {100 * shared.asked.moving:.2f} %; "
             + (
                 "so a model of the motion, Gaussians moved by smooth fields [Chen][Schwab], was fitted to all images, "
                 "each of their rings weighed by how little the model leaves of it [Scheres], "

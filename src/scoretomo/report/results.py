@@ -110,7 +110,7 @@ class Shared(NamedTuple):
     proposals: list[dict[str, str]]  # symmetries that were weighed; empty unless one was looked for
     agreements: list[float]  # mean FSC of each other random start with the best
     agreeing: int  # how many of them came to the same volume
-    coverage: float  # mean correlation of the images with their views
+    coverage: float  # mean correlation of the images that it explains with their views
     left_out_coverage: float  # the same with views of the map of other images
     left_out_resolution: float  # Å (pixels without a pixel size) down to which these agree with the images
     outliers: list[int]  # images that no view explains

@@ -193,8 +193,8 @@ def _how_well(shared: Shared, unit: str) -> list[str]:
     """How well the consensus explains the images, also those left out of it."""
     sentences = [
         f"One volume that explains all images, found from {counted(1 + len(shared.agreements), 'random start')}. "
-        f"Its views correlate {shared.coverage:.3f} with the images on average; views of the same volume made without an image "
-        f"correlate {shared.left_out_coverage:.3f} with it."
+        f"Its views correlate {shared.coverage:.3f} with the images that it explains; views of a map of the other images "
+        f"correlate {shared.left_out_coverage:.3f} with each."
     ]
     sentences.append(
         f"They agree with it down to {shared.left_out_resolution:.3g} {unit} (Fourier ring correlation 0.5). "

@@ -44,7 +44,7 @@ _EXPLAINS = 0.6  # a second consensus is believed if left-out images of it keep 
 _FINE_ENOUGH = 0.5  # Fourier ring correlation with maps of other images, down to which an image agrees with them
 _AGREE = 0.8  # mean FSC of two starts from which they count as the same answer
 _ALIKE, _SURE = 0.7, 0.9  # from which the mean of starts is better than one of them; from which it is no better any more
-FEWEST = 24  # images of one consensus from which motion can be learned
+FEWEST_TO_MOVE = 24  # images of one consensus from which motion can be learned
 _SETTLING = 5  # iterations that settling in detail takes as long as, about
 
 
@@ -127,12 +127,15 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     second, other = torch.zeros_like(odd), _second_consensus(run, images, found, seed, outlook, workers)
     if other:
         with outlook.working("asking every image which of the two it shows"):
-            found, other, second = parted(images, found, other, group=group)
-            own = found.poses.of(~second)
-            asked = judge_left_out(images[~second], own, group=group)
+            own, other, second = parted(images, found, other, group=group)
+    if other and int(second.sum()) < _FEWEST_SECOND:
+        say(f"only {int(second.sum())} images are explained better by it: it is not kept")
+        second = torch.zeros_like(odd)
+    elif other:
         warn(f"{int(second.sum())} images show a second molecule, which is in {run.second_consensus.name}")
-        odd = torch.zeros_like(odd).masked_scatter(~second, outliers(own))
-        found = found._replace(poses=choose(second, other.poses, found.poses))
+        asked = judge_left_out(images[~second], own.poses.of(~second), group=group)
+        odd[~second], odd[second] = outliers(own.poses.of(~second)), outliers(other.poses.of(second))
+        found = Consensus(own.volume, choose(second, other.poses, own.poses))
         other = other_hand(other) if flip else other
         files.write_map(run.second_consensus, (other.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
     found = other_hand(found) if flip else found
@@ -208,7 +211,7 @@ def _second_consensus(
         say(f"the {len(places)} images explained least do not show a second molecule: {told}")
         return None
     say(f"the {len(places)} images explained least show a second molecule: {told}")
-    return Consensus(settled.volume, best_poses(settled.volume, images))
+    return Consensus(settled.volume, best_poses(settled.volume, images, found.poses.shifts))
 
 
 def try_start(start: Start) -> Iterator[int]:

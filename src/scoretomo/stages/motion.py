@@ -34,7 +34,7 @@ from ..fourier import low_pass
 from ..images import correlation, disc
 from ..matching import Poses, choose
 from ..projection import rotate
-from .consensus import FEWEST, Posed, centred_images, pose_rows, read_consensus
+from .consensus import FEWEST_TO_MOVE, Posed, centred_images, pose_rows, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
 from .outlook import Outlook
@@ -80,7 +80,7 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
     torch.set_num_threads(1)
     clock, known = Stopwatch(), _known(run)
     moves = False
-    if int(known.consensus.teaching.sum()) >= FEWEST:
+    if int(known.consensus.teaching.sum()) >= FEWEST_TO_MOVE:
         shape = len(known.images), known.images.shape[-1]
         moves = _try_both(run, seed, fitting, shape, outlook, workers)
     if moves:

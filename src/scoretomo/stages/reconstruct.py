@@ -22,7 +22,7 @@ from ..reconstruction import Denoiser, Descent, Step, reconstruct
 from ..report import words
 from ..rotations import point_group
 from ..settings import ReconstructSettings
-from .consensus import FEWEST, Posed, centred_images, explained_images, find_consensus, read_consensus
+from .consensus import FEWEST_TO_MOVE, Posed, centred_images, explained_images, find_consensus, read_consensus
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
 from .importing import PreparedStack, read_prepared
 from .motion import conformations, settle_motion
@@ -138,7 +138,7 @@ def _outlook(
     if settings.method != "ensemble":
         return Outlook({"volumes": 1.0}, run.progress)
     count, size = prepared.images.shape[:2]
-    asked = count >= FEWEST
+    asked = count >= FEWEST_TO_MOVE
     likely: Known = "still" if rigid or not asked else "moving" if settings.denoiser == "network" else "modelled"
     work = volumes_work(size, _schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
     fitting, told = _fitting_asked(settings, size) if asked else None, None if rigid else run.progress
