@@ -119,9 +119,7 @@ class Shared(NamedTuple):
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
     asked: Moves | None  # whether the molecule moves; None if left-out images were not asked
     moves: bool  # whether volumes start from a model of the motion
-    kept: (
-        float | None
-    )  # share of each volume that stays the model's, whose views look like images or not; None if that was not asked
+    kept: float | None  # share of each volume that stays the model's, 0 if its views do not look like images; None if not asked
 
 
 class Series(NamedTuple):

@@ -41,9 +41,7 @@ from .outlook import Outlook
 from .progress import say
 
 _LEFT_OUT = 0.2
-_CLEARLY = (
-    0.05  # the molecule moves if there is more evidence, in pixels: rigid sets have 0.046 at most, moving ones 0.053 at least
-)
+_CLEARLY = 0.05  # evidence of motion, in pixels, that is needed: molecules held still had up to 0.046, some that move 0.053
 
 
 class Trial(NamedTuple):
