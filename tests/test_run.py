@@ -175,7 +175,11 @@ def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
     arguments += ["--images", "0-7", *STEPS, "--workers", "2"]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # where tests run in the background it is ignored, and inherited
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     while not (run / "volumes").exists() and process.poll() is None:
         assert time.monotonic() < deadline
