@@ -175,9 +175,7 @@ def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
     arguments += ["--images", "0-7", *STEPS, "--workers", "2"]
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # where tests run in the background it is ignored, and inherited
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the run
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120

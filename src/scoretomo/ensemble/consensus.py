@@ -214,7 +214,7 @@ def enlarged(iteration: Iteration, size: int) -> Iteration:
     return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
-def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, few: bool = False, rounds: int = 2) -> Consensus:
+def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
     Few images in single poses leave gaps between their slices, and fitting them alone undoes what many poses, tried on the way,
@@ -224,7 +224,6 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, few:
         images: empty space 0, shape (n, d, d).
         last: of soft matching, at any size.
         group: symmetry, shape (g, 3, 3).
-        few: whether the images are few.
         rounds: how often.
     """
     size = last.volume.shape[-1]
@@ -233,7 +232,7 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, few:
     for _ in range(rounds):
         good = ~outliers(poses)
         centred, rotations = shift(moved.images, -poses.shifts)[good], poses.rotations[good]
-        if few:
+        if len(images) < FEW:
             missing = (centred - project(last.volume, rotations)) * moved.matcher.mask
             volume = last.volume + posed_map(missing, rotations, group=group, damping=_STAYING)
         else:

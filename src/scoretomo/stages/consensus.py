@@ -220,7 +220,7 @@ def try_start(start: Start) -> Iterator[int]:
     for iteration in coarse_level(images, random_stream(start.seed, start.name, start.number), group=group):
         last = iteration
         yield 1
-    settled = settle(images, last, group=group, few=len(images) < FEW)
+    settled = settle(images, last, group=group)
     _write_start(start.path, settled, coarse=last.volume, centring=last.shifts)
 
 
@@ -231,7 +231,7 @@ def go_into_detail(start: Start) -> Iterator[int]:
     for iteration in fine_level(images, coarse, random_stream(start.seed, start.name, "fine"), group=group):
         last = iteration
         yield 1
-    _write_start(start.in_detail, settle(images, enlarged(last, images.shape[-1]), group=group, few=len(images) < FEW))
+    _write_start(start.in_detail, settle(images, enlarged(last, images.shape[-1]), group=group))
     yield _SETTLING
 
 
@@ -298,7 +298,7 @@ def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, asked: L
     rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(asked.doubt, 5)}]
     name, chosen, best = "C1", found, asked
     for proposal in propose(found.volume):
-        tried = settle(images, symmetric_start(found, proposal), group=proposal.group, few=len(images) < FEW)
+        tried = settle(images, symmetric_start(found, proposal), group=proposal.group)
         asked = judge_left_out(images, tried.poses, group=proposal.group)
         rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(asked.doubt, 5)})
         if asked.doubt <= best.doubt:

@@ -19,7 +19,7 @@ from rich.table import Column
 
 from .pulse import Word, telling
 
-EVERY = 60.0  # seconds from line to line where the output is no terminal
+_EVERY = 60.0  # seconds from line to line where the output is no terminal
 
 console = Console(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
 
@@ -75,7 +75,7 @@ class _Lines(Progress):
         self._write()
 
     def _write(self) -> None:
-        if self.get_time() - self._last >= EVERY and not self.finished:
+        if self.get_time() - self._last >= _EVERY and not self.finished:
             self._last = self.get_time()
             self.console.print(self.get_renderable())
 
