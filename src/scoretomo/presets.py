@@ -42,12 +42,18 @@ PRESETS: dict[str, Descent] = {
 #: How the model of the motion is fitted.
 MOTION = Fitting()
 
-#: How volumes are refined in the common frame.
+#: How volumes are refined in the common frame, by what is known of them before.
 REFINEMENTS: dict[str, Refinement] = {
-    "still": Refinement(  # from the consensus
+    "unasked": Refinement(  # from the consensus of images too few to say whether the molecule moves
         replicas=2,
         each=Descent(200,        (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
         last=Descent(100,        (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
+    ),
+    "rigid": Refinement(  # from the consensus of a molecule that is taken as rigid
+        replicas=2,
+        each=Descent(30,         (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
+        last=None,
+        kept=0.75,
     ),
     "moving": Refinement(  # from the conformation of each image
         replicas=2,

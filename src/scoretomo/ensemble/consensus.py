@@ -63,7 +63,8 @@ FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
 FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
 _SETTLED = 0.2  # λ of the last inversions, with single poses
-_STAYING = 3.0  # the same of few images, for how far the volume is from that of soft matching
+_STAYING = 3.0  # the same of few images and of noisy ones, for how far the volume is from that of soft matching
+_SOFT = 0.005  # τ at which soft matching ends where images are noisy
 _PARTINGS = 3  # how often the images of a mixture choose between two consensuses
 _BETTER = 0.8  # one shows the second if that leaves this share of what the first leaves unexplained, or less
 
@@ -195,15 +196,16 @@ def symmetrised(volume: Tensor, group: Tensor) -> Tensor:
 
 
 def fine_level(
-    images: Tensor, coarse: Iteration, generator: torch.Generator, *, group: Tensor | None = None
+    images: Tensor, coarse: Iteration, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
 ) -> Iterator[Iteration]:
     """From the shape of the particle to 48 pixels, or the size of the images if they are smaller.
 
-    The grid of directions is as fine as a pixel needs. What is finer `settle` finds, from single poses.
+    The grid of directions is as fine as a pixel needs. What is finer `settle` finds, from single poses. Where images are noisy,
+    it ends softer: many poses explain each of them nearly as well as the best one.
     """
     start = enlarged(coarse, min(FINE_SIDE, images.shape[-1]))
     size = start.volume.shape[-1]
-    annealing = replace(FINE, directions=fine_directions(size))
+    annealing = replace(FINE, directions=fine_directions(size), tau=(FINE.tau[0], _SOFT if soft else FINE.tau[1]))
     return soft_match(_at(images, size), start.volume, annealing, generator, shifts=start.shifts, group=group)
 
 
@@ -214,17 +216,19 @@ def enlarged(iteration: Iteration, size: int) -> Iteration:
     return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
-def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2) -> Consensus:
+def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2, soft: bool = False) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
     Few images in single poses leave gaps between their slices, and fitting them alone undoes what many poses, tried on the way,
-    have put there: then the volume stays near that of soft matching where no image says otherwise.
+    have put there; the best poses of noisy images are those that suit their noise. Then the volume stays near that of soft
+    matching where no image says otherwise.
 
     Args:
         images: empty space 0, shape (n, d, d).
         last: of soft matching, at any size.
         group: symmetry, shape (g, 3, 3).
         rounds: how often.
+        soft: stay near soft matching however many images there are.
     """
     size = last.volume.shape[-1]
     moved = _Centred(_at(images, size), last.shifts)
@@ -232,13 +236,22 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, roun
     for _ in range(rounds):
         good = ~outliers(poses)
         centred, rotations = shift(moved.images, -poses.shifts)[good], poses.rotations[good]
-        if len(images) < FEW:
+        if soft or len(images) < FEW:
             missing = (centred - project(last.volume, rotations)) * moved.matcher.mask
             volume = last.volume + posed_map(missing, rotations, group=group, damping=_STAYING)
         else:
             volume = posed_map(centred, rotations, group=group, start=volume)
         poses = refine(volume, moved.images, poses)
     return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
+
+
+def anew(
+    images: Tensor, found: Consensus, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
+) -> Iterator[Iteration]:
+    """Soft matching in detail once more, from what a consensus shows at 24 pixels; `settle` makes a consensus of the last."""
+    size = found.volume.shape[-1]
+    coarse = enlarged(Iteration(found.volume, -found.poses.shifts), min(COARSE_SIDE, size))
+    return fine_level(images, coarse, generator, group=group, soft=soft)
 
 
 def average(images: Tensor, found: Sequence[Consensus], *, group: Tensor | None = None) -> Consensus:

@@ -126,7 +126,8 @@ def _consensus(shared: Shared) -> str:
                 "and each volume was refined from the conformation of its image"
                 + (f", {100 * shared.kept:.0f} % of which it keeps." if shared.kept else ".")
                 if shared.moves
-                else "so the molecule was taken as rigid."
+                else "so the molecule was taken as rigid"
+                + (f", and each volume kept {100 * shared.kept:.0f} % of the consensus." if shared.kept else ".")
             )
         )
     strangers = [(shared.outliers, "that no view explains"), (shared.second, "that show a second molecule")]

@@ -229,13 +229,14 @@ def consensus(shared: Shared, unit: str) -> list[str]:
                 "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
                 "(coordinates in motion.csv)."
                 if shared.moves
-                else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for."
+                else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for"
+                + (f": {100 * shared.kept:.0f} % of each is the consensus." if shared.kept else ".")
             )
         )
     if shared.mean_path:
         sentences.append(
-            "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
-            "if the molecule is rigid, this is often the better map."
+            "What is wrong in what refinement makes of them differs from one to the other, and its mean (mean.mrc, below) has less "
+            "of it: if the molecule is rigid, this is often the better map."
         )
     if shared.moves and shared.kept is not None:
         sentences.append(

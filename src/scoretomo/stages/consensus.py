@@ -139,9 +139,30 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
         other = other_hand(other) if flip else other
         files.write_map(run.second_consensus, (other.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
     found = other_hand(found) if flip else found
-    finest = resolution_at(asked.rings, images.shape[-1], _FINE_ENOUGH)
+    summary = write_consensus(run, prepared, found, odd, second, symmetry=imposed, asked=asked)
+    if odd.any():
+        which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
+        warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
+    run.record("consensus", **summary, seconds=clock.seconds())
+
+
+def write_consensus(
+    run: RunDirectory, prepared: PreparedStack, found: Consensus, odd: Tensor, second: Tensor, *, symmetry: str, asked: LeftOut
+) -> dict[str, Any]:
+    """Write consensus.mrc, and consensus/ with the poses of all images in it and what is to be said of it, which it returns.
+
+    Args:
+        run: the run.
+        prepared: its images.
+        found: the consensus.
+        odd: images that no view explains, shape (n,), bool.
+        second: images that show a second molecule, shape (n,), bool.
+        symmetry: its point group.
+        asked: what left-out images say.
+    """
+    finest = resolution_at(asked.rings, prepared.images.shape[-1], _FINE_ENOUGH)
     summary = {
-        "symmetry": imposed,
+        "symmetry": symmetry,
         "coverage": round(float(found.poses.correlations[~(odd | second)].mean()), 5),
         "left_out_coverage": round(1 - asked.doubt, 5),
         "left_out_resolution": round((prepared.pixel_size or 1.0) / finest.frequency, 4),
@@ -149,10 +170,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     files.write_table(run.consensus_summary, [summary])
     files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
     files.write_table(run.consensus_poses, pose_rows(prepared.numbers, found.poses, odd, second))
-    if odd.any():
-        which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
-        warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
-    run.record("consensus", **summary, seconds=clock.seconds())
+    return summary
 
 
 def _try_starts(starts: Sequence[Start], outlook: Outlook, workers: int | None, device: torch.device) -> list[Consensus]:
@@ -164,7 +182,7 @@ def _try_starts(starts: Sequence[Start], outlook: Outlook, workers: int | None, 
             shown = bar.add_task(f"{tasks[0].name}: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
             for _, done in run_tasks(try_start, tasks, processes_for(workers)):
                 bar.advance(shown, done)
-    return [_read_consensus(start.path, device) for start in starts]
+    return [read_settled(start.path, device) for start in starts]
 
 
 def _best(found: Sequence[Consensus]) -> int:
@@ -188,7 +206,7 @@ def _in_detail(starts: Sequence[Start], outlook: Outlook, workers: int | None, d
             shown = bar.add_task(f"{tasks[0].name} in detail", total=len(tasks) * (FINE.iterations + _SETTLING))
             for _, done in run_tasks(go_into_detail, tasks, processes):
                 bar.advance(shown, done)
-    return [_read_consensus(start.in_detail, device) for start in starts]
+    return [read_settled(start.in_detail, device) for start in starts]
 
 
 def _second_consensus(
@@ -221,7 +239,7 @@ def try_start(start: Start) -> Iterator[int]:
         last = iteration
         yield 1
     settled = settle(images, last, group=group)
-    _write_start(start.path, settled, coarse=last.volume, centring=last.shifts)
+    write_settled(start.path, settled, coarse=last.volume, centring=last.shifts)
 
 
 def go_into_detail(start: Start) -> Iterator[int]:
@@ -231,7 +249,7 @@ def go_into_detail(start: Start) -> Iterator[int]:
     for iteration in fine_level(images, coarse, random_stream(start.seed, start.name, "fine"), group=group):
         last = iteration
         yield 1
-    _write_start(start.in_detail, settle(images, enlarged(last, images.shape[-1]), group=group))
+    write_settled(start.in_detail, settle(images, enlarged(last, images.shape[-1]), group=group))
     yield _SETTLING
 
 
@@ -242,7 +260,8 @@ def _images_of(start: Start) -> tuple[Tensor, Tensor | None]:
     return images[list(start.places)] if start.places else images, _group(start.symmetry, device)
 
 
-def _write_start(path: Path, settled: Consensus, **more: Tensor) -> None:
+def write_settled(path: Path, settled: Consensus, **more: Tensor) -> None:
+    """Write a volume, the poses of images in it, and more arrays."""
     arrays = {"settled": settled.volume, **settled.poses._asdict(), **more}
     files.write_weights(path, {name: array.cpu().numpy() for name, array in arrays.items()}, {})
 
@@ -309,8 +328,8 @@ def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, asked: L
     return name, chosen, best
 
 
-def _read_consensus(path: Path, device: torch.device) -> Consensus:
-    """What a start has settled at."""
+def read_settled(path: Path, device: torch.device) -> Consensus:
+    """What was settled at."""
     arrays, _ = files.read_weights(path)
     tensors = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
     return Consensus(tensors["settled"], Poses(*(tensors[name] for name in Poses._fields)))

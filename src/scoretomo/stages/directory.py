@@ -54,6 +54,8 @@ class RunDirectory:
         self.moving_trial = path / "consensus" / "trial-moving.csv"
         self.trial_ways = path / "consensus" / "trial-ways.csv"
         self.still_trial = path / "consensus" / "trial-still.csv"
+        self.softness = path / "consensus" / "softness.csv"
+        self.soft = path / "consensus" / "soft.safetensors"
         self.motion = path / "consensus" / "motion.safetensors"
         self.coordinates = path / "motion.csv"
         self.poses = path / "poses.csv"

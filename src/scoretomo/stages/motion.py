@@ -39,6 +39,7 @@ from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
 from .outlook import Outlook
 from .progress import say
+from .softening import soften
 
 _LEFT_OUT = 0.2
 _CLEARLY = 0.05  # evidence of motion, in pixels, that is needed: molecules held still had up to 0.046, some that move 0.053
@@ -77,8 +78,8 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
         return run.motion.exists()
     torch.set_num_threads(1)
     clock, known = Stopwatch(), _known(run)
-    moves = False
-    if int(known.consensus.teaching.sum()) >= FEWEST_TO_MOVE:
+    asked, moves = int(known.consensus.teaching.sum()) >= FEWEST_TO_MOVE, False
+    if asked:
         shape = len(known.images), known.images.shape[-1]
         moves = _try_both(run, seed, fitting, shape, outlook, workers)
     if moves:
@@ -86,6 +87,8 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
             _learn(run, known, seed, fitting, outlook, processes_for(workers))
         _write_moved(run, known)
     else:
+        if asked:
+            soften(run, seed, outlook, workers=workers)
         files.write_table(run.poses, files.read_table(run.consensus_poses))
     run.record("motion", moves=moves, seconds=clock.seconds())
     return moves

@@ -20,6 +20,7 @@ _START, _START_EACH, _STARTS = 0.05, 5.5, 4  # of an image, and of each start ho
 _CONSENSUS, _CONSENSUS_ITSELF, _CONSENSUS_POWER = 0.12, 9.0, 1.6
 _TRIAL, _TRIALS = 0.0020, 2  # of a pass
 _PASS, _PASS_POWER, _PASS_THREADS = 0.0016, 2.2, 2
+_SOFTNESS = 2  # times the consensus in detail, if the molecule does not move
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
 _STEP, _STEP_POWER = 0.0132, 1.55  # of a volume
 
@@ -127,6 +128,8 @@ def ensemble_outlook(
     }
     if fitting:
         works["trial"] = _TRIALS * _TRIAL * images * fitting.trial_epochs(images) / min(workers, _TRIALS)
+        if rigid:
+            works["softness"] = _SOFTNESS * works["consensus"]
         for level, at in enumerate([] if rigid else fitting.levels(size)):
             passes = at.epochs_for(images) * (min(size, at.side) / 32) ** _PASS_POWER
             works[f"motion {level}"] = _PASS * images * passes / min(workers, _PASS_THREADS)

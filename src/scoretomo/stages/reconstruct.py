@@ -31,20 +31,20 @@ from .progress import say, warn
 from .scores import open_score, settle_score
 from .train import open_network
 
-Known = Literal["still", "moving", "modelled"]
+Known = Literal["unasked", "rigid", "moving", "modelled"]
 
 _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/growth.py measures them
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 
 
-def _schedule_asked(settings: ReconstructSettings, size: int, known: Known = "still") -> Descent | Refinement:
+def _schedule_asked(settings: ReconstructSettings, size: int, known: Known = "unasked") -> Descent | Refinement:
     """The schedule that settings ask for; with the ensemble method it depends on what is known before.
 
     Args:
         settings: of the run.
         size: side of the images in pixels.
-        known: the consensus ("still"), or how the molecule moves, in a model whose views do not yet look like images
-            ("moving") or do ("modelled").
+        known: the consensus of images too few to say whether the molecule moves ("unasked") or of a rigid one ("rigid"), or how
+            it moves, in a model whose views do not yet look like images ("moving") or do ("modelled").
     """
     if settings.method == "ensemble":
         refinement = REFINEMENTS[known]
@@ -139,7 +139,7 @@ def _outlook(
         return Outlook({"volumes": 1.0}, run.progress)
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST_TO_MOVE
-    likely: Known = "still" if rigid or not asked else "moving" if settings.denoiser == "network" else "modelled"
+    likely: Known = "unasked" if not asked else "rigid" if rigid else "moving" if settings.denoiser == "network" else "modelled"
     work = volumes_work(size, _schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
     fitting, told = _fitting_asked(settings, size) if asked else None, None if rigid else run.progress
     return ensemble_outlook(count, size, fitting, work, processes, told, rigid=rigid)
@@ -154,17 +154,18 @@ def _tasks(
     workers: int | None,
 ) -> list[Batch]:
     """What is to be done, once it is known what all images have in common."""
-    known: Known = "still"
+    known: Known = "unasked"
     size, second = prepared.images.shape[-1], set[int]()
     if settings.method == "ensemble":
         find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
         moves = settle_motion(run, settings.seed, _fitting_asked(settings, size), outlook, workers=workers)
         alike = settle_score(run, settings.denoiser, settings.seed, outlook)
-        known = "modelled" if moves and alike else "moving" if moves else "still"
+        unmoved: Known = "rigid" if run.moves.exists() else "unasked"
+        known = "modelled" if moves and alike else "moving" if moves else unmoved
         second = {int(row["image"]) for row in files.read_table(run.poses) if row["second"] == "1"}
     tasks = []
     for batch in todo:
-        for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "still")):
+        for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "unasked")):
             if some:
                 tasks.append(Batch(run.path, tuple(some), _schedule_asked(settings, size, begin), settings.seed, settings.denoiser))
     return tasks
@@ -329,14 +330,19 @@ def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, d
 
 
 def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[str, Any]]) -> None:
-    """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it."""
+    """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it.
+
+    What volumes have kept of the consensus is taken out: the mean is that of what refinement has made of it.
+    """
     explained = explained_images(run)
     paths = [run.volume(row["image"]) for row in rows if row["status"] == "done" and row["image"] in explained]
     if len(paths) > 1:
         total = np.zeros((prepared.images.shape[-1],) * 3)
         for path in paths:
             total += files.read_map(path).density
-        files.write_map(run.mean, (total / len(paths)).astype(np.float32), prepared.pixel_size)
+        kept = REFINEMENTS["rigid"].kept if run.moves.exists() else 0.0
+        mean = (total / len(paths) - kept * files.read_map(run.consensus).density) / (1 - kept)
+        files.write_map(run.mean, mean.astype(np.float32), prepared.pixel_size)
 
 
 def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:

@@ -98,7 +98,8 @@ def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
             modelled=views,
         )
     alike = "" if views is None else int(verdict.look_alike)
-    kept = REFINEMENTS["modelled"].kept if views is not None and verdict.look_alike else ""
+    rigid = run.moves.exists() and views is None
+    kept = REFINEMENTS["rigid"].kept if rigid else REFINEMENTS["modelled"].kept if alike else ""
     files.write_table(
         run.left_out,
         [

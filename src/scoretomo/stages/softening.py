@@ -1,0 +1,123 @@
+"""The consensus of a molecule that is taken as rigid, as soft as left-out images ask for.
+
+The best pose of a noisy image is one that suits its noise, too, and a map that fits images in such poses has their noise. Soft
+matching weighs all poses and has less of it, but blurs what images without noise show. Which is better is asked of images that
+taught neither. Of a molecule that moves it is not asked: what its parts do looks like noise as long as no motion is learned.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .. import files
+from ..compute import best_device, processes_for, random_stream, run_tasks
+from ..ensemble.consensus import FINE, Consensus, anew, best_poses, enlarged, outliers, settle
+from ..ensemble.symmetry import judge_left_out
+from ..matching import choose
+from .consensus import read_consensus, read_settled, write_consensus, write_settled
+from .directory import RunDirectory
+from .importing import read_prepared
+from .outlook import Outlook
+from .progress import say
+
+_FOLDS = 5  # one image of so many is left out
+_CLEARLY = 0.98  # soft poses are kept where they leave less than this share of what single ones leave
+
+
+class Again(NamedTuple):
+    """A consensus that is made once more."""
+
+    directory: Path
+    seed: int
+    soft: bool
+    asks: bool  # without some images, which are then asked about it
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or what left-out images say of it."""
+        run, name = RunDirectory(self.directory), "soft" if self.soft else "single"
+        return run.softness.with_name(f"asked-{name}.csv") if self.asks else run.soft
+
+
+def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | None) -> None:
+    """Ask left-out images how soft the poses of a rigid molecule's consensus should be, and write it anew if they want it softer.
+
+    Args:
+        run: a run with a consensus.
+        seed: of random numbers.
+        outlook: of the run.
+        workers: processes to use.
+    """
+    _make(
+        [Again(run.path, seed, soft, asks=True) for soft in (False, True)],
+        "single poses or soft ones? asking left-out images",
+        outlook,
+        workers,
+    )
+    single, soft = (
+        float(files.read_table(Again(run.path, seed, soft, asks=True).path)[0]["unexplained"]) for soft in (False, True)
+    )
+    softer = soft < _CLEARLY * single
+    files.write_table(run.softness, [{"single": single, "soft": soft, "softer": int(softer)}])
+    say(
+        f"a consensus of single poses leaves {100 * single:.2f} % of left-out images unexplained, "
+        f"one of soft poses {100 * soft:.2f} %: {'it is made anew with these' if softer else 'it stays as it is'}"
+    )
+    if softer:
+        _make([Again(run.path, seed, soft=True, asks=False)], "the consensus with soft poses", outlook, workers)
+        _write(run)
+
+
+def _make(tasks: list[Again], what: str, outlook: Outlook, workers: int | None) -> None:
+    todo = [task for task in tasks if not task.path.exists()]
+    if todo:
+        with outlook.bar("softness") as bar:
+            shown = bar.add_task(what, total=len(todo) * FINE.iterations)
+            for _, done in run_tasks(make_again, todo, processes_for(workers)):
+                bar.advance(shown, done)
+
+
+def make_again(task: Again) -> Iterator[int]:
+    """Match the images softly once more, from what the consensus shows at low resolution, and settle; yields each iteration."""
+    run = RunDirectory(task.directory)
+    images, found, teaching, group = _known(run)
+    places = teaching.nonzero()[:, 0]
+    order = torch.randperm(len(places), generator=random_stream(task.seed, "softness", "left out")).to(places.device)
+    held, taught = places[order[::_FOLDS]], places
+    if task.asks:
+        taught = places[order[torch.arange(len(order), device=order.device) % _FOLDS > 0]]
+    stream = random_stream(task.seed, "softness")
+    known = Consensus(found.volume, found.poses.of(taught))
+    for iteration in anew(images[taught], known, stream, group=group, soft=task.soft):
+        last = iteration
+        yield 1
+    volume = settle(images[taught], enlarged(last, images.shape[-1]), group=group, soft=task.soft).volume
+    if task.asks:
+        poses = best_poses(volume, images[held], found.poses.shifts[held])
+        files.write_table(task.path, [{"unexplained": round(1 - float(poses.correlations.mean()), 7)}])
+    else:
+        write_settled(task.path, Consensus(volume, best_poses(volume, images, found.poses.shifts)))
+
+
+def _known(run: RunDirectory) -> tuple[Tensor, Consensus, Tensor, Tensor | None]:
+    """Images, empty space 0, the consensus with their poses, which of them it explains, and its symmetry."""
+    prepared, device = read_prepared(run.images), best_device()
+    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
+    images = prepared.images.to(device) / prepared.s
+    return images, Consensus(consensus.volumes[0], consensus.poses), consensus.teaching, consensus.group
+
+
+def _write(run: RunDirectory) -> None:
+    """The consensus with soft poses in place of the one before."""
+    prepared, device = read_prepared(run.images), best_device()
+    before = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
+    soft, images = read_settled(run.soft, device), prepared.images.to(device) / prepared.s
+    odd = before.outliers.clone()
+    odd[~before.second] = outliers(soft.poses.of(~before.second))
+    asked = judge_left_out(images[~before.second], soft.poses.of(~before.second), group=before.group)
+    found = Consensus(soft.volume, choose(before.second, before.poses, soft.poses))
+    (row,) = files.read_table(run.consensus_summary)
+    write_consensus(run, prepared, found, odd, before.second, symmetry=row["symmetry"], asked=asked)
