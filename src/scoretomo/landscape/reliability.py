@@ -47,7 +47,7 @@ class Calibration:
 
 
 MOVING = Calibration(offset=-0.168, rings=1.146, replicas=0.140, fit=0.075, isolation=0.265, spread=0.493)
-RIGID = Calibration(offset=0.010, rings=0.892, replicas=0.0, fit=0.0, isolation=0.0, spread=0.450)
+RIGID = Calibration(offset=0.634, rings=1.497, replicas=0.0, fit=0.0, isolation=0.0, spread=0.688)
 
 
 class Marks(NamedTuple):

@@ -235,8 +235,8 @@ def consensus(shared: Shared, unit: str) -> list[str]:
         )
     if shared.mean_path:
         sentences.append(
-            "What is wrong in what refinement makes of them differs from one to the other, and its mean (mean.mrc, below) has less "
-            "of it: if the molecule is rigid, this is often the better map."
+            "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
+            "if the molecule is rigid, this is often the better map."
         )
     if shared.moves and shared.kept is not None:
         sentences.append(

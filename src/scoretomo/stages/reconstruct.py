@@ -330,19 +330,14 @@ def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, d
 
 
 def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[str, Any]]) -> None:
-    """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it.
-
-    What volumes have kept of the consensus is taken out: the mean is that of what refinement has made of it.
-    """
+    """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it."""
     explained = explained_images(run)
     paths = [run.volume(row["image"]) for row in rows if row["status"] == "done" and row["image"] in explained]
     if len(paths) > 1:
         total = np.zeros((prepared.images.shape[-1],) * 3)
         for path in paths:
             total += files.read_map(path).density
-        kept = REFINEMENTS["rigid"].kept if run.moves.exists() else 0.0
-        mean = (total / len(paths) - kept * files.read_map(run.consensus).density) / (1 - kept)
-        files.write_map(run.mean, mean.astype(np.float32), prepared.pixel_size)
+        files.write_map(run.mean, (total / len(paths)).astype(np.float32), prepared.pixel_size)
 
 
 def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:

@@ -53,7 +53,7 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
     """
     _make(
         [Again(run.path, seed, soft, asks=True) for soft in (False, True)],
-        "single poses or soft ones? asking left-out images",
+        "single poses or soft ones?",
         outlook,
         workers,
     )
@@ -63,8 +63,8 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
     softer = soft < _CLEARLY * single
     files.write_table(run.softness, [{"single": single, "soft": soft, "softer": int(softer)}])
     say(
-        f"a consensus of single poses leaves {100 * single:.2f} % of left-out images unexplained, "
-        f"one of soft poses {100 * soft:.2f} %: {'it is made anew with these' if softer else 'it stays as it is'}"
+        f"a consensus of single poses leaves {100 * single:.3g} % of left-out images unexplained, "
+        f"one of soft poses {100 * soft:.3g} %: {'it is made anew with these' if softer else 'it stays as it is'}"
     )
     if softer:
         _make([Again(run.path, seed, soft=True, asks=False)], "the consensus with soft poses", outlook, workers)
