@@ -5,12 +5,13 @@ matching weighs all poses and has less of it, but blurs what images without nois
 taught neither. Of a molecule that moves it is not asked: what its parts do looks like noise as long as no motion is learned.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
@@ -23,8 +24,10 @@ from .importing import read_prepared
 from .outlook import Outlook
 from .progress import say
 
+_TINY = 1e-12
 _FOLDS = 5  # one image of so many is left out
-_CLEARLY = 0.98  # soft poses are kept where they leave less than this share of what single ones leave
+_CLEARLY = 0.98  # soft poses are kept where they leave less than this share of what single ones leave,
+_SURELY = 3.0  # and the difference is this many times its standard error over the images that are asked
 
 
 class Again(NamedTuple):
@@ -51,20 +54,18 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
         outlook: of the run.
         workers: processes to use.
     """
-    _make(
-        [Again(run.path, seed, soft, asks=True) for soft in (False, True)],
-        "single poses or soft ones?",
-        outlook,
-        workers,
-    )
-    single, soft = (
-        float(files.read_table(Again(run.path, seed, soft, asks=True).path)[0]["unexplained"]) for soft in (False, True)
-    )
-    softer = soft < _CLEARLY * single
-    files.write_table(run.softness, [{"single": single, "soft": soft, "softer": int(softer)}])
+    asking = [Again(run.path, seed, soft, asks=True) for soft in (False, True)]
+    _make(asking, "single poses or soft ones?", outlook, workers)
+    single, soft = (np.array([float(row["unexplained"]) for row in files.read_table(task.path)]) for task in asking)
+    better = single - soft
+    sure = float(better.mean() / (better.std() / math.sqrt(len(better)) + _TINY))
+    softer = bool(soft.mean() < _CLEARLY * single.mean()) and sure > _SURELY
+    figures = {"single": single.mean(), "soft": soft.mean(), "standard_errors": sure}
+    files.write_table(run.softness, [{name: float(f"{value:.6g}") for name, value in figures.items()} | {"softer": int(softer)}])
     say(
-        f"a consensus of single poses leaves {100 * single:.3g} % of left-out images unexplained, "
-        f"one of soft poses {100 * soft:.3g} %: {'it is made anew with these' if softer else 'it stays as it is'}"
+        f"a consensus of single poses leaves {100 * single.mean():.3g} % of left-out images unexplained, one of soft poses "
+        f"{100 * soft.mean():.3g} % (better by {sure:.1f} standard errors): "
+        f"it {'is made anew with these' if softer else 'stays as it is'}"
     )
     if softer:
         _make([Again(run.path, seed, soft=True, asks=False)], "the consensus with soft poses", outlook, workers)
@@ -82,9 +83,12 @@ def _make(tasks: list[Again], what: str, outlook: Outlook, workers: int | None) 
 
 def make_again(task: Again) -> Iterator[int]:
     """Match the images softly once more, from what the consensus shows at low resolution, and settle; yields each iteration."""
-    run = RunDirectory(task.directory)
-    images, found, teaching, group = _known(run)
-    places = teaching.nonzero()[:, 0]
+    run, device = RunDirectory(task.directory), best_device()
+    prepared = read_prepared(run.images)
+    images = prepared.images.to(device) / prepared.s
+    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
+    found, group = Consensus(consensus.volumes[0], consensus.poses), consensus.group
+    places = consensus.teaching.nonzero()[:, 0]
     order = torch.randperm(len(places), generator=random_stream(task.seed, "softness", "left out")).to(places.device)
     held, taught = places[order[::_FOLDS]], places
     if task.asks:
@@ -97,17 +101,11 @@ def make_again(task: Again) -> Iterator[int]:
     volume = settle(images[taught], enlarged(last, images.shape[-1]), group=group, soft=task.soft).volume
     if task.asks:
         poses = best_poses(volume, images[held], found.poses.shifts[held])
-        files.write_table(task.path, [{"unexplained": round(1 - float(poses.correlations.mean()), 7)}])
+        left = zip(held.tolist(), (1 - poses.correlations).tolist(), strict=True)
+        rows = [{"image": prepared.numbers[place], "unexplained": round(share, 7)} for place, share in left]
+        files.write_table(task.path, rows)
     else:
         write_settled(task.path, Consensus(volume, best_poses(volume, images, found.poses.shifts)))
-
-
-def _known(run: RunDirectory) -> tuple[Tensor, Consensus, Tensor, Tensor | None]:
-    """Images, empty space 0, the consensus with their poses, which of them it explains, and its symmetry."""
-    prepared, device = read_prepared(run.images), best_device()
-    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
-    images = prepared.images.to(device) / prepared.s
-    return images, Consensus(consensus.volumes[0], consensus.poses), consensus.teaching, consensus.group
 
 
 def _write(run: RunDirectory) -> None:
