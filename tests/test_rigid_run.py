@@ -77,8 +77,10 @@ def test_volumes_keep_most_of_the_consensus(finished):
     kept, consensus = REFINEMENTS["rigid"].kept, density(finished / "consensus.mrc")
     assert float(files.read_table(finished / "consensus" / "left_out.csv")[0]["kept"]) == kept
     for path in sorted((finished / "volumes").glob("*.mrc")):
-        assert 0.001 < float((density(path) - consensus).norm() / consensus.norm()) < 0.2
-    assert "75 % of each is the consensus" in (finished / "report.html").read_text()
+        assert 0.001 < float((density(path) - consensus).norm() / consensus.norm()) < 0.5
+    page = (finished / "report.html").read_text()
+    assert "75 % of each is the consensus" in page
+    assert "explained better by a consensus that weighs many poses" in page
 
 
 @pytest.mark.parametrize("written", [True, False], ids=["after the soft consensus was written", "before all, and on one worker"])

@@ -128,6 +128,7 @@ def _consensus(shared: Shared) -> str:
                 if shared.moves
                 else "so the molecule was taken as rigid"
                 + (f", and each volume kept {100 * shared.kept:.0f} % of the consensus." if shared.kept else ".")
+                + (" Left-out images were explained better by a consensus that weighs many poses of each." if shared.softer else "")
             )
         )
     strangers = [(shared.outliers, "that no view explains"), (shared.second, "that show a second molecule")]

@@ -119,6 +119,7 @@ class Shared(NamedTuple):
     takes_views: bool | None  # whether the score knows its views; None if that was not asked
     asked: Moves | None  # whether the molecule moves; None if left-out images were not asked
     moves: bool  # whether volumes start from a model of the motion
+    softer: bool  # whether it was made anew with soft poses, as left-out images of a rigid molecule asked for
     kept: float | None  # share of each volume that stays what it began with, 0 if nothing does; None if that was not asked
 
 
@@ -251,6 +252,7 @@ def _shared(run: Path) -> Shared | None:
         takes_views=asked[0]["takes_views"] == "1" if asked and asked[0]["asked"] == "1" else None,
         asked=Moves(*(float(motion[name]) for name in Moves._fields)) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
+        softer=any(row["softer"] == "1" for row in _table(run / "consensus" / "softness.csv")),
         kept=float(asked[0]["kept"] or 0.0) if asked and (asked[0]["look_alike"] or asked[0]["kept"]) else None,
     )
 

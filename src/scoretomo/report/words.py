@@ -233,6 +233,10 @@ def consensus(shared: Shared, unit: str) -> list[str]:
                 + (f": {100 * shared.kept:.0f} % of each is the consensus." if shared.kept else ".")
             )
         )
+    if shared.softer:
+        sentences.append(
+            "Its images are noisy: left-out ones were explained better by a consensus that weighs many poses of each, so it is one."
+        )
     if shared.mean_path:
         sentences.append(
             "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
