@@ -27,7 +27,7 @@ from .progress import say
 _TINY = 1e-12
 _FOLDS = 5  # one image of so many is left out
 _CLEARLY = 0.98  # soft poses are kept where they leave less than this share of what single ones leave,
-_SURELY = 3.0  # and the difference is this many times its standard error over the images that are asked
+_SURELY = 4.0  # and the difference is this many times its standard error over the images that are asked
 
 
 class Again(NamedTuple):
