@@ -42,6 +42,14 @@ PRESETS: dict[str, Descent] = {
 #: How the model of the motion is fitted.
 MOTION = Fitting()
 
+# Of starts that are nearly right: they are most of the volume.
+_BRIEF = Refinement(
+    replicas=2,
+    each=Descent(30,             (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
+    last=None,
+    kept=0.75,
+)
+
 #: How volumes are refined in the common frame, by what is known of them before.
 REFINEMENTS: dict[str, Refinement] = {
     "unasked": Refinement(  # from the consensus of images too few to say whether the molecule moves
@@ -49,23 +57,13 @@ REFINEMENTS: dict[str, Refinement] = {
         each=Descent(200,        (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
         last=Descent(100,        (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
     ),
-    "rigid": Refinement(  # from the consensus of a molecule that is taken as rigid
-        replicas=2,
-        each=Descent(30,         (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
-        last=None,
-        kept=0.75,
-    ),
+    "rigid": _BRIEF,  # from the consensus of a molecule that is taken as rigid
     "moving": Refinement(  # from the conformation of each image
         replicas=2,
         each=Descent(100,        (0.5, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
         last=None,
     ),
-    "modelled": Refinement(  # the same, if views of these conformations look like images already
-        replicas=2,
-        each=Descent(30,         (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
-        last=None,
-        kept=0.75,
-    ),
+    "modelled": _BRIEF,  # the same, if views of these conformations look like images already
 }
 
 #: How the network is trained.
