@@ -29,6 +29,10 @@ def fail_at_three(number: int) -> Iterator[int]:
     yield number
 
 
+def hears_interrupts(_: int) -> Iterator[bool]:
+    yield signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def die(number: int) -> Iterator[int]:
     os.kill(os.getpid(), signal.SIGKILL)
     yield number
@@ -72,6 +76,11 @@ def test_a_container_or_a_job_of_a_cluster_has_less_memory_than_the_machine(tmp_
     ):
         groups.write_text(said, errors="surrogateescape")
         assert usable_memory(groups, limits) == expected
+
+
+def test_workers_do_not_hear_interrupts():
+    assert [message for _, message in run_tasks(hears_interrupts, [0, 1], 2)] == [False, False]
+    assert list(hears_interrupts(0)) == [True]
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -145,8 +145,9 @@ def _run_in_processes(
     for item in [*enumerate(tasks), *[None] * workers]:
         todo.put(item)
     processes = [context.Process(target=_work, args=(function, todo, messages), daemon=True) for _ in range(workers)]
-    for process in processes:
-        process.start()
+    with _without_interrupts():
+        for process in processes:
+            process.start()
     unfinished = set(range(len(tasks)))
     try:
         while unfinished:
@@ -173,9 +174,18 @@ def _run_in_processes(
             process.join()
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile never see Ctrl-C, not even before they have begun; the parent does afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _work(function: Callable[[Any], Iterator[Any]], todo: "Queue[Any]", messages: "Queue[Any]") -> None:
     """Body of a worker process: take tasks until there are no more. Ctrl-C is for the parent, which ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     while (item := todo.get()) is not None:
