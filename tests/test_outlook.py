@@ -94,6 +94,11 @@ def test_starts_of_few_images_take_their_time_too():
 
 
 def test_of_a_rigid_molecule_no_motion_is_learned():
-    works = ensemble_outlook(300, 32, Fitting(), 1.0, 2, rigid=True)._ahead
-    assert "trial" in works
-    assert not any(name.startswith("motion") for name in works)
+    outlook = ensemble_outlook(300, 64, Fitting(), 1.0, 2)
+    with outlook.stage("trial"):
+        pass
+    assert list(outlook._ahead) == ["motion 0", "motion 1", "left out", "volumes"]
+    before = outlook.work
+    outlook.expect_no_motion()
+    assert list(outlook._ahead) == ["softness", "left out", "volumes"]
+    assert outlook.work < before

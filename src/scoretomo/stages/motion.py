@@ -76,7 +76,6 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
     """
     if run.poses.exists():
         return run.motion.exists()
-    torch.set_num_threads(1)
     clock, known = Stopwatch(), _known(run)
     asked, moves = int(known.consensus.teaching.sum()) >= FEWEST_TO_MOVE, False
     if asked:
@@ -88,6 +87,7 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
         _write_moved(run, known)
     else:
         if asked:
+            outlook.expect_no_motion()
             soften(run, seed, outlook, workers=workers)
         files.write_table(run.poses, files.read_table(run.consensus_poses))
     run.record("motion", moves=moves, seconds=clock.seconds())

@@ -23,6 +23,7 @@ _PASS, _PASS_POWER, _PASS_THREADS = 0.0016, 2.2, 2
 _SOFTNESS = 2  # times the consensus in detail, if the molecule does not move
 _LEFT_OUT, _LEFT_OUT_POWER = 0.017, 2.6
 _STEP, _STEP_POWER = 0.0132, 1.55  # of a volume
+_MOTION = "motion"  # how the names of its stages begin
 
 
 class Outlook:
@@ -31,10 +32,11 @@ class Outlook:
     Args:
         works: the stages in their order, and how long each takes, in any unit that they share.
         told: progress.json of the run, where other processes read how far it is; None if none are to.
+        rigid: stages that take the place of those of the motion if the molecule is taken as rigid.
     """
 
-    def __init__(self, works: Mapping[str, float], told: Path | None = None) -> None:
-        self._ahead, self._told = dict(works), told
+    def __init__(self, works: Mapping[str, float], told: Path | None = None, rigid: Mapping[str, float] | None = None) -> None:
+        self._ahead, self._told, self._if_rigid = dict(works), told, dict(rigid or {})
         self._done, self._clock, self._foreseen = 0.0, Stopwatch(), True
 
     @property
@@ -50,6 +52,12 @@ class Outlook:
     def multiply(self, stage: str, factor: float) -> None:
         """A stage that is still ahead will be so many times what was expected."""
         self.expect(stage, self._ahead.get(stage, 0.0) * factor)
+
+    def expect_no_motion(self) -> None:
+        """The molecule is taken as rigid: none will be learned."""
+        before, self._ahead = self._ahead, {}
+        for name, work in before.items():
+            self._ahead |= self._if_rigid if name.startswith(_MOTION) else {name: work}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -107,8 +115,6 @@ def ensemble_outlook(
     volumes: float,
     workers: int,
     told: Path | None = None,
-    *,
-    rigid: bool = False,
 ) -> Outlook:
     """What the ensemble method has ahead of it.
 
@@ -119,7 +125,6 @@ def ensemble_outlook(
         volumes: what they take, from `volumes_work`.
         workers: processes.
         told: progress.json of the run.
-        rigid: whether no motion will be found.
     """
     large = size / 32
     works = {
@@ -128,13 +133,11 @@ def ensemble_outlook(
     }
     if fitting:
         works["trial"] = _TRIALS * _TRIAL * images * fitting.trial_epochs(images) / min(workers, _TRIALS)
-        if rigid:
-            works["softness"] = _SOFTNESS * works["consensus"]
-        for level, at in enumerate([] if rigid else fitting.levels(size)):
+        for level, at in enumerate(fitting.levels(size)):
             passes = at.epochs_for(images) * (min(size, at.side) / 32) ** _PASS_POWER
-            works[f"motion {level}"] = _PASS * images * passes / min(workers, _PASS_THREADS)
+            works[f"{_MOTION} {level}"] = _PASS * images * passes / min(workers, _PASS_THREADS)
     works["left out"] = _LEFT_OUT * images * large**_LEFT_OUT_POWER
-    return Outlook({**works, "volumes": volumes}, told)
+    return Outlook({**works, "volumes": volumes}, told, {"softness": _SOFTNESS * works["consensus"]})
 
 
 def volumes_work(size: int, steps: int, batches: int, workers: int) -> float:
