@@ -11,6 +11,7 @@ from scoretomo.ensemble.consensus import (
     Iteration,
     average,
     best_poses,
+    leave_gaps,
     other_hand,
     outliers,
     parted,
@@ -86,8 +87,11 @@ def test_few_images_leave_what_soft_matching_has_found():
     rotations = random_rotations(6, stream())
     images = project(blobs(), rotations) * MASK
     last = Iteration(blobs() + 0.08 * torch.randn(blobs().shape, generator=stream(5)), torch.zeros(6, 2))
-    alone, near = (likeness(volume, blobs()) for volume in (posed_map(images, rotations), settle(images, last).volume))
-    assert alone < likeness(last.volume, blobs()) < near
+    assert leave_gaps(images, None)
+    assert not leave_gaps(images, point_group("D2"))  # 24 slices
+    near = settle(images, last, stays=True).volume
+    alone, before, after = (likeness(volume, blobs()) for volume in (posed_map(images, rotations), last.volume, near))
+    assert alone < before < after
 
 
 def test_a_symmetric_inversion_needs_fewer_images():
@@ -183,8 +187,8 @@ def test_left_out_images_know_a_true_symmetry_from_a_wrong_one(group, better):
     images = project(volume, rotations)
     images = images + 0.1 * images.std() * torch.randn(images.shape, generator=stream(1))
     last = Iteration(volume, torch.zeros(20, 2))
-    plain = settle(images, last)
-    imposed = settle(images, last, group=point_group("D2").float())
+    plain = settle(images, last, stays=True)
+    imposed = settle(images, last, stays=False, group=point_group("D2").float())
     without, within = judge_left_out(images, plain.poses), judge_left_out(images, imposed.poses, group=point_group("D2").float())
     assert (within.doubt < without.doubt) == better
     assert (float(within.rings[1:].mean()) > float(without.rings[1:].mean())) == better

@@ -57,7 +57,7 @@ class Annealing:
         return tau, self.shells[0] + (self.shells[1] - self.shells[0]) * min(1.0, 1.25 * done)
 
 
-FEW = 24  # images: fewer leave gaps between their slices
+_FEW = 24  # slices: fewer leave gaps between them
 COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
 FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
@@ -216,19 +216,29 @@ def enlarged(iteration: Iteration, size: int) -> Iteration:
     return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
-def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, rounds: int = 2, soft: bool = False) -> Consensus:
+def leave_gaps(images: Tensor, group: Tensor | None) -> bool:
+    """Whether images are so few that they leave gaps between their slices; with a symmetry each has several.
+
+    Args:
+        images: shape (n, d, d).
+        group: symmetry, shape (g, 3, 3).
+    """
+    return len(images) * (1 if group is None else len(group)) < _FEW
+
+
+def settle(images: Tensor, last: Iteration, *, stays: bool, group: Tensor | None = None, rounds: int = 2) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
     Few images in single poses leave gaps between their slices, and fitting them alone undoes what many poses, tried on the way,
-    have put there; the best poses of noisy images are those that suit their noise. Then the volume stays near that of soft
+    have put there; the best poses of noisy images are those that suit their noise. Then the volume should stay near that of soft
     matching where no image says otherwise.
 
     Args:
         images: empty space 0, shape (n, d, d).
         last: of soft matching, at any size.
+        stays: whether the volume stays near it.
         group: symmetry, shape (g, 3, 3).
         rounds: how often.
-        soft: stay near soft matching however many images there are.
     """
     size = last.volume.shape[-1]
     moved = _Centred(_at(images, size), last.shifts)
@@ -236,7 +246,7 @@ def settle(images: Tensor, last: Iteration, *, group: Tensor | None = None, roun
     for _ in range(rounds):
         good = ~outliers(poses)
         centred, rotations = shift(moved.images, -poses.shifts)[good], poses.rotations[good]
-        if soft or len(images) < FEW:
+        if stays:
             missing = (centred - project(last.volume, rotations)) * moved.matcher.mask
             volume = last.volume + posed_map(missing, rotations, group=group, damping=_STAYING)
         else:
@@ -303,8 +313,8 @@ def _explained_better(one: Consensus, other: Consensus) -> Tensor:
 def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | None) -> Consensus:
     """A consensus made again from some of the images, unless they are few, with the poses of all in it."""
     volume, shifts = found.volume, found.poses.shifts
-    if int(some.sum()) >= FEW:
-        volume = settle(images[some], Iteration(volume, -shifts[some]), group=group).volume
+    if not leave_gaps(images[some], group):
+        volume = settle(images[some], Iteration(volume, -shifts[some]), stays=False, group=group).volume
     return Consensus(volume, best_poses(volume, images, shifts))
 
 

@@ -13,7 +13,6 @@ from ..alignment import moved_onto
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import (
     COARSE,
-    FEW,
     FINE,
     Consensus,
     Iteration,
@@ -22,6 +21,7 @@ from ..ensemble.consensus import (
     coarse_level,
     enlarged,
     fine_level,
+    leave_gaps,
     other_hand,
     outliers,
     parted,
@@ -116,7 +116,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     with outlook.working("comparing the starts"):
         agreements = _compare(run, tried, best)
     group = _group(imposed, device)
-    going_on = _going_on(agreements, best) if len(images) < FEW else [best]
+    going_on = _going_on(agreements, best) if leave_gaps(images, group) else [best]
     detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
     with outlook.working("settling the poses of the images"):
         found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
@@ -238,7 +238,7 @@ def try_start(start: Start) -> Iterator[int]:
     for iteration in coarse_level(images, random_stream(start.seed, start.name, start.number), group=group):
         last = iteration
         yield 1
-    settled = settle(images, last, group=group)
+    settled = settle(images, last, stays=leave_gaps(images, group), group=group)
     write_settled(start.path, settled, coarse=last.volume, centring=last.shifts)
 
 
@@ -249,7 +249,8 @@ def go_into_detail(start: Start) -> Iterator[int]:
     for iteration in fine_level(images, coarse, random_stream(start.seed, start.name, "fine"), group=group):
         last = iteration
         yield 1
-    write_settled(start.in_detail, settle(images, enlarged(last, images.shape[-1]), group=group))
+    settled = settle(images, enlarged(last, images.shape[-1]), stays=leave_gaps(images, group), group=group)
+    write_settled(start.in_detail, settled)
     yield _SETTLING
 
 
@@ -317,7 +318,8 @@ def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, asked: L
     rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(asked.doubt, 5)}]
     name, chosen, best = "C1", found, asked
     for proposal in propose(found.volume):
-        tried = settle(images, symmetric_start(found, proposal), group=proposal.group)
+        gaps = leave_gaps(images, proposal.group)
+        tried = settle(images, symmetric_start(found, proposal), stays=gaps, group=proposal.group)
         asked = judge_left_out(images, tried.poses, group=proposal.group)
         rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(asked.doubt, 5)})
         if asked.doubt <= best.doubt:

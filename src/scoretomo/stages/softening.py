@@ -2,7 +2,8 @@
 
 The best pose of a noisy image is one that suits its noise, too, and a map that fits images in such poses has their noise. Soft
 matching weighs all poses and has less of it, but blurs what images without noise show. Which is better is asked of images that
-taught neither. Of a molecule that moves it is not asked: what its parts do looks like noise as long as no motion is learned.
+are left out when both are made; both begin with what the consensus of all images shows at 24 pixels. Of a molecule that moves it
+is not asked: what its parts do looks like noise as long as no motion is learned.
 """
 
 import math
@@ -58,7 +59,7 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
     _make(asking, "single poses or soft ones?", outlook, workers)
     single, soft = (np.array([float(row["unexplained"]) for row in files.read_table(task.path)]) for task in asking)
     better = single - soft
-    sure = float(better.mean() / (better.std() / math.sqrt(len(better)) + _TINY))
+    sure = float(better.mean() / (better.std(ddof=1) / math.sqrt(len(better)) + _TINY))
     softer = bool(soft.mean() < _CLEARLY * single.mean()) and sure > _SURELY
     figures = {"single": single.mean(), "soft": soft.mean(), "standard_errors": sure}
     files.write_table(run.softness, [{name: float(f"{value:.6g}") for name, value in figures.items()} | {"softer": int(softer)}])
@@ -98,7 +99,7 @@ def make_again(task: Again) -> Iterator[int]:
     for iteration in anew(images[taught], known, stream, group=group, soft=task.soft):
         last = iteration
         yield 1
-    volume = settle(images[taught], enlarged(last, images.shape[-1]), group=group, soft=task.soft).volume
+    volume = settle(images[taught], enlarged(last, images.shape[-1]), stays=task.soft, group=group).volume
     if task.asks:
         poses = best_poses(volume, images[held], found.poses.shifts[held])
         left = zip(held.tolist(), (1 - poses.correlations).tolist(), strict=True)
