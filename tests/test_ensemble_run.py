@@ -30,6 +30,7 @@ def volumes(run: Path) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def finished(box, run_with, tmp_path_factory) -> Path:
+    torch.set_num_threads(2)  # as of a user's process: it must not show in the result
     return run_with(box, tmp_path_factory.mktemp("run") / "run", images="0,3", steps=5)
 
 

@@ -300,18 +300,22 @@ def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence", "in_methods"),
+    ("asked", "kept", "sentence", "in_methods"),
     [
         (
-            {"look_alike": 1, "kept": 0.75},
+            {"look_alike": 1},
+            0.75,
             "like images already: 75 % of each volume is its conformation there",
             "75 % of which it keeps",
         ),
-        ({"look_alike": 0, "kept": ""}, "do not look like images yet", "from the conformation of its image."),
+        ({"look_alike": 0}, 0.0, "do not look like images yet", "from the conformation of its image."),
     ],
 )
-def test_what_is_kept_of_the_model_is_said(run: Path, asked: dict[str, object], sentence: str, in_methods: str) -> None:
+def test_what_is_kept_of_the_model_is_said(
+    run: Path, asked: dict[str, object], kept: float, sentence: str, in_methods: str
+) -> None:
     write_shared(run, NUMBERS)
+    files.write_table(run / "volumes.csv", [{**row, "kept": kept} for row in files.read_table(run / "volumes.csv")])
     files.write_table(run / "consensus" / "left_out.csv", [{"asked": 1, "takes_views": 0, **asked}])
     text = Page(render_report(run)).text
     assert sentence in text

@@ -74,10 +74,10 @@ def test_images_without_noise_keep_their_single_poses(run_with, tmp_path):
 
 
 def test_volumes_keep_most_of_the_consensus(finished):
-    kept, consensus = REFINEMENTS["rigid"].kept, density(finished / "consensus.mrc")
-    assert float(files.read_table(finished / "consensus" / "left_out.csv")[0]["kept"]) == kept
+    consensus = density(finished / "consensus.mrc")
+    assert {float(row["kept"]) for row in files.read_table(finished / "volumes.csv")} == {REFINEMENTS["rigid"].kept}
     for path in sorted((finished / "volumes").glob("*.mrc")):
-        assert 0.001 < float((density(path) - consensus).norm() / consensus.norm()) < 0.5
+        assert 0.001 < float((density(path) - consensus).norm() / consensus.norm()) < 0.12  # 0.25, if nothing is kept
     page = (finished / "report.html").read_text()
     assert "75 % of each is the consensus" in page
     assert "explained better by a consensus that weighs many poses" in page

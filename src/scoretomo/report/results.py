@@ -120,7 +120,8 @@ class Shared(NamedTuple):
     asked: Moves | None  # whether the molecule moves; None if left-out images were not asked
     moves: bool  # whether volumes start from a model of the motion
     softer: bool  # whether it was made anew with soft poses, as left-out images of a rigid molecule asked for
-    kept: float | None  # share of each volume that stays what it began with, 0 if nothing does; None if that was not asked
+    alike: bool | None  # whether views of the model look like images; None if that was not asked
+    kept: float  # share of each volume that stays what it began with
 
 
 class Series(NamedTuple):
@@ -215,21 +216,22 @@ def read_run(run: Path) -> Run:
     settings = _toml(run / "config.toml")
     records = read_records(log) if log.exists() else []
     images = _images(run)
+    volumes = _volumes(run, images, settings, records)
     return Run(
         name=run.resolve().name,
         images=images,
-        volumes=_volumes(run, images, settings, records),
+        volumes=volumes,
         imported=_json(run / "images.json") or {},
         settings=_toml(run / "score" / "train.toml") | _toml(run / "samples" / "samples.toml") | settings,
         records=records,
         evaluation=_json(run / "evaluation" / "summary.json"),
         learned=_learned(run),
-        shared=_shared(run),
+        shared=_shared(run, volumes),
         landscape=_landscape(run),
     )
 
 
-def _shared(run: Path) -> Shared | None:
+def _shared(run: Path, volumes: Sequence[Volume]) -> Shared | None:
     poses, starts = _table(run / "poses.csv"), _table(run / "consensus" / "starts.csv")
     if not poses or not starts:
         return None
@@ -253,7 +255,8 @@ def _shared(run: Path) -> Shared | None:
         asked=Moves(*(float(motion[name]) for name in Moves._fields)) if motion else None,
         moves=bool(motion and motion["moves"] == "1"),
         softer=any(row["softer"] == "1" for row in _table(run / "consensus" / "softness.csv")),
-        kept=float(asked[0]["kept"] or 0.0) if asked and (asked[0]["look_alike"] or asked[0]["kept"]) else None,
+        alike=asked[0]["look_alike"] == "1" if asked and asked[0]["look_alike"] else None,
+        kept=max((float(volume.row["kept"]) for volume in volumes if volume.row.get("kept")), default=0.0),
     )
 
 
@@ -333,7 +336,7 @@ def _samples(folder: Path) -> Samples | None:
 def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Volume]:
     """The volumes asked for, in the order of their images, from volumes.csv or, while the run goes on, from the log."""
     logged = [record for record in records if record.get("event") == "volume"]
-    rows = {int(record["image"]): {name: str(value) for name, value in record.items()} for record in logged}
+    rows = {int(record["image"]): {name: str(value) for name, value in record.items() if value is not None} for record in logged}
     rows |= {int(row["image"]): row for row in _table(run / "volumes.csv")}
     scores, poses, trusts = _scores(run), _poses(run), _trusts(run)
     volumes = []

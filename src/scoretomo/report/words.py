@@ -242,11 +242,11 @@ def consensus(shared: Shared, unit: str) -> list[str]:
             "What is wrong in the volumes differs from one to the other, and their mean (mean.mrc, below) has less of it: "
             "if the molecule is rigid, this is often the better map."
         )
-    if shared.moves and shared.kept is not None:
+    if shared.alike is not None:
         sentences.append(
             f"Views of the model look like images already: {100 * shared.kept:.0f} % of each volume is its conformation there, and "
             "refinement gives the rest."
-            if shared.kept
+            if shared.alike
             else "Views of the model do not look like images yet: much is left to refinement."
         )
     if shared.takes_views is not None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,13 +28,23 @@ from .importing import PreparedStack, read_prepared
 from .motion import conformations, settle_motion
 from .outlook import Outlook, ensemble_outlook, volumes_work
 from .progress import say, warn
-from .scores import open_score, settle_score
+from .scores import Known, known_before, open_score, settle_score
 from .train import open_network
-
-Known = Literal["unasked", "rigid", "moving", "modelled"]
 
 _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/growth.py measures them
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
+_COLUMNS = (  # of volumes.csv
+    "image",
+    "file",
+    "status",
+    "seconds",
+    "steps",
+    "kept",
+    "anchor_correlation",
+    "anchor_residual",
+    "view_residual",
+    "replica_fsc",
+)
 
 
 def _schedule_asked(settings: ReconstructSettings, size: int, known: Known = "unasked") -> Descent | Refinement:
@@ -43,8 +53,7 @@ def _schedule_asked(settings: ReconstructSettings, size: int, known: Known = "un
     Args:
         settings: of the run.
         size: side of the images in pixels.
-        known: the consensus of images too few to say whether the molecule moves ("unasked") or of a rigid one ("rigid"), or how
-            it moves, in a model whose views do not yet look like images ("moving") or do ("modelled").
+        known: what `known_before` says.
     """
     if settings.method == "ensemble":
         refinement = REFINEMENTS[known]
@@ -85,6 +94,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
         InputError: no image is left to reconstruct, the selection does not fit, or no network is there where one is asked for.
     """
     files.remove_unfinished(run.path)
+    torch.set_num_threads(1)  # what this process does itself does not depend on the number of workers, either
     prepared = read_prepared(run.images)
     if settings.denoiser == "network":
         open_network(run, torch.device("cpu"))
@@ -141,8 +151,10 @@ def _outlook(
     asked = count >= FEWEST_TO_MOVE
     likely: Known = "unasked" if not asked else "rigid" if rigid else "moving" if settings.denoiser == "network" else "modelled"
     work = volumes_work(size, _schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
-    fitting, told = _fitting_asked(settings, size) if asked else None, None if rigid else run.progress
-    return ensemble_outlook(count, size, fitting, work, processes, told, rigid=rigid)
+    outlook = ensemble_outlook(count, size, _fitting_asked(settings, size) if asked else None, work, processes, run.progress)
+    if rigid:
+        outlook.expect_no_motion()
+    return outlook
 
 
 def _tasks(
@@ -158,10 +170,9 @@ def _tasks(
     size, second = prepared.images.shape[-1], set[int]()
     if settings.method == "ensemble":
         find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
-        moves = settle_motion(run, settings.seed, _fitting_asked(settings, size), outlook, workers=workers)
-        alike = settle_score(run, settings.denoiser, settings.seed, outlook)
-        unmoved: Known = "rigid" if run.moves.exists() else "unasked"
-        known = "modelled" if moves and alike else "moving" if moves else unmoved
+        settle_motion(run, settings.seed, _fitting_asked(settings, size), outlook, workers=workers)
+        settle_score(run, settings.denoiser, settings.seed, outlook)
+        known = known_before(run)
         second = {int(row["image"]) for row in files.read_table(run.poses) if row["second"] == "1"}
     tasks = []
     for batch in todo:
@@ -249,6 +260,7 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
             "status": "diverged" if diverged else "done",
             "seconds": round(seconds, 2),
             "steps": batch.schedule.steps,
+            "kept": batch.schedule.kept if isinstance(batch.schedule, Refinement) else None,
             "anchor_correlation": round(fit[place], 5),
             "anchor_residual": round(float(step.anchor_residual[place]), 5),
             "view_residual": round(float(step.view_residual[place]), 5),
@@ -312,11 +324,10 @@ def _say_what_is_not_asked(prepared: PreparedStack, selection: str | None, numbe
 
 def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
     """Rows of volumes.csv for what is done, by image number; a volume counts only when it is there and recorded."""
-    keys = ("image", "file", "status", "seconds", "steps", "anchor_correlation", "anchor_residual", "view_residual", "replica_fsc")
     rows = {}
     for record in files.read_records(run.log):
         if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
-            rows[record["image"]] = {key: record[key] for key in keys if record[key] is not None}
+            rows[record["image"]] = {key: record[key] for key in _COLUMNS if record[key] is not None}
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -9,7 +10,6 @@ from .. import files
 from ..compute import best_device, random_stream
 from ..ensemble.knowledge import ask_left_out_images, consensus_views
 from ..images import disc
-from ..presets import REFINEMENTS
 from ..projection import project
 from ..rotations import random_rotations
 from ..score.exact import ExactScore
@@ -24,6 +24,7 @@ from .progress import say
 from .train import open_network
 
 Score = ExactScore | TangentScore | NetworkScore
+Known = Literal["unasked", "rigid", "moving", "modelled"]
 _VOLUMES, _VIEWS = 16, 4  # of the model of the motion: how many, and how many views of each
 _CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
 
@@ -59,23 +60,27 @@ def _open_score(directory: Path, denoiser: str, posed: bool, written: int, devic
     return _CLOSED[denoiser](known, prepared.background, mask)
 
 
-def settle_score(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> bool:
-    """left_out.csv: whether the score should know views of the consensus besides the images; a network never does.
-
-    Returns:
-        Whether views of the model of the motion look like images.
-    """
-    if denoiser == "network":
-        return False
-    if not run.left_out.exists():
+def settle_score(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
+    """left_out.csv: whether the score should know views of the consensus besides the images; a network never does."""
+    if denoiser != "network" and not run.left_out.exists():
         with outlook.stage("left out"):
             _ask(run, denoiser, seed, outlook)
-    (row,) = files.read_table(run.left_out)
-    return row["look_alike"] == "1"
+
+
+def known_before(run: RunDirectory) -> Known:
+    """What is known of the volumes of a run before they are refined, once motion and score are settled.
+
+    Returns:
+        The consensus of images too few to say whether the molecule moves ("unasked") or of a rigid one ("rigid"), or how it moves,
+        in a model whose views do not yet look like images ("moving") or do ("modelled").
+    """
+    if not run.motion.exists():
+        return "rigid" if run.moves.exists() else "unasked"
+    alike = run.left_out.exists() and files.read_table(run.left_out)[0]["look_alike"] == "1"
+    return "modelled" if alike else "moving"
 
 
 def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
-    torch.set_num_threads(1)
     clock, prepared, device = Stopwatch(), read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device)
     mask, good = disc(prepared.images.shape[-1]).to(device), consensus.teaching
@@ -98,20 +103,8 @@ def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
             modelled=views,
         )
     alike = "" if views is None else int(verdict.look_alike)
-    rigid = run.moves.exists() and views is None
-    kept = REFINEMENTS["rigid"].kept if rigid else REFINEMENTS["modelled"].kept if alike else ""
-    files.write_table(
-        run.left_out,
-        [
-            {
-                **verdict._asdict(),
-                "asked": int(verdict.asked),
-                "takes_views": int(verdict.takes_views),
-                "look_alike": alike,
-                "kept": kept,
-            }
-        ],
-    )
+    flags = {"asked": int(verdict.asked), "takes_views": int(verdict.takes_views), "look_alike": alike}
+    files.write_table(run.left_out, [{**verdict._asdict(), **flags}])
     run.record("left out", seconds=clock.seconds())
     asked = "knows views of the consensus" if verdict.takes_views else "knows the images alone, no views of the consensus"
     errors = f"left-out images are denoised with error {verdict.with_views:.3f} with them, {verdict.images:.3f} without"
