@@ -1,6 +1,7 @@
 """A molecule that does not move, as a user runs it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,15 @@ import torch
 
 from scoretomo import files
 from scoretomo.compute import random_stream
-from scoretomo.ensemble.consensus import settle
+from scoretomo.ensemble.consensus import Consensus, Iteration, settle
 from scoretomo.evaluation import compare
 from scoretomo.fourier import coordinates
 from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.softening import Again, make_again
+from scoretomo.stages.importing import read_prepared
+from scoretomo.stages.softening import Asked, ask
 
 NUMBERS = "0,9,18,27"
 OPTIONS = ("--images", NUMBERS, "--steps", 8)
@@ -51,6 +53,14 @@ def density(path: Path) -> torch.Tensor:
     return torch.from_numpy(files.read_map(path).density)
 
 
+def without_volumes(run: Path) -> Path:
+    """The same run before its volumes were made."""
+    for name in ("volumes.csv", "volumes.star", "mean.mrc", "report.html"):
+        (run / name).unlink()
+    shutil.rmtree(run / "volumes")
+    return run
+
+
 def test_noisy_images_ask_for_soft_poses_and_these_make_a_better_consensus(finished):
     assert files.read_table(finished / "consensus" / "moves.csv")[0]["moves"] == "0"
     (row,) = files.read_table(finished / "consensus" / "softness.csv")
@@ -73,11 +83,17 @@ def test_images_without_noise_keep_their_single_poses(run_with, tmp_path):
     assert compare(density(run / "consensus.mrc"), blobs()).mean_fsc > 0.98
 
 
-def test_volumes_keep_most_of_the_consensus(finished):
-    consensus = density(finished / "consensus.mrc")
-    assert {float(row["kept"]) for row in files.read_table(finished / "volumes.csv")} == {REFINEMENTS["rigid"].kept}
+def test_volumes_keep_most_of_the_consensus(finished, noisy, run_with, tmp_path, monkeypatch):
+    kept, ends = REFINEMENTS["rigid"].kept, []
+    for share in (0.0, 0.5):
+        run = without_volumes(shutil.copytree(finished, tmp_path / f"run-{share}"))
+        monkeypatch.setitem(REFINEMENTS, "rigid", replace(REFINEMENTS["rigid"], kept=share))
+        ends.append(run_with(noisy, run, workers=1, images=NUMBERS, steps=8))
+    assert {float(row["kept"]) for row in files.read_table(finished / "volumes.csv")} == {kept}
     for path in sorted((finished / "volumes").glob("*.mrc")):
-        assert 0.001 < float((density(path) - consensus).norm() / consensus.norm()) < 0.12  # 0.25, if nothing is kept
+        refined, half = (density(run / "volumes" / path.name) for run in ends)
+        assert float((refined - half).norm()) > 0.05 * float(half.norm())
+        torch.testing.assert_close(density(path), torch.lerp(refined, half, kept / 0.5), rtol=0, atol=1e-5 * float(half.max()))
     page = (finished / "report.html").read_text()
     assert "75 % of each is the consensus" in page
     assert "explained better by a consensus that weighs many poses" in page
@@ -85,11 +101,8 @@ def test_volumes_keep_most_of_the_consensus(finished):
 
 @pytest.mark.parametrize("written", [True, False], ids=["after the soft consensus was written", "before all, and on one worker"])
 def test_begun_again_it_comes_to_the_same(finished, noisy, tmp_path, command, written):
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
-    for name in ("poses.csv", "volumes.csv", "volumes.star", "mean.mrc", "report.html"):
-        (run / name).unlink()
-    shutil.rmtree(run / "volumes")
+    run = without_volumes(shutil.copytree(finished, tmp_path / "run"))
+    (run / "poses.csv").unlink()
     if not written:
         shutil.rmtree(run / "consensus")
         (run / "consensus.mrc").unlink()
@@ -99,18 +112,19 @@ def test_begun_again_it_comes_to_the_same(finished, noisy, tmp_path, command, wr
     np.testing.assert_array_equal(density(run / "consensus.mrc"), density(finished / "consensus.mrc"))
 
 
-def test_images_that_are_asked_do_not_teach(finished, tmp_path, monkeypatch):
-    taught: list[int] = []
+def test_images_that_are_asked_do_not_teach(finished, tmp_path):
+    run = RunDirectory(shutil.copytree(finished, tmp_path / "run"))
+    asked = [int(row["image"]) for row in files.read_table(run.asked_about("soft"))]
+    teaching = torch.tensor([number for number in range(60) if number not in asked])
+    assert len(asked) == 12
+    seen: list[torch.Tensor] = []
 
-    def counted(images, last, **more):
-        taught.append(len(images))
+    def remembered(images: torch.Tensor, last: Iteration, **more: object) -> Consensus:
+        seen.append(images)
         return settle(images, last, **more)
 
-    monkeypatch.setattr("scoretomo.stages.softening.settle", counted)
-    shutil.copytree(finished, tmp_path / "run")
-    for asks in (True, False):
-        task = Again(tmp_path / "run", 0, soft=True, asks=asks)
-        task.path.unlink()
-        assert sum(make_again(task)) == 20
-    assert taught == [48, 60]
-    assert RunDirectory(tmp_path / "run").soft.exists()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scoretomo.stages.softening.settle", remembered)
+        assert sum(ask(Asked(run.path, 0, soft=True))) == 20
+    prepared = read_prepared(run.images)
+    torch.testing.assert_close(seen[0].sum(0), (prepared.images / prepared.s)[teaching].sum(0))

@@ -94,6 +94,16 @@ class Posed(NamedTuple):
         return self._replace(second=self.second[some], poses=self.poses.of(some), outliers=self.outliers[some])
 
 
+class Shown(NamedTuple):
+    """What images show: one molecule or, in a mixture, two."""
+
+    found: Consensus  # of the first, with the pose of each image in the one that it shows
+    other: Consensus | None  # of the second
+    odd: Tensor  # (n,), bool: no view explains the image
+    second: Tensor  # (n,), bool: it shows the second
+    asked: LeftOut  # what left-out images say of the first
+
+
 def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook, *, flip: bool, workers: int | None) -> None:
     """Find the consensus of a run, unless it is there: consensus.mrc, and consensus/ with the starts and the poses in it.
 
@@ -123,27 +133,36 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
         asked = judge_left_out(images, found.poses, group=group)
         if symmetry == "auto":
             imposed, found, asked = _best_symmetry(run, images, found, asked)
-    group, odd = _group(imposed, device), outliers(found.poses)
-    second, other = torch.zeros_like(odd), _second_consensus(run, images, found, seed, outlook, workers)
-    if other:
-        with outlook.working("asking every image which of the two it shows"):
-            own, other, second = parted(images, found, other, group=group)
-    if other and int(second.sum()) < _FEWEST_SECOND:
-        say(f"only {int(second.sum())} images are explained better by it: it is not kept")
-        second = torch.zeros_like(odd)
-    elif other:
-        warn(f"{int(second.sum())} images show a second molecule, which is in {run.second_consensus.name}")
-        asked = judge_left_out(images[~second], own.poses.of(~second), group=group)
-        odd[~second], odd[second] = outliers(own.poses.of(~second)), outliers(other.poses.of(second))
-        found = Consensus(own.volume, choose(second, other.poses, own.poses))
-        other = other_hand(other) if flip else other
-        files.write_map(run.second_consensus, (other.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    found = other_hand(found) if flip else found
-    summary = write_consensus(run, prepared, found, odd, second, symmetry=imposed, asked=asked)
-    if odd.any():
-        which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, odd.tolist(), strict=True) if is_odd)
+    alone = Shown(found, None, outliers(found.poses), torch.zeros_like(found.poses.correlations, dtype=torch.bool), asked)
+    shown = _parted(run, images, alone, _group(imposed, device), seed, outlook, workers)
+    if flip:
+        shown = shown._replace(found=other_hand(shown.found), other=shown.other and other_hand(shown.other))
+    if shown.other:
+        files.write_map(run.second_consensus, (shown.other.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+    summary = write_consensus(run, prepared, shown.found, shown.odd, shown.second, symmetry=imposed, asked=shown.asked)
+    if shown.odd.any():
+        which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, shown.odd.tolist(), strict=True) if is_odd)
         warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
     run.record("consensus", **summary, seconds=clock.seconds())
+
+
+def _parted(
+    run: RunDirectory, images: Tensor, alone: Shown, group: Tensor | None, seed: int, outlook: Outlook, workers: int | None
+) -> Shown:
+    """Two consensuses, if the images that the only one explains least show something else."""
+    other = _second_consensus(run, images, alone.found, seed, outlook, workers)
+    if other is None:
+        return alone
+    with outlook.working("asking every image which of the two it shows"):
+        own, other, second = parted(images, alone.found, other, group=group)
+    if int(second.sum()) < _FEWEST_SECOND:
+        say(f"only {int(second.sum())} images are explained better by it: it is not kept")
+        return alone
+    warn(f"{int(second.sum())} images show a second molecule, which is in {run.second_consensus.name}")
+    odd = alone.odd.clone()
+    odd[~second], odd[second] = outliers(own.poses.of(~second)), outliers(other.poses.of(second))
+    asked = judge_left_out(images[~second], own.poses.of(~second), group=group)
+    return Shown(Consensus(own.volume, choose(second, other.poses, own.poses)), other, odd, second, asked)
 
 
 def write_consensus(
@@ -228,7 +247,7 @@ def _second_consensus(
     if doubt >= _EXPLAINS * before or int(good.sum()) < _FEWEST_SECOND:
         say(f"the {len(places)} images explained least do not show a second molecule: {told}")
         return None
-    say(f"the {len(places)} images explained least show a second molecule: {told}")
+    say(f"the {len(places)} images explained least may show a second molecule: {told}")
     return Consensus(settled.volume, best_poses(settled.volume, images, found.poses.shifts))
 
 

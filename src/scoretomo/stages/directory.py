@@ -82,6 +82,10 @@ class RunDirectory:
         """Where it is of outliers alone."""
         return self.path / "consensus" / f"second-{number}.safetensors"
 
+    def asked_about(self, poses: str) -> Path:
+        """Where the answers of left-out images about a consensus of single or of soft poses are."""
+        return self.path / "consensus" / f"asked-{poses}.csv"
+
     def rough_motion(self, level: int) -> Path:
         """Where the motion is as learned from images that are smaller than those of the run."""
         return self.path / "consensus" / f"motion-{level}.safetensors"

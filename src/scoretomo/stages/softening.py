@@ -7,12 +7,13 @@ is not asked: what its parts do looks like noise as long as no motion is learned
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
@@ -31,19 +32,24 @@ _CLEARLY = 0.98  # soft poses are kept where they leave less than this share of 
 _SURELY = 4.0  # and the difference is this many times its standard error over the images that are asked
 
 
-class Again(NamedTuple):
-    """A consensus that is made once more."""
+class Asked(NamedTuple):
+    """A consensus of most images, with single poses or soft ones, that the others are asked about."""
 
     directory: Path
     seed: int
     soft: bool
-    asks: bool  # without some images, which are then asked about it
 
     @property
     def path(self) -> Path:
-        """Where it is, or what left-out images say of it."""
-        run, name = RunDirectory(self.directory), "soft" if self.soft else "single"
-        return run.softness.with_name(f"asked-{name}.csv") if self.asks else run.soft
+        """Where their answers are."""
+        return RunDirectory(self.directory).asked_about("soft" if self.soft else "single")
+
+
+class Made(NamedTuple):
+    """The consensus of all images, with soft poses."""
+
+    directory: Path
+    seed: int
 
 
 def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | None) -> None:
@@ -55,8 +61,10 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
         outlook: of the run.
         workers: processes to use.
     """
-    asking = [Again(run.path, seed, soft, asks=True) for soft in (False, True)]
-    _make(asking, "single poses or soft ones?", outlook, workers)
+    asking = [Asked(run.path, seed, soft) for soft in (False, True)]
+    todo = [task for task in asking if not task.path.exists()]
+    if todo:
+        _show(run_tasks(ask, todo, processes_for(workers)), len(todo), "single poses or soft ones?", outlook)
     single, soft = (np.array([float(row["unexplained"]) for row in files.read_table(task.path)]) for task in asking)
     better = single - soft
     sure = float(better.mean() / (better.std(ddof=1) / math.sqrt(len(better)) + _TINY))
@@ -69,44 +77,60 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
         f"it {'is made anew with these' if softer else 'stays as it is'}"
     )
     if softer:
-        _make([Again(run.path, seed, soft=True, asks=False)], "the consensus with soft poses", outlook, workers)
+        if not run.soft.exists():
+            _show(run_tasks(make_soft, [Made(run.path, seed)], 1), 1, "the consensus with soft poses", outlook)
         _write(run)
 
 
-def _make(tasks: list[Again], what: str, outlook: Outlook, workers: int | None) -> None:
-    todo = [task for task in tasks if not task.path.exists()]
-    if todo:
-        with outlook.bar("softness") as bar:
-            shown = bar.add_task(what, total=len(todo) * FINE.iterations)
-            for _, done in run_tasks(make_again, todo, processes_for(workers)):
-                bar.advance(shown, done)
+def _show(work: Iterator[tuple[int, int]], tasks: int, what: str, outlook: Outlook) -> None:
+    with outlook.bar("softness") as bar:
+        shown = bar.add_task(what, total=tasks * FINE.iterations)
+        for _, done in work:
+            bar.advance(shown, done)
 
 
-def make_again(task: Again) -> Iterator[int]:
-    """Match the images softly once more, from what the consensus shows at low resolution, and settle; yields each iteration."""
+def ask(task: Asked) -> Iterator[int]:
+    """Make a consensus of most images, and write what it leaves unexplained of the others; yields each iteration."""
+    run, known = RunDirectory(task.directory), _known(task)
+    order = torch.randperm(len(known.teaching), generator=random_stream(task.seed, "softness", "left out")).to(known.images.device)
+    held = torch.arange(len(order), device=order.device) % _FOLDS == 0
+    left, taught = known.teaching[order[held]], known.teaching[order[~held]]
+    volume = yield from _anew(known, taught, task.seed, soft=task.soft)
+    poses = best_poses(volume, known.images[left], known.found.poses.shifts[left])
+    answers = zip(left.tolist(), (1 - poses.correlations).tolist(), strict=True)
+    numbers = read_prepared(run.images).numbers
+    files.write_table(task.path, [{"image": numbers[place], "unexplained": round(share, 7)} for place, share in answers])
+
+
+def make_soft(task: Made) -> Iterator[int]:
+    """Make the consensus of all images that it explains, with soft poses, and write it; yields each iteration."""
+    run, known = RunDirectory(task.directory), _known(task)
+    volume = yield from _anew(known, known.teaching, task.seed, soft=True)
+    write_settled(run.soft, Consensus(volume, best_poses(volume, known.images, known.found.poses.shifts)))
+
+
+class _Known(NamedTuple):
+    images: Tensor  # empty space 0, (n, d, d)
+    found: Consensus  # of all images that it explains
+    teaching: Tensor  # places of these
+    group: Tensor | None
+
+
+def _known(task: Asked | Made) -> _Known:
     run, device = RunDirectory(task.directory), best_device()
     prepared = read_prepared(run.images)
-    images = prepared.images.to(device) / prepared.s
     consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
-    found, group = Consensus(consensus.volumes[0], consensus.poses), consensus.group
-    places = consensus.teaching.nonzero()[:, 0]
-    order = torch.randperm(len(places), generator=random_stream(task.seed, "softness", "left out")).to(places.device)
-    held, taught = places[order[::_FOLDS]], places
-    if task.asks:
-        taught = places[order[torch.arange(len(order), device=order.device) % _FOLDS > 0]]
-    stream = random_stream(task.seed, "softness")
-    known = Consensus(found.volume, found.poses.of(taught))
-    for iteration in anew(images[taught], known, stream, group=group, soft=task.soft):
+    found, images = Consensus(consensus.volumes[0], consensus.poses), prepared.images.to(device) / prepared.s
+    return _Known(images, found, consensus.teaching.nonzero()[:, 0], consensus.group)
+
+
+def _anew(known: _Known, taught: Tensor, seed: int, *, soft: bool) -> Generator[int, None, Tensor]:
+    """Match some images softly once more, from what the consensus shows at low resolution, and settle: the volume."""
+    images, found = known.images[taught], known.found._replace(poses=known.found.poses.of(taught))
+    for iteration in anew(images, found, random_stream(seed, "softness"), group=known.group, soft=soft):
         last = iteration
         yield 1
-    volume = settle(images[taught], enlarged(last, images.shape[-1]), stays=task.soft, group=group).volume
-    if task.asks:
-        poses = best_poses(volume, images[held], found.poses.shifts[held])
-        left = zip(held.tolist(), (1 - poses.correlations).tolist(), strict=True)
-        rows = [{"image": prepared.numbers[place], "unexplained": round(share, 7)} for place, share in left]
-        files.write_table(task.path, rows)
-    else:
-        write_settled(task.path, Consensus(volume, best_poses(volume, images, found.poses.shifts)))
+    return settle(images, enlarged(last, images.shape[-1]), stays=soft, group=known.group).volume
 
 
 def _write(run: RunDirectory) -> None:
