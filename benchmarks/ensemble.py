@@ -356,8 +356,6 @@ def moves() -> None:
     print("run                               one shape leaves  a moving one   displacement       evidence  it")
     for path in sorted(RESULTS.glob("*/consensus/moves.csv")):
         (row,) = files.read_table(path)
-        if "evidence" not in row:  # of an older version
-            continue
         shares = f"{100 * float(row['still']):>14.2f} %  {100 * float(row['moving']):>10.2f} %"
         distances = f"{float(row['displacement']):>10.2f} px  {float(row['evidence']):>10.3f} px"
         print(f"{path.parents[1].name:<32}  {shares}  {distances}  {'moves' if row['moves'] == '1' else 'is rigid'}")

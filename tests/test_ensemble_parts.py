@@ -171,10 +171,13 @@ def test_a_sevenfold_barrel_with_twofold_axes_is_found():
 
 @pytest.mark.parametrize("count", [2, 3])
 def test_few_images_are_enough_to_be_asked(count):
-    images, rotations = project(blobs(), random_rotations(count, stream())) * MASK, random_rotations(count, stream())
-    assert 0 <= judge_left_out(images, at(rotations)).doubt <= 2
+    rotations = random_rotations(count, stream())
+    images = project(blobs(), rotations) * MASK
+    true, wrong = (judge_left_out(images, at(poses)).doubt for poses in (rotations, random_rotations(count, stream(9))))
+    assert 0 < true < wrong
     asked = ask_left_out_images(images, rotations, lambda known: TangentScore(known, 0.0, MASK), 0.0, MASK, stream())
     assert asked.takes_views
+    assert not asked.asked
 
 
 def test_no_symmetry_is_found_where_there_is_none():
@@ -255,6 +258,11 @@ def test_views_of_the_consensus_are_normalised_like_images():
     views = consensus_views(blobs(), -0.3, MASK)
     assert views.shape == (6 * SIZE, SIZE, SIZE)
     assert bool((views[:, MASK == 0] == -0.3).all())
+    images = project(blobs(), random_rotations(100, stream())) * MASK
+    for power in (1, 2):  # as bright as images, and as sharp
+        torch.testing.assert_close(
+            (views + 0.3).pow(power).sum((1, 2)).mean(), images.pow(power).sum((1, 2)).mean(), rtol=0.03, atol=0
+        )
 
 
 def test_a_posed_map_has_the_images_as_its_views():

@@ -113,7 +113,7 @@ def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
 
 
 def landscape_missing(run: RunDirectory) -> bool:
-    """Whether a run has volumes in one frame and what they tell is not written: it was stopped, or is of an older version."""
+    """Whether a run has volumes in one frame and what they tell is not written: it was stopped."""
     return run.poses.exists() and run.volumes_table.exists() and not run.reliability.exists()
 
 
