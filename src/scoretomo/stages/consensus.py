@@ -98,10 +98,10 @@ class Shown(NamedTuple):
     """What images show: one molecule or, in a mixture, two."""
 
     found: Consensus  # of the first, with the pose of each image in the one that it shows
-    other: Consensus | None  # of the second
+    other: Consensus | None  # of the second, if it is still to be written
     odd: Tensor  # (n,), bool: no view explains the image
     second: Tensor  # (n,), bool: it shows the second
-    asked: LeftOut  # what left-out images say of the first
+    left_out: LeftOut  # what left-out images say of the first
 
 
 def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook, *, flip: bool, workers: int | None) -> None:
@@ -130,16 +130,16 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
     with outlook.working("settling the poses of the images"):
         found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
-        asked = judge_left_out(images, found.poses, group=group)
+        left_out = judge_left_out(images, found.poses, group=group)
         if symmetry == "auto":
-            imposed, found, asked = _best_symmetry(run, images, found, asked)
-    alone = Shown(found, None, outliers(found.poses), torch.zeros_like(found.poses.correlations, dtype=torch.bool), asked)
+            imposed, found, left_out = _best_symmetry(run, images, found, left_out)
+    alone = Shown(found, None, outliers(found.poses), torch.zeros_like(found.poses.correlations, dtype=torch.bool), left_out)
     shown = _parted(run, images, alone, _group(imposed, device), seed, outlook, workers)
     if flip:
         shown = shown._replace(found=other_hand(shown.found), other=shown.other and other_hand(shown.other))
     if shown.other:
         files.write_map(run.second_consensus, (shown.other.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    summary = write_consensus(run, prepared, shown.found, shown.odd, shown.second, symmetry=imposed, asked=shown.asked)
+    summary = write_consensus(run, prepared, shown, symmetry=imposed)
     if shown.odd.any():
         which = ", ".join(str(number) for number, is_odd in zip(prepared.numbers, shown.odd.tolist(), strict=True) if is_odd)
         warn(f"no view of the consensus explains image {which}: the others are refined without; look at them in the report")
@@ -161,34 +161,29 @@ def _parted(
     warn(f"{int(second.sum())} images show a second molecule, which is in {run.second_consensus.name}")
     odd = alone.odd.clone()
     odd[~second], odd[second] = outliers(own.poses.of(~second)), outliers(other.poses.of(second))
-    asked = judge_left_out(images[~second], own.poses.of(~second), group=group)
-    return Shown(Consensus(own.volume, choose(second, other.poses, own.poses)), other, odd, second, asked)
+    left_out = judge_left_out(images[~second], own.poses.of(~second), group=group)
+    return Shown(Consensus(own.volume, choose(second, other.poses, own.poses)), other, odd, second, left_out)
 
 
-def write_consensus(
-    run: RunDirectory, prepared: PreparedStack, found: Consensus, odd: Tensor, second: Tensor, *, symmetry: str, asked: LeftOut
-) -> dict[str, Any]:
+def write_consensus(run: RunDirectory, prepared: PreparedStack, shown: Shown, *, symmetry: str) -> dict[str, Any]:
     """Write consensus.mrc, and consensus/ with the poses of all images in it and what is to be said of it, which it returns.
 
     Args:
         run: the run.
         prepared: its images.
-        found: the consensus.
-        odd: images that no view explains, shape (n,), bool.
-        second: images that show a second molecule, shape (n,), bool.
+        shown: the consensus, and which images show it.
         symmetry: its point group.
-        asked: what left-out images say.
     """
-    finest = resolution_at(asked.rings, prepared.images.shape[-1], _FINE_ENOUGH)
+    finest = resolution_at(shown.left_out.rings, prepared.images.shape[-1], _FINE_ENOUGH)
     summary = {
         "symmetry": symmetry,
-        "coverage": round(float(found.poses.correlations[~(odd | second)].mean()), 5),
-        "left_out_coverage": round(1 - asked.doubt, 5),
+        "coverage": round(float(shown.found.poses.correlations[~(shown.odd | shown.second)].mean()), 5),
+        "left_out_coverage": round(1 - shown.left_out.doubt, 5),
         "left_out_resolution": round((prepared.pixel_size or 1.0) / finest.frequency, 4),
     }
     files.write_table(run.consensus_summary, [summary])
-    files.write_map(run.consensus, (found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-    files.write_table(run.consensus_poses, pose_rows(prepared.numbers, found.poses, odd, second))
+    files.write_map(run.consensus, (shown.found.volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+    files.write_table(run.consensus_poses, pose_rows(prepared.numbers, shown.found.poses, shown.odd, shown.second))
     return summary
 
 
@@ -329,20 +324,20 @@ def _group(symmetry: str, device: torch.device) -> Tensor | None:
     return None if symmetry.upper() == "C1" else point_group(symmetry).to(device, torch.float32)
 
 
-def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, asked: LeftOut) -> tuple[str, Consensus, LeftOut]:
+def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, left_out: LeftOut) -> tuple[str, Consensus, LeftOut]:
     """The consensus with the symmetry that leaves least doubt of left-out images, in the frame of the group's axes.
 
     How this was decided is written.
     """
-    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(asked.doubt, 5)}]
-    name, chosen, best = "C1", found, asked
+    rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(left_out.doubt, 5)}]
+    name, chosen, best = "C1", found, left_out
     for proposal in propose(found.volume):
         gaps = leave_gaps(images, proposal.group)
         tried = settle(images, symmetric_start(found, proposal), stays=gaps, group=proposal.group)
-        asked = judge_left_out(images, tried.poses, group=proposal.group)
-        rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(asked.doubt, 5)})
-        if asked.doubt <= best.doubt:
-            best, name, chosen = asked, proposal.name, tried
+        left_out = judge_left_out(images, tried.poses, group=proposal.group)
+        rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(left_out.doubt, 5)})
+        if left_out.doubt <= best.doubt:
+            best, name, chosen = left_out, proposal.name, tried
     files.write_table(run.proposals, rows)
     table = "; ".join(f"{row['symmetry']} {100 * row['left_out_doubt']:.2f} %" for row in rows)
     say(f"symmetry: {name}. What maps of other images leave unexplained of an image: {table}")

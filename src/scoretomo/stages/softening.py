@@ -20,7 +20,7 @@ from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..ensemble.consensus import FINE, Consensus, anew, best_poses, enlarged, outliers, settle
 from ..ensemble.symmetry import judge_left_out
 from ..matching import choose
-from .consensus import read_consensus, read_settled, write_consensus, write_settled
+from .consensus import Shown, read_consensus, read_settled, write_consensus, write_settled
 from .directory import RunDirectory
 from .importing import read_prepared
 from .outlook import Outlook
@@ -140,7 +140,7 @@ def _write(run: RunDirectory) -> None:
     soft, images = read_settled(run.soft, device), prepared.images.to(device) / prepared.s
     odd = before.outliers.clone()
     odd[~before.second] = outliers(soft.poses.of(~before.second))
-    asked = judge_left_out(images[~before.second], soft.poses.of(~before.second), group=before.group)
+    left_out = judge_left_out(images[~before.second], soft.poses.of(~before.second), group=before.group)
     found = Consensus(soft.volume, choose(before.second, before.poses, soft.poses))
     (row,) = files.read_table(run.consensus_summary)
-    write_consensus(run, prepared, found, odd, before.second, symmetry=row["symmetry"], asked=asked)
+    write_consensus(run, prepared, Shown(found, None, odd, before.second, left_out), symmetry=row["symmetry"])
