@@ -14,6 +14,7 @@ from scoretomo import files
 from scoretomo.ensemble.consensus import Consensus, best_poses, posed_map
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 from scoretomo.images import correlation, disc, shift
+from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import mirror, project, rotate
 from scoretomo.rotations import point_group, rotations_from_euler
 from scoretomo.stages.consensus import find_consensus
@@ -95,6 +96,7 @@ def test_report_shows_views_in_the_common_frame(finished):
 
 def test_how_replicas_agree_is_written(finished):
     for row in files.read_table(finished / "volumes.csv"):
+        assert float(row["kept"]) == 0  # twenty images of a molecule without symmetry
         assert 0.3 < float(row["replica_fsc"]) <= 1
 
 
@@ -129,6 +131,9 @@ def test_a_symmetry_holds_for_every_volume(box, tmp_path, command):
         volume = torch.from_numpy(files.read_map(path).density)
         turned = rotate(volume, point_group("C2")[1].float())
         assert float(fourier_shell_correlation(turned, volume)[1:6].mean()) > 0.97
+    (row,) = files.read_table(run / "volumes.csv")  # twenty images of forty slices
+    assert float(row["kept"]) == REFINEMENTS["symmetric"].kept
+    assert "with its symmetry they leave no gaps between their slices: 75 % of each volume" in (run / "report.html").read_text()
 
 
 def test_two_images_are_enough(box, tmp_path, command):

@@ -57,6 +57,7 @@ REFINEMENTS: dict[str, Refinement] = {
         each=Descent(200,        (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
         last=Descent(100,        (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
     ),
+    "symmetric": _BRIEF,  # the same, if with its symmetry they leave no gaps
     "rigid": _BRIEF,  # from the consensus of a molecule that is taken as rigid
     "moving": Refinement(  # from the conformation of each image
         replicas=2,

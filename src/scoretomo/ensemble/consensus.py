@@ -216,14 +216,9 @@ def enlarged(iteration: Iteration, size: int) -> Iteration:
     return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
-def leave_gaps(images: Tensor, group: Tensor | None) -> bool:
-    """Whether images are so few that they leave gaps between their slices; with a symmetry each has several.
-
-    Args:
-        images: shape (n, d, d).
-        group: symmetry, shape (g, 3, 3).
-    """
-    return len(images) * (1 if group is None else len(group)) < _FEW
+def leave_gaps(images: int, group: Tensor | None) -> bool:
+    """Whether so few images leave gaps between their slices; with a symmetry, shape (g, 3, 3), each has several."""
+    return images * (1 if group is None else len(group)) < _FEW
 
 
 def settle(images: Tensor, last: Iteration, *, stays: bool, group: Tensor | None = None, rounds: int = 2) -> Consensus:
@@ -313,7 +308,7 @@ def _explained_better(one: Consensus, other: Consensus) -> Tensor:
 def _made_of(images: Tensor, found: Consensus, some: Tensor, group: Tensor | None) -> Consensus:
     """A consensus made again from some of the images, unless they are few, with the poses of all in it."""
     volume, shifts = found.volume, found.poses.shifts
-    if not leave_gaps(images[some], group):
+    if not leave_gaps(int(some.sum()), group):
         volume = settle(images[some], Iteration(volume, -shifts[some]), stays=False, group=group).volume
     return Consensus(volume, best_poses(volume, images, shifts))
 

@@ -131,6 +131,8 @@ def _consensus(shared: Shared) -> str:
                 + (" Left-out images were explained better by a consensus that weighs many poses of each." if shared.softer else "")
             )
         )
+    elif shared.kept:
+        said += f" Each volume kept {100 * shared.kept:.0f} % of it."
     strangers = [(shared.outliers, "that no view explains"), (shared.second, "that show a second molecule")]
     for numbers, what in strangers:
         if numbers:

@@ -233,6 +233,11 @@ def consensus(shared: Shared, unit: str) -> list[str]:
                 + (f": {100 * shared.kept:.0f} % of each is the consensus." if shared.kept else ".")
             )
         )
+    elif shared.kept:
+        sentences.append(
+            "So few images can't say whether the molecule moves, but with its symmetry they leave no gaps between their slices: "
+            f"{100 * shared.kept:.0f} % of each volume is the consensus."
+        )
     if shared.softer:
         sentences.append(
             "Its images are noisy: left-out ones were explained better by a consensus that weighs many poses of each, so it is one."

@@ -126,7 +126,7 @@ def find_consensus(run: RunDirectory, seed: int, symmetry: str, outlook: Outlook
     with outlook.working("comparing the starts"):
         agreements = _compare(run, tried, best)
     group = _group(imposed, device)
-    going_on = _going_on(agreements, best) if leave_gaps(images, group) else [best]
+    going_on = _going_on(agreements, best) if leave_gaps(len(images), group) else [best]
     detailed = _in_detail([first[number] for number in going_on], outlook, workers, device)
     with outlook.working("settling the poses of the images"):
         found = average(images, detailed, group=group) if len(detailed) > 1 else detailed[0]
@@ -252,7 +252,7 @@ def try_start(start: Start) -> Iterator[int]:
     for iteration in coarse_level(images, random_stream(start.seed, start.name, start.number), group=group):
         last = iteration
         yield 1
-    settled = settle(images, last, stays=leave_gaps(images, group), group=group)
+    settled = settle(images, last, stays=leave_gaps(len(images), group), group=group)
     write_settled(start.path, settled, coarse=last.volume, centring=last.shifts)
 
 
@@ -263,7 +263,7 @@ def go_into_detail(start: Start) -> Iterator[int]:
     for iteration in fine_level(images, coarse, random_stream(start.seed, start.name, "fine"), group=group):
         last = iteration
         yield 1
-    settled = settle(images, enlarged(last, images.shape[-1]), stays=leave_gaps(images, group), group=group)
+    settled = settle(images, enlarged(last, images.shape[-1]), stays=leave_gaps(len(images), group), group=group)
     write_settled(start.in_detail, settled)
     yield _SETTLING
 
@@ -332,7 +332,7 @@ def _best_symmetry(run: RunDirectory, images: Tensor, found: Consensus, left_out
     rows: list[dict[str, Any]] = [{"symmetry": "C1", "fsc": 1.0, "left_out_doubt": round(left_out.doubt, 5)}]
     name, chosen, best = "C1", found, left_out
     for proposal in propose(found.volume):
-        gaps = leave_gaps(images, proposal.group)
+        gaps = leave_gaps(len(images), proposal.group)
         tried = settle(images, symmetric_start(found, proposal), stays=gaps, group=proposal.group)
         left_out = judge_left_out(images, tried.poses, group=proposal.group)
         rows.append({"symmetry": proposal.name, "fsc": round(proposal.agreement, 4), "left_out_doubt": round(left_out.doubt, 5)})

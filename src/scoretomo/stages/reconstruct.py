@@ -28,7 +28,7 @@ from .importing import PreparedStack, read_prepared
 from .motion import conformations, settle_motion
 from .outlook import Outlook, ensemble_outlook, volumes_work
 from .progress import say, warn
-from .scores import Known, known_before, open_score, settle_score
+from .scores import Known, known_before, known_of_few, open_score, settle_score
 from .train import open_network
 
 _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/growth.py measures them
@@ -149,7 +149,8 @@ def _outlook(
         return Outlook({"volumes": 1.0}, run.progress)
     count, size = prepared.images.shape[:2]
     asked = count >= FEWEST_TO_MOVE
-    likely: Known = "unasked" if not asked else "rigid" if rigid else "moving" if settings.denoiser == "network" else "modelled"
+    of_few = known_of_few(count, "C1" if settings.symmetry == "auto" else settings.symmetry)
+    likely: Known = of_few if not asked else "rigid" if rigid else "moving" if settings.denoiser == "network" else "modelled"
     work = volumes_work(size, _schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
     outlook = ensemble_outlook(count, size, _fitting_asked(settings, size) if asked else None, work, processes, run.progress)
     if rigid:

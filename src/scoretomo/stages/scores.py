@@ -8,14 +8,15 @@ import torch
 
 from .. import files
 from ..compute import best_device, random_stream
+from ..ensemble.consensus import leave_gaps
 from ..ensemble.knowledge import ask_left_out_images, consensus_views
 from ..images import disc
 from ..projection import project
-from ..rotations import random_rotations
+from ..rotations import point_group, random_rotations
 from ..score.exact import ExactScore
 from ..score.network import NetworkScore
 from ..score.tangent import TangentScore
-from .consensus import centred_images, read_consensus
+from .consensus import centred_images, explained_images, read_consensus
 from .directory import RunDirectory, Stopwatch
 from .importing import read_prepared
 from .motion import conformations
@@ -24,7 +25,7 @@ from .progress import say
 from .train import open_network
 
 Score = ExactScore | TangentScore | NetworkScore
-Known = Literal["unasked", "rigid", "moving", "modelled"]
+Known = Literal["unasked", "symmetric", "rigid", "moving", "modelled"]
 _VOLUMES, _VIEWS = 16, 4  # of the model of the motion: how many, and how many views of each
 _CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
 
@@ -71,13 +72,20 @@ def known_before(run: RunDirectory) -> Known:
     """What is known of the volumes of a run before they are refined, once motion and score are settled.
 
     Returns:
-        The consensus of images too few to say whether the molecule moves ("unasked") or of a rigid one ("rigid"), or how it moves,
-        in a model whose views do not yet look like images ("moving") or do ("modelled").
+        The consensus of images too few to say whether the molecule moves ("unasked"; "symmetric", if with its symmetry they leave
+        no gaps between their slices) or of a rigid one ("rigid"), or how it moves, in a model whose views do not yet look like
+        images ("moving") or do ("modelled").
     """
     if not run.motion.exists():
-        return "rigid" if run.moves.exists() else "unasked"
+        (row,) = files.read_table(run.consensus_summary)
+        return "rigid" if run.moves.exists() else known_of_few(len(explained_images(run)), row["symmetry"])
     alike = run.left_out.exists() and files.read_table(run.left_out)[0]["look_alike"] == "1"
     return "modelled" if alike else "moving"
+
+
+def known_of_few(images: int, symmetry: str) -> Known:
+    """The same of so many images that show a molecule with a symmetry, if they are not asked whether it moves."""
+    return "unasked" if leave_gaps(images, point_group(symmetry)) else "symmetric"
 
 
 def _ask(run: RunDirectory, denoiser: str, seed: int, outlook: Outlook) -> None:
