@@ -308,6 +308,7 @@ def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(tmp_p
             "like images already: 75 % of each volume is its conformation there",
             "75 % of which it keeps",
         ),
+        ({"look_alike": 1}, 0.0, "look like images already. ", "from the conformation of its image."),  # no volume yet
         ({"look_alike": 0}, 0.0, "do not look like images yet", "from the conformation of its image."),
     ],
 )

@@ -145,11 +145,11 @@ def _run_in_processes(
     for item in [*enumerate(tasks), *[None] * workers]:
         todo.put(item)
     processes = [context.Process(target=_work, args=(function, todo, messages), daemon=True) for _ in range(workers)]
-    with _without_interrupts():
-        for process in processes:
-            process.start()
     unfinished = set(range(len(tasks)))
     try:
+        with _deaf_to_interrupts():
+            for process in processes:
+                process.start()
         while unfinished:
             try:
                 number, kind, content = messages.get(timeout=1.0)
@@ -168,15 +168,16 @@ def _run_in_processes(
             else:
                 yield number, content
     finally:
-        for process in processes:
+        begun = [process for process in processes if process.pid is not None]
+        for process in begun:
             process.terminate()
-        for process in processes:
+        for process in begun:
             process.join()
 
 
 @contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that are started meanwhile never see Ctrl-C, not even before they have begun; the parent does afterwards."""
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started meanwhile never see Ctrl-C, not even before they have begun."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,7 +1,8 @@
-"""Each image's own volume from a posed start: replicas of Algorithm 1, their mean, and for rigid molecules that refined further.
+"""Each image's own volume from a posed start: replicas of Algorithm 1 and their mean, refined further where little is known.
 
-Where a model of the motion knows each conformation well, the volume is mostly that, with a share of what the descents made of it:
-the model has what all images say, the descents what this one says, with its noise.
+Where the start is known well, from a model of the motion or from the consensus of a molecule that is rigid or whose symmetry closes
+the gaps between few images, the volume is mostly that, with a share of what the descents made of it: the start has what all images
+say, the descents what this one says, with its noise.
 
 Replicas differ in their random views and noise only. What they do not share is noise of the descent, which their mean has less of:
 it is a better place to go on from than any of them, and how far they agree says how well the images determine the volume.

@@ -132,7 +132,7 @@ def _consensus(shared: Shared) -> str:
             )
         )
     elif shared.kept:
-        said += f" Each volume kept {100 * shared.kept:.0f} % of it."
+        said += f" Each volume kept {100 * shared.kept:.0f} % of the consensus."
     strangers = [(shared.outliers, "that no view explains"), (shared.second, "that show a second molecule")]
     for numbers, what in strangers:
         if numbers:

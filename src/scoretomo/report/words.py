@@ -248,9 +248,9 @@ def consensus(shared: Shared, unit: str) -> list[str]:
             "if the molecule is rigid, this is often the better map."
         )
     if shared.alike is not None:
+        share = f": {100 * shared.kept:.0f} % of each volume is its conformation there, and refinement gives the rest"
         sentences.append(
-            f"Views of the model look like images already: {100 * shared.kept:.0f} % of each volume is its conformation there, and "
-            "refinement gives the rest."
+            f"Views of the model look like images already{share if shared.kept else ''}."
             if shared.alike
             else "Views of the model do not look like images yet: much is left to refinement."
         )

@@ -328,7 +328,7 @@ def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
     rows = {}
     for record in files.read_records(run.log):
         if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
-            rows[record["image"]] = {key: record[key] for key in _COLUMNS if record[key] is not None}
+            rows[record["image"]] = {key: record[key] for key in _COLUMNS if record.get(key) is not None}
     return rows
 
 
