@@ -203,6 +203,29 @@ def _how_well(shared: Shared, unit: str) -> list[str]:
     return sentences
 
 
+def _whether_it_moves(shared: Shared) -> list[str]:
+    """What left-out images say to that, and what volumes begin with."""
+    if asked := shared.asked:
+        return [
+            f"One shape leaves {100 * asked.still:.2f} % of left-out images unexplained, "
+            f"one that moves {100 * asked.moving:.2f} %, by {asked.displacement:.2f} pixels averaged over its mass "
+            f"(share explained times displacement: {asked.evidence:.2g} in one image of five, {asked.needed:g} needed): "
+            + (
+                "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
+                "(coordinates in motion.csv)."
+                if shared.moves
+                else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for"
+                + (f": {100 * shared.kept:.0f} % of each is the consensus." if shared.kept else ".")
+            )
+        ]
+    if shared.kept:
+        return [
+            "So few images can't say whether the molecule moves, but with its symmetry they leave no gaps between their slices: "
+            f"{100 * shared.kept:.0f} % of each volume is the consensus."
+        ]
+    return []
+
+
 def consensus(shared: Shared, unit: str) -> list[str]:
     """What the consensus is, and how sure one can be of it; the unit is that of resolutions."""
     values = ", ".join(f"{value:.2f}" for value in shared.agreements)
@@ -220,24 +243,7 @@ def consensus(shared: Shared, unit: str) -> list[str]:
         sentences.append(f"Symmetry {shared.symmetry}: what maps of other images leave unexplained of an image is {doubts}.")
     elif shared.symmetry.upper() != "C1":
         sentences.append(f"The symmetry {shared.symmetry} was imposed, on every volume as well.")
-    if asked := shared.asked:
-        sentences.append(
-            f"One shape leaves {100 * asked.still:.2f} % of left-out images unexplained, "
-            f"one that moves {100 * asked.moving:.2f} %, by {asked.displacement:.2f} pixels averaged over its mass "
-            f"(share explained times displacement: {asked.evidence:.2g} in one image of five, {asked.needed:g} needed): "
-            + (
-                "the molecule moves, and each volume begins with the conformation that a model of the motion gives its image "
-                "(coordinates in motion.csv)."
-                if shared.moves
-                else "it is taken as rigid, and what differs between volumes is no more than what their own images ask for"
-                + (f": {100 * shared.kept:.0f} % of each is the consensus." if shared.kept else ".")
-            )
-        )
-    elif shared.kept:
-        sentences.append(
-            "So few images can't say whether the molecule moves, but with its symmetry they leave no gaps between their slices: "
-            f"{100 * shared.kept:.0f} % of each volume is the consensus."
-        )
+    sentences += _whether_it_moves(shared)
     if shared.softer:
         sentences.append(
             "Its images are noisy: left-out ones were explained better by a consensus that weighs many poses of each, so it is one."
