@@ -68,14 +68,10 @@ class Known(NamedTuple):
     consensus: Posed  # with the poses in it
 
 
-def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlook, *, workers: int | None) -> bool:
-    """Ask left-out images whether the molecule moves, learn how, and write the final poses.
-
-    Returns:
-        Whether it moves.
-    """
+def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlook, *, workers: int | None) -> None:
+    """Ask left-out images whether the molecule moves, learn how, and write the final poses."""
     if run.poses.exists():
-        return run.motion.exists()
+        return
     clock, known = Stopwatch(), _known(run)
     asked, moves = int(known.consensus.teaching.sum()) >= FEWEST_TO_MOVE, False
     if asked:
@@ -91,7 +87,6 @@ def settle_motion(run: RunDirectory, seed: int, fitting: Fitting, outlook: Outlo
             soften(run, seed, outlook, workers=workers)
         files.write_table(run.poses, files.read_table(run.consensus_poses))
     run.record("motion", moves=moves, seconds=clock.seconds())
-    return moves
 
 
 def _known(run: RunDirectory) -> Known:

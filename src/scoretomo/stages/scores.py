@@ -76,11 +76,13 @@ def known_before(run: RunDirectory) -> Known:
         no gaps between their slices) or of a rigid one ("rigid"), or how it moves, in a model whose views do not yet look like
         images ("moving") or do ("modelled").
     """
-    if not run.motion.exists():
-        (row,) = files.read_table(run.consensus_summary)
-        return "rigid" if run.moves.exists() else known_of_few(len(explained_images(run)), row["symmetry"])
-    alike = run.left_out.exists() and files.read_table(run.left_out)[0]["look_alike"] == "1"
-    return "modelled" if alike else "moving"
+    if run.motion.exists():
+        alike = run.left_out.exists() and files.read_table(run.left_out)[0]["look_alike"] == "1"
+        return "modelled" if alike else "moving"
+    if run.moves.exists():
+        return "rigid"
+    (row,) = files.read_table(run.consensus_summary)
+    return known_of_few(len(explained_images(run)), row["symmetry"])
 
 
 def known_of_few(images: int, symmetry: str) -> Known:

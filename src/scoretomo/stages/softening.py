@@ -45,13 +45,6 @@ class Asked(NamedTuple):
         return RunDirectory(self.directory).asked_about("soft" if self.soft else "single")
 
 
-class Made(NamedTuple):
-    """The consensus of all images, with soft poses."""
-
-    directory: Path
-    seed: int
-
-
 def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | None) -> None:
     """Ask left-out images how soft the poses of a rigid molecule's consensus should be, and write it anew if they want it softer.
 
@@ -64,7 +57,8 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
     asking = [Asked(run.path, seed, soft) for soft in (False, True)]
     todo = [task for task in asking if not task.path.exists()]
     if todo:
-        _show(run_tasks(ask, todo, processes_for(workers)), len(todo), "single poses or soft ones?", outlook)
+        answers = run_tasks(ask, todo, processes_for(workers))
+        _show((done for _, done in answers), len(todo), "single poses or soft ones?", outlook)
     single, soft = (np.array([float(row["unexplained"]) for row in files.read_table(task.path)]) for task in asking)
     better = single - soft
     sure = float(better.mean() / (better.std(ddof=1) / math.sqrt(len(better)) + _TINY))
@@ -78,50 +72,49 @@ def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | Non
     )
     if softer:
         if not run.soft.exists():
-            _show(run_tasks(make_soft, [Made(run.path, seed)], 1), 1, "the consensus with soft poses", outlook)
+            _show(_make_soft(run, seed), 1, "the consensus with soft poses", outlook)
         _write(run)
 
 
-def _show(work: Iterator[tuple[int, int]], tasks: int, what: str, outlook: Outlook) -> None:
+def _show(work: Iterator[int], consensuses: int, what: str, outlook: Outlook) -> None:
     with outlook.bar("softness") as bar:
-        shown = bar.add_task(what, total=tasks * FINE.iterations)
-        for _, done in work:
+        shown = bar.add_task(what, total=consensuses * FINE.iterations)
+        for done in work:
             bar.advance(shown, done)
 
 
 def ask(task: Asked) -> Iterator[int]:
     """Make a consensus of most images, and write what it leaves unexplained of the others; yields each iteration."""
-    run, known = RunDirectory(task.directory), _known(task)
+    known = _known(RunDirectory(task.directory))
     order = torch.randperm(len(known.teaching), generator=random_stream(task.seed, "softness", "left out")).to(known.images.device)
     held = torch.arange(len(order), device=order.device) % _FOLDS == 0
     left, taught = known.teaching[order[held]], known.teaching[order[~held]]
     volume = yield from _anew(known, taught, task.seed, soft=task.soft)
     poses = best_poses(volume, known.images[left], known.found.poses.shifts[left])
     answers = zip(left.tolist(), (1 - poses.correlations).tolist(), strict=True)
-    numbers = read_prepared(run.images).numbers
-    files.write_table(task.path, [{"image": numbers[place], "unexplained": round(share, 7)} for place, share in answers])
+    files.write_table(task.path, [{"image": known.numbers[place], "unexplained": round(share, 7)} for place, share in answers])
 
 
-def make_soft(task: Made) -> Iterator[int]:
+def _make_soft(run: RunDirectory, seed: int) -> Iterator[int]:
     """Make the consensus of all images that it explains, with soft poses, and write it; yields each iteration."""
-    run, known = RunDirectory(task.directory), _known(task)
-    volume = yield from _anew(known, known.teaching, task.seed, soft=True)
+    known = _known(run)
+    volume = yield from _anew(known, known.teaching, seed, soft=True)
     write_settled(run.soft, Consensus(volume, best_poses(volume, known.images, known.found.poses.shifts)))
 
 
 class _Known(NamedTuple):
+    numbers: list[int]  # of the images in the user's stack
     images: Tensor  # empty space 0, (n, d, d)
     found: Consensus  # of all images that it explains
     teaching: Tensor  # places of these
     group: Tensor | None
 
 
-def _known(task: Asked | Made) -> _Known:
-    run, device = RunDirectory(task.directory), best_device()
-    prepared = read_prepared(run.images)
+def _known(run: RunDirectory) -> _Known:
+    prepared, device = read_prepared(run.images), best_device()
     consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
     found, images = Consensus(consensus.volumes[0], consensus.poses), prepared.images.to(device) / prepared.s
-    return _Known(images, found, consensus.teaching.nonzero()[:, 0], consensus.group)
+    return _Known(prepared.numbers, images, found, consensus.teaching.nonzero()[:, 0], consensus.group)
 
 
 def _anew(known: _Known, taught: Tensor, seed: int, *, soft: bool) -> Generator[int, None, Tensor]:
