@@ -2,8 +2,10 @@
 
 from .augmenting import augment, place_images
 from .background import Background, disc, find_background, otsu_level, subtract_background
+from .centring import centre_of_mass, shift
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
-from .preparing import Prepared, centre_of_mass, correlation, normalisation, prepare, shift
+from .junk import find_junk
+from .preparing import Prepared, correlation, normalisation, prepare
 
 __all__ = [
     "Background",
@@ -13,6 +15,7 @@ __all__ = [
     "correlation",
     "disc",
     "find_background",
+    "find_junk",
     "find_unusable",
     "grey_factors",
     "looks_inverted",

@@ -4,6 +4,7 @@ Class averages are bright on dark. Averages written by 2D classification often h
 constant, but that constant is not the value of empty space inside, where the contrast transfer leaves a dark surround.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,10 @@ class Background(NamedTuple):
     def masked(self) -> Tensor:
         """Which images had a mask applied whose outside differs from their background, (n,) bool."""
         return self.inner.isfinite()
+
+    def of(self, places: Sequence[int]) -> "Background":
+        """The same of some images."""
+        return Background(*(values[list(places)] for values in self))
 
 
 def find_background(images: Tensor, reach: float) -> Background:

@@ -12,6 +12,7 @@ from .background import BRIGHT, MASK_FRACTION, find_background
 
 _SAME = 1 - 1e-5  # correlation from which two images count as the same
 _GREY_TOLERANCE = 1.5  # real stacks of one origin stay within a factor 1.25
+_FEW = 0.1  # share of the images: where fewer have another grey scale, the stack has one scale
 
 
 def find_unusable(images: Tensor, numbers: Sequence[int]) -> list[str]:
@@ -73,25 +74,33 @@ def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
     All projections of a particle have the same sum, so a sum that differs tells the grey scale, whatever the view; the standard
     deviation would not, as it differs twofold between views of an elongated particle. Where a high-pass has left a dark surround,
     the sum is spoilt and that of the bright pixels serves: it agrees within 11 % (60S), 13 % (β-galactosidase) and 25 % (80S in
-    8 bit). The scales differ only if both sums say so.
+    8 bit). The scale of an image differs only if both sums say so; where that of few does, the others keep theirs.
 
     Args:
         images: background 0, shape (n, d, d).
         mask: circular mask, shape (d, d).
 
     Returns:
-        Shape (n,), median 1; None while all are within a factor 1.5 of the median.
+        Shape (n,), 1 for the median; None while all are within a factor 1.5 of the median.
     """
     inside = images[:, mask > 0]
-    bright = torch.where(inside > BRIGHT * inside.quantile(0.995, dim=1, keepdim=True), inside, 0).sum(1)
+    bright = bright_sum(inside)
     total = inside.sum(1)
     if not (bright > 0).all():
         return None
     surround = -inside.clamp(max=0).sum(1) / inside.clamp(min=0).sum(1)
     sums = [total, bright] if surround.median() < 0.1 and (total > 0).all() else [bright, total]
     factors = [measure.median() / measure for measure in sums if (measure > 0).all()]
-    differ = [float(factor.log().abs().max()) > math.log(_GREY_TOLERANCE) for factor in factors]
-    return factors[0] if all(differ) else None
+    differ = torch.stack([factor.log().abs() > math.log(_GREY_TOLERANCE) for factor in factors]).all(0)
+    if not differ.any():
+        return None
+    few = differ.float().mean() <= _FEW
+    return torch.where(differ, factors[0], 1.0) if few else factors[0]
+
+
+def bright_sum(inside: Tensor) -> Tensor:
+    """The sum of the bright pixels of each image, those above 30 % of its brightest; shape (n, pixels) to (n,)."""
+    return torch.where(inside > BRIGHT * inside.quantile(0.995, dim=1, keepdim=True), inside, 0).sum(1)
 
 
 def touches_edge(images: Tensor) -> Tensor:

@@ -1,19 +1,25 @@
 """From images as they came to images as they are used: background 0, one size, circular mask."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..fourier import coordinates, low_pass, pad_or_crop, resample
+from ..fourier import pad_or_crop, resample
 from ..settings import ImportSettings
-from .background import BRIGHT, MASK_FRACTION, Background, disc, find_background, subtract_background
+from .background import MASK_FRACTION, Background, disc, find_background, subtract_background
+from .centring import centre_of_mass, shift
 from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, touches_edge
+from .junk import find_junk, robust_spread
 
 _SMALLEST = 8  # pixels
+_NONE: Mapping[int, str] = MappingProxyType({})
+_UNLIKE = 6.0  # factor between the power of an image and the median from which the image does not count for μ and s
+_DEVIATIONS = 4.5  # and robust standard deviations of its logarithm
 
 
 class Prepared(NamedTuple):
@@ -33,8 +39,10 @@ class Prepared(NamedTuple):
         return self.side / self.images.shape[-1]
 
 
-def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack") -> Prepared:
+def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack", unused: Mapping[int, str] = _NONE) -> Prepared:
     """Select, check, and prepare images: one affine map each, then shift, crop, Fourier cropping and the circular mask.
+
+    Junk is left out, unless the settings select images: then these are used, whatever they look like.
 
     In the rows' words, a prepared image is (x − background) · scale, moved by (shift_x, shift_y) pixels of the input. The scale
     holds the contrast (−1 if inverted), the grey scale if images differ in it, and size/side for downsampled images, since
@@ -44,22 +52,32 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
         images: as they came, shape (n, y, x).
         settings: what to do.
         name: what to call the images in messages.
+        unused: why images were not used before, by number.
 
     Raises:
         InputError: a setting does not fit the images, or no image can be used.
     """
     count, height, width = images.shape
     side = _check_sizes(height, width, settings, name)
-    reasons = _reasons(images, settings.select)
+    reasons = _reasons(images, settings.select, unused)
     numbers = [number for number in range(count) if not reasons[number]]
-    notes = _left_out_notes(reasons)
     if not numbers:
-        raise InputError(f"no image of {name} can be used ({notes[0]}): give other images")
+        raise InputError(f"no image of {name} can be used ({_left_out_notes(reasons)[0]}): give other images")
     sign = -1.0 if settings.invert else 1.0
     used = _square(images[numbers].float() * sign, side)
-    notes += _contrast_notes(used, inverted=settings.invert)
+    contrast = _contrast_notes(used, inverted=settings.invert)
     background = find_background(used, MASK_FRACTION * min(side, used.shape[-1]) / 2)
     used = subtract_background(used, background)
+    junk = [""] * len(numbers) if contrast else find_junk(used)
+    notes = contrast
+    if settings.select is None:
+        for number, reason in zip(numbers, junk, strict=True):
+            reasons[number] = reason and f"looks like junk ({reason})"
+        clean = [place for place, reason in enumerate(junk) if not reason]
+        numbers, used, background = [numbers[place] for place in clean], used[clean], background.of(clean)
+    else:
+        notes += _junk_notes(numbers, junk)
+    notes = _left_out_notes(reasons) + notes
     factors = grey_factors(used, disc(used.shape[-1], device=used.device))
     notes += _background_notes(background, factors)
     scale = (torch.ones_like(background.value) if factors is None else factors) * (settings.size or side) / side
@@ -99,18 +117,26 @@ def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -
     return side
 
 
-def _reasons(images: Tensor, select: str | None) -> list[str]:
-    """Why each image is left out, or ""."""
+def _reasons(images: Tensor, select: str | None, unused: Mapping[int, str]) -> list[str]:
+    """Why each image is left out before it is compared with the others, or ""."""
     chosen = list(range(len(images))) if select is None else parse_selection(select, len(images))
     reasons = ["not selected"] * len(images)
     for number, reason in zip(chosen, find_unusable(images[chosen], chosen), strict=True):
-        reasons[number] = reason
+        reasons[number] = reason or unused.get(number, "")
     return reasons
 
 
 def _left_out_notes(reasons: Sequence[str]) -> list[str]:
     found = [f"image {number} left out: {reason}" for number, reason in enumerate(reasons) if reason not in ("", "not selected")]
     return found if len(found) <= 20 else [*found[:20], f"{len(found) - 20} more images left out: see the table"]
+
+
+def _junk_notes(numbers: Sequence[int], junk: Sequence[str]) -> list[str]:
+    return [
+        f"image {number} looks like junk ({reason}): used, as it was selected"
+        for number, reason in zip(numbers, junk, strict=True)
+        if reason
+    ]
 
 
 def _contrast_notes(images: Tensor, *, inverted: bool) -> list[str]:
@@ -168,41 +194,17 @@ def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> 
 def normalisation(images: Tensor) -> tuple[float, float]:
     """The one affine map of a stack: (μ, s) such that (x − μ)/s has zero mean and unit variance inside the circular mask.
 
+    Mean and variance are those of the images whose power is like that of most, so that no single image decides the map. Where
+    all are, as in stacks without junk, they are those of all pixels.
+
     Args:
         images: background 0, shape (n, d, d).
     """
     inside = images[:, disc(images.shape[-1], device=images.device) > 0].double()
-    return float(inside.mean()), float(inside.std(correction=0))
-
-
-def centre_of_mass(images: Tensor) -> Tensor:
-    """Centre of mass of what is brighter than 30 % of the maximum, as (x, y) in pixels from index d // 2, shape (n, 2).
-
-    Args:
-        images: background 0, shape (n, d, d). The maximum is taken after a low-pass, so that no single pixel rules.
-    """
-    size = images.shape[-1]
-    smooth = low_pass(images, size / 4, 2) * disc(size, device=images.device)
-    mass = torch.where(smooth > BRIGHT * smooth.amax((1, 2), keepdim=True), images, 0).clamp(min=0)
-    x, y = coordinates(size, 2, device=images.device)
-    return torch.stack([(mass * x).sum((1, 2)), (mass * y).sum((1, 2))], 1) / mass.sum((1, 2))[:, None]
-
-
-def shift(images: Tensor, by: Tensor) -> Tensor:
-    """Move images of background 0 by (x, y) pixels, by Fourier interpolation; nothing comes in again at the other side.
-
-    Args:
-        images: shape (n, d, d).
-        by: shape (n, 2).
-    """
-    if not by.any():
-        return images.clone()
-    size = images.shape[-1]
-    room = size + 2 * math.ceil(float(by.abs().max()))
-    kx, ky = torch.fft.rfftfreq(room, device=images.device), torch.fft.fftfreq(room, device=images.device)
-    phase = by[:, 0, None, None] * kx + by[:, 1, None, None] * ky[:, None]
-    spectrum = torch.fft.rfft2(pad_or_crop(images, room, 2)) * torch.exp(-2j * math.pi * phase)
-    return pad_or_crop(torch.fft.irfft2(spectrum, s=(room, room)), size, 2)
+    power = inside.square().mean(1).clamp(min=1e-60).log()
+    usual, spread = robust_spread(power)
+    alike = inside[(power - usual).abs() <= max(math.log(_UNLIKE), _DEVIATIONS * spread)]
+    return float(alike.mean()), float(alike.std(correction=0))
 
 
 def correlation(first: Tensor, second: Tensor, mask: Tensor) -> Tensor:

@@ -1,0 +1,102 @@
+"""Junk classes: averages that are unlike the others in ways that no view of a particle explains.
+
+A view of a particle is bright on its surroundings, all views of one particle are about equally bright, and there is empty space
+around it. Three figures of each image say how far that is so. They are compared with the medians of all images, so that up to
+half of them may be junk, and no single image decides what is usual.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..fourier import radius
+from .background import MASK_FRACTION, disc
+from .centring import centre_of_mass, shift
+from .checks import bright_sum
+
+_TO_SIGMA = 1.4826  # standard deviations of a normal distribution in a median absolute deviation
+
+
+@dataclass(frozen=True)
+class JunkCriteria:
+    """From where an image counts as junk.
+
+    The values were set on real averages of the 60S, 80S and 70S ribosomes, views of a toy hand, and realistic averages of a
+    moving box, each with six kinds of junk added. ``benchmarks/junk.py`` measures them on other sets.
+
+    Attributes:
+        inverted: darkest over brightest pixels. Averages have 0 – 0.6, a dark blob has 20.
+        brightness: factor between the brightness of an image and the median. Within one job averages stay within 1.5, in
+            stacks from several jobs within 12; averages without particles are fainter by 60 and more.
+        surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of few
+            particles up to 0.32; an edge has 0.5, noise 0.9 and more.
+        deviations: how many robust standard deviations of a logarithm the last two must be from the median, besides.
+        fewest: images below which nothing is compared.
+    """
+
+    inverted: float = 1.5
+    brightness: float = 20.0
+    surroundings: float = 0.35
+    deviations: float = 3.5
+    fewest: int = 5
+
+
+JUNK = JunkCriteria()
+_EMPTY_SPACE = 0.05  # surroundings below this all count as empty
+_TOGETHER = 256  # images that are moved at once
+
+
+def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
+    """Why each image is no view of the particle that the others show, or "" where it may be one.
+
+    Args:
+        images: bright on dark, background 0, shape (n, d, d).
+        criteria: from where on an image is junk.
+
+    Returns:
+        Reasons, n; all empty where there are too few images to compare, or where most of them would be junk.
+    """
+    if len(images) < criteria.fewest:
+        return [""] * len(images)
+    inside = images[:, disc(images.shape[-1], device=images.device) > 0]
+    inverted = -inside.quantile(0.005, dim=1) > criteria.inverted * inside.quantile(0.995, dim=1)
+    brightness = bright_sum(inside).clamp(min=1e-30).log()
+    usual, spread = robust_spread(brightness)
+    unlike = (brightness - usual).abs() > max(math.log(criteria.brightness), criteria.deviations * spread)
+    surroundings = _surroundings(images).clamp(min=_EMPTY_SPACE).log()
+    often = float(surroundings.median())
+    spread = _TO_SIGMA * float((often - surroundings[surroundings <= often]).median())  # of those below: junk is above
+    crowded = surroundings > max(math.log(criteria.surroundings), often + criteria.deviations * spread)
+    reasons = []
+    for number in range(len(images)):
+        if inverted[number]:
+            reasons.append("dark where the others are bright")
+        elif unlike[number]:
+            how = "brighter" if brightness[number] > usual else "fainter"
+            reasons.append(f"more than {criteria.brightness:g} times {how} than the others")
+        elif crowded[number]:
+            reasons.append("no particle with empty space around it")
+        else:
+            reasons.append("")
+    return reasons if 2 * sum(map(bool, reasons)) < len(images) else [""] * len(images)
+
+
+def robust_spread(values: Tensor) -> tuple[float, float]:
+    """Median and robust standard deviation, from the median absolute deviation, of values of shape (n,)."""
+    middle = values.median()
+    return float(middle), _TO_SIGMA * float((values - middle).abs().median())
+
+
+def _surroundings(images: Tensor) -> Tensor:
+    """Root mean square of the outer fifth of the mask over that of its middle, about the centre of what is bright, (n,)."""
+    distance = radius(images.shape[-1], 2, device=images.device)
+    edge = MASK_FRACTION * images.shape[-1] / 2
+    outside = (distance < edge) & (distance >= 0.8 * edge)
+    middle = distance < 0.6 * edge
+    ratios = []
+    for some in images.split(_TOGETHER):
+        power = shift(some, -centre_of_mass(some)).square()
+        ratios.append(power[:, outside].mean(1) / power[:, middle].mean(1).clamp(min=1e-30))
+    return torch.cat(ratios).sqrt()
