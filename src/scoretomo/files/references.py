@@ -32,8 +32,8 @@ class Fetched(NamedTuple):
 def locate(stack: str, table: Path) -> Path:
     """Find a stack that a table names relative to the folder of a project.
 
-    That folder is somewhere above the table, by the path that was given or by the one that symbolic links lead to, or is the
-    working folder or above it. A stack that was copied beside the table is found by its name alone.
+    That folder is somewhere above the table, by the path that was given or by the one that symbolic links lead to,
+    or is the working folder or above it. A stack that was copied beside the table is found by its name alone.
     """
     working = _working_folder()
     beside = [(working / table).parent, table.absolute().parent, table.resolve().parent]
@@ -46,8 +46,8 @@ def locate(stack: str, table: Path) -> Path:
         except (OSError, ValueError):
             continue
     raise InputError(
-        f"{table} names the stack {stack}, which is not in {beside[0]} nor, by this path, in a folder above it or in the working "
-        "folder: copy the stack beside the table"
+        f"{table} names the stack {stack}, which is not in {beside[0]} nor, by this path, in a folder above it "
+        "or in the working folder: copy the stack beside the table"
     )
 
 

@@ -28,15 +28,15 @@ def read_star(path: Path) -> tuple[Fetched, float | None, list[str]]:
     fetched = fetched._replace(unused=_unused(table))
     optics, notes = _optics(path, file.tables.get("optics", []), table)
     stated = _pixel_sizes(path, table, optics, general)
-    sides = {_whole(group.get("rlnImageSize")) for groups in optics for group in groups} | {
-        _whole(general.get("rlnOriginalImageSize"))
-    }
+    sides = {_whole(group.get("rlnImageSize")) for groups in optics for group in groups}
+    sides.add(_whole(general.get("rlnOriginalImageSize")))
     pixel_size, disagreements = settle_pixel_size(stated, fetched, path, sides=[side for side in sides if side])
     notes += disagreements
     if "rlnDefocusU" in table[0]:
         notes.append(f"{path.name} gives a defocus for each image: these look like particles, not class averages")
     if file.stray is not None:
-        notes.append(f"{path.name} has lines that are in no table, from line {file.stray} on: left out, an empty line ends a table")
+        where = f"from line {file.stray} on"
+        notes.append(f"{path.name} has lines that are in no table, {where}: left out, an empty line ends a table")
     return fetched, pixel_size, notes
 
 
@@ -52,10 +52,11 @@ def _check_dimensions(path: Path, tables: Mapping[str, Table], general: Mapping[
     """Refuse references and particles that are maps."""
     if column == "rlnReferenceImage" and _whole(general.get("rlnReferenceDimensionality")) == 3:
         raise InputError(
-            f"{path} is the model of a 3D classification or refinement (rlnReferenceDimensionality 3), its references are maps, "
-            "expected class averages: give the model of a 2D classification"
+            f"{path} is the model of a 3D classification or refinement (rlnReferenceDimensionality 3), "
+            "its references are maps, expected class averages: give the model of a 2D classification"
         )
-    if column == "rlnImageName" and any(_whole(group.get("rlnImageDimensionality")) == 3 for group in tables.get("optics", [])):
+    dimensions = {_whole(group.get("rlnImageDimensionality")) for group in tables.get("optics", [])}
+    if column == "rlnImageName" and 3 in dimensions:
         raise InputError(
             f"{path} names subtomograms, each a map (rlnImageDimensionality 3), expected class averages: give a table of these"
         )
@@ -83,9 +84,9 @@ def _unused(table: Table) -> dict[int, str]:
 
 def _optics(path: Path, groups: Table, table: Table) -> tuple[list[Table], list[str]]:
     """For each image its optics group, or all of them where the table names none or one that isn't there; and notes."""
-    numbered = {_whole(group.get("rlnOpticsGroup")): [group] for group in groups}
+    numbered = {_whole(group["rlnOpticsGroup"]): [group] for group in groups if "rlnOpticsGroup" in group}
     numbers = [_whole(row.get("rlnOpticsGroup")) for row in table]
-    missing = sorted({number for number in numbers if number is not None and groups and number not in numbered})
+    missing = sorted({number for number in numbers if number is not None and number not in numbered}) if groups else []
     notes = []
     if missing:
         where = f"{path.name} names the optics group {missing[0]}, which its optics table does not have"
@@ -96,7 +97,7 @@ def _optics(path: Path, groups: Table, table: Table) -> tuple[list[Table], list[
 
 
 def _pixel_sizes(path: Path, table: Table, optics: Sequence[Table], general: Mapping[str, str]) -> list[float]:
-    """Pixel sizes in Å that the table states: by optics group (3.1), per image, for the model, or by magnification (3.0)."""
+    """Pixel sizes in Å that the table states: by optics group (3.1), per image, by magnification (3.0), or for the model."""
     sizes: list[float] = []
     for row, groups in zip(table, optics, strict=True):
         of_groups = [group["rlnImagePixelSize"] for group in groups if "rlnImagePixelSize" in group]

@@ -77,7 +77,9 @@ class _Reader:
         Raises:
             _Refused: RELION would refuse it.
         """
-        if not self._take(line) and self.stray is None and line.strip() and not line.lstrip(" \t").startswith(("#", ";")):
+        taken = self._take(line)
+        has_something = line.strip() and not line.lstrip(" \t").startswith(("#", ";"))
+        if has_something and not taken and self.stray is None:
             self.stray = number
 
     def _between(self, line: str) -> bool:
@@ -141,7 +143,8 @@ class _Reader:
             return True
         values, labels = _values(plain), self._block.labels
         if len(values) > len(labels) or len(values) < len(labels) > 2:
-            raise _Refused(f"has {len(values)} values, expected {len(labels)}, one for each label above (_…): correct the table")
+            expected = f"expected {len(labels)}, one for each label above (_…)"
+            raise _Refused(f"has {len(values)} values, {expected}: correct the table")
         self._block.rows.append(dict(zip(labels, values + [""] * (len(labels) - len(values)), strict=True)))
         return True
 
