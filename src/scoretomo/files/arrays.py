@@ -53,7 +53,8 @@ def read_cs(path: Path) -> tuple[Fetched, float | None, list[str]]:
     stated = [float(size) for size in table["blob/psize_A"]] if "blob/psize_A" in table.dtype.names else []
     if stated and not (np.isfinite(stated).all() and min(stated) > 0):
         stated = []
-    pixel_size, notes = settle_pixel_size(stated, fetched, path)
+    sides = {int(max(shape)) for shape in table["blob/shape"]} if "blob/shape" in table.dtype.names else set()
+    pixel_size, notes = settle_pixel_size(stated, fetched, path, sides=sides)
     return fetched, pixel_size, notes
 
 

@@ -24,6 +24,7 @@ class ImageStack(NamedTuple):
     pixel_size: float | None  # Å
     sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
     notes: list[str]  # what the user should know about the file, a sentence each
+    unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 
 
 class Map(NamedTuple):
@@ -54,7 +55,7 @@ def read_images(path: Path) -> ImageStack:
     suffix = require_stack(path)
     if suffix in (".star", ".cs"):
         fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
-        return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes))
+        return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes), fetched.unused)
     array, pixel_size, notes = _read_array(path, suffix)
     flagged = _flagged_as_map(path, suffix)
     if flagged:

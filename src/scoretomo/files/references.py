@@ -1,6 +1,7 @@
 """Images named in a table as "number of a stack": where the stacks are, and fetching the images from them."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from .reading import check_memory
 class Reference(NamedTuple):
     """One image of a stack."""
 
-    number: int  # 1-based, as RELION counts
+    number: int | None  # 1-based, as RELION counts; None: the file is one image
     stack: str  # as the table names it
 
 
@@ -25,22 +26,40 @@ class Fetched(NamedTuple):
     sources: list[str]
     pixel_sizes: list[float | None]  # of each image, as the stacks' headers say
     notes: list[str]
+    unused: dict[int, str] = {}  # noqa: RUF012 (never changed)
 
 
 def locate(stack: str, table: Path) -> Path:
-    """Find a stack that a table names relative to the folder of a project, somewhere above the table."""
-    folder = table.absolute().parent
-    candidates = [parent / stack for parent in (folder, *folder.parents)] + [folder / Path(stack).name]
-    for candidate in candidates:
+    """Find a stack that a table names relative to the folder of a project.
+
+    That folder is somewhere above the table, by the path that was given or by the one that symbolic links lead to,
+    or is the working folder or above it. A stack that was copied beside the table is found by its name alone.
+    """
+    working = _working_folder()
+    beside = [(working / table).parent, table.absolute().parent, table.resolve().parent]
+    above = [folder for start in (*beside, working) for folder in (start, *start.parents)]
+    candidates = [folder / stack for folder in above] + [folder / Path(stack).name for folder in beside]
+    for candidate in dict.fromkeys(candidates):
         try:
             if candidate.is_file():
                 return candidate
         except (OSError, ValueError):
             continue
     raise InputError(
-        f"{table} names the stack {stack}, which is not in {folder} nor, by this path, in a folder above it: "
-        "copy the stack beside the table"
+        f"{table} names the stack {stack}, which is not in {beside[0]} nor, by this path, in a folder above it "
+        "or in the working folder: copy the stack beside the table"
     )
+
+
+def _working_folder() -> Path:
+    """The working folder as the shell names it, which keeps symbolic links, or as the system does."""
+    named = os.environ.get("PWD", "")
+    try:
+        if os.path.isabs(named) and os.path.samefile(named, os.curdir):
+            return Path(named)
+    except OSError:
+        pass
+    return Path.cwd()
 
 
 def fetch(references: Sequence[Reference], table: Path) -> Fetched:
@@ -65,21 +84,40 @@ def fetch(references: Sequence[Reference], table: Path) -> Fetched:
     images = np.empty((len(references), rows, columns), np.float32)
     for stack, header in headers.items():
         places = [place for place, reference in enumerate(references) if reference.stack == stack]
-        images[places] = read_sections(header, np.array([references[place].number - 1 for place in places]))
+        images[places] = read_sections(header, np.array([(references[place].number or 1) - 1 for place in places]))
     return Fetched(
         images,
-        [f"{reference.number:06d}@{headers[reference.stack].path}" for reference in references],
+        [_legible(f"{reference.number or 1:06d}@{headers[reference.stack].path}") for reference in references],
         [headers[reference.stack].pixel_size for reference in references],
-        [note for header in headers.values() for note in header.notes],
+        [_legible(note) for header in headers.values() for note in header.notes],
     )
 
 
+def _legible(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file's name that are not UTF-8 become ``\\xe9``."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def _check_number(reference: Reference, header: Header, table: Path) -> None:
-    if not 1 <= reference.number <= header.shape[0]:
+    if reference.number is None:
+        _check_single(header, table)
+    elif not 1 <= reference.number <= header.shape[0]:
         raise InputError(
             f"{table} asks for image {reference.number} of {header.path}, which has {header.shape[0]}: "
             "table and stack do not belong together"
         )
+
+
+def _check_single(header: Header, table: Path) -> None:
+    """Refuse a file of many sections that is named without the number of one: a map, or a stack."""
+    if header.shape[0] == 1:
+        return
+    shape = "×".join(map(str, header.shape))
+    if header.is_volume or len(set(header.shape)) == 1:
+        raise InputError(f"{table} names the map {header.path} ({shape}), expected images: give a table of class averages")
+    raise InputError(
+        f"{table} names {header.path}, which has {header.shape[0]} images, without a number, expected 000001@…: add it"
+    )
 
 
 def one_pixel_size(sizes: Sequence[float], table: Path) -> float:
@@ -95,13 +133,32 @@ def one_pixel_size(sizes: Sequence[float], table: Path) -> float:
     return sizes[0]
 
 
-def settle_pixel_size(stated: Sequence[float], fetched: Fetched, table: Path) -> tuple[float | None, list[str]]:
-    """Pixel size by the table, else by the stacks' headers; where they disagree, the table counts and a note says so."""
+def settle_pixel_size(
+    stated: Sequence[float], fetched: Fetched, table: Path, *, sides: Collection[int] = ()
+) -> tuple[float | None, list[str]]:
+    """Pixel size by the table, else by the stacks' headers, and notes: where they disagree the table counts.
+
+    Args:
+        stated: pixel sizes in Å that the table gives.
+        fetched: its images.
+        table: its path.
+        sides: of the images in pixels, as the table gives them.
+    """
     in_headers = [size for size in fetched.pixel_sizes if size is not None]
     if not stated:
         return (one_pixel_size(in_headers, table), []) if in_headers else (None, [])
     size = one_pixel_size(stated, table)
+    notes = []
     others = [other for other in in_headers if abs(other - size) > 0.01 * size and other != 1.0]
-    if not others:
-        return size, []
-    return size, [f"pixel size {size:.4g} Å by {table.name}, {others[0]:.4g} Å by the stack's header: the table counts"]
+    if others:
+        notes.append(f"pixel size {size:.4g} Å by {table.name}, {others[0]:.4g} Å by the stack's header: the table counts")
+    if round(size, 6) == 1.0:
+        notes.append(f"{table.name} gives a pixel size of 1 Å, which often means unknown: check it")
+    side = max(fetched.images.shape[1:])
+    wrong = sorted(set(sides) - {side})
+    if wrong:
+        notes.append(
+            f"{table.name} is of images of {wrong[0]} pixels, the stack has images of {side}: "
+            f"the pixel size {size:.4g} Å may be that of images before binning"
+        )
+    return size, notes

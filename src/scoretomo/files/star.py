@@ -1,20 +1,18 @@
 """RELION tables (.star, 3.0 and 3.1)."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import gemmi
-
 from ..errors import InputError
-from .reading import file_size
-from .records import read_text
 from .references import Fetched, Reference, fetch, settle_pixel_size
+from .star_tables import Table, read_star_file
 from .writing import write_text
 
-Table = list[dict[str, str]]
-
 _IMAGE_COLUMNS = ("rlnImageName", "rlnReferenceImage")
+_PARTICLE_COUNTS = ("rlnClassDistribution", "rlnParticleNr")  # of a class, as a share or as a number
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_star(path: Path) -> tuple[Fetched, float | None, list[str]]:
@@ -22,42 +20,24 @@ def read_star(path: Path) -> tuple[Fetched, float | None, list[str]]:
 
     Takes particles or selected class averages (rlnImageName), and the classes of a model file (rlnReferenceImage).
     """
-    tables = _tables(path)
-    table, column = _image_table(path, tables)
+    file = read_star_file(path)
+    table, column = _image_table(path, file.tables)
+    general = (file.tables.get("model_general") or [{}])[0]
+    _check_dimensions(path, file.tables, general, column)
     fetched = fetch([_reference(row[column], path) for row in table], path)
-    stated = _pixel_sizes(path, tables, table)
-    pixel_size, notes = settle_pixel_size(stated, fetched, path)
+    fetched = fetched._replace(unused=_unused(table))
+    optics, notes = _optics(path, file.tables.get("optics", []), table)
+    stated = _pixel_sizes(path, table, optics, general)
+    sides = {_whole(group.get("rlnImageSize")) for groups in optics for group in groups}
+    sides.add(_whole(general.get("rlnOriginalImageSize")))
+    pixel_size, disagreements = settle_pixel_size(stated, fetched, path, sides=[side for side in sides if side])
+    notes += disagreements
     if "rlnDefocusU" in table[0]:
         notes.append(f"{path.name} gives a defocus for each image: these look like particles, not class averages")
+    if file.stray is not None:
+        where = f"from line {file.stray} on"
+        notes.append(f"{path.name} has lines that are in no table, {where}: left out, an empty line ends a table")
     return fetched, pixel_size, notes
-
-
-def _tables(path: Path) -> dict[str, Table]:
-    """All blocks of a STAR file, each as rows; a block of single values is one row."""
-    file_size(path)
-    text = read_text(path)
-    if "\0" in text:
-        raise InputError(f"{path} is not a text file, expected a RELION table: give the .star file")
-    try:
-        document = gemmi.cif.read_string(text)
-    except (ValueError, RuntimeError) as error:
-        where = re.sub(r"^string:(\d+):\S*:", r"line \1:", " ".join(str(error).split()))
-        raise InputError(f"{path} is not a RELION table ({where}): check the file") from None
-    return {block.name.strip(): _rows(block) for block in document}
-
-
-def _rows(block: gemmi.cif.Block) -> Table:
-    rows: Table = []
-    single: dict[str, str] = {}
-    for item in block:
-        if item.loop is not None:
-            tags = [tag.removeprefix("_") for tag in item.loop.tags]
-            values = [gemmi.cif.as_string(value) for value in item.loop.values]
-            rows += [dict(zip(tags, values[first : first + len(tags)], strict=True)) for first in range(0, len(values), len(tags))]
-        elif item.pair is not None:
-            tag, value = item.pair
-            single[tag.removeprefix("_")] = gemmi.cif.as_string(value)
-    return rows or ([single] if single else [])
 
 
 def _image_table(path: Path, tables: Mapping[str, Table]) -> tuple[Table, str]:
@@ -68,42 +48,89 @@ def _image_table(path: Path, tables: Mapping[str, Table]) -> tuple[Table, str]:
     raise InputError(f"{path} has no images in it (no column {' or '.join(_IMAGE_COLUMNS)}): give a table of class averages")
 
 
+def _check_dimensions(path: Path, tables: Mapping[str, Table], general: Mapping[str, str], column: str) -> None:
+    """Refuse references and particles that are maps."""
+    if column == "rlnReferenceImage" and _whole(general.get("rlnReferenceDimensionality")) == 3:
+        raise InputError(
+            f"{path} is the model of a 3D classification or refinement (rlnReferenceDimensionality 3), "
+            "its references are maps, expected class averages: give the model of a 2D classification"
+        )
+    dimensions = {_whole(group.get("rlnImageDimensionality")) for group in tables.get("optics", [])}
+    if column == "rlnImageName" and 3 in dimensions:
+        raise InputError(
+            f"{path} names subtomograms, each a map (rlnImageDimensionality 3), expected class averages: give a table of these"
+        )
+
+
 def _reference(name: str, path: Path) -> Reference:
     """Split RELION's ``000003@stack.mrcs``; a name without number is a file of one image."""
     number, at, stack = name.partition("@")
-    if not at:
-        return Reference(1, name)
+    if not at and name:
+        return Reference(None, name)
     if not number.isascii() or not number.isdigit() or not stack:
         raise InputError(f"{path} names the image {name!r}, expected something like 000001@stack.mrcs: check the table")
     return Reference(int(number), stack)
 
 
-def _pixel_sizes(path: Path, tables: Mapping[str, Table], table: Table) -> list[float]:
-    """Pixel sizes in Å that the table states: by optics group (3.1), per image, for the model, or by magnification (3.0)."""
-    optics = {row["rlnOpticsGroup"]: row for row in tables.get("optics", []) if "rlnOpticsGroup" in row}
+def _unused(table: Table) -> dict[int, str]:
+    """Places of images of classes without particles, and why; a column of nothing but 0 was never filled in."""
+    unused: dict[int, str] = {}
+    for column in _PARTICLE_COUNTS:
+        empty = [place for place, row in enumerate(table) if _number(row.get(column)) == 0]
+        if len(empty) < len(table):
+            unused |= {place: f"no particle is in this class ({column} 0)" for place in empty if place not in unused}
+    return unused
+
+
+def _optics(path: Path, groups: Table, table: Table) -> tuple[list[Table], list[str]]:
+    """For each image its optics group, or all of them where the table names none or one that isn't there; and notes."""
+    numbered = {_whole(group["rlnOpticsGroup"]): [group] for group in groups if "rlnOpticsGroup" in group}
+    numbers = [_whole(row.get("rlnOpticsGroup")) for row in table]
+    missing = sorted({number for number in numbers if number is not None and number not in numbered}) if groups else []
+    notes = []
+    if missing:
+        where = f"{path.name} names the optics group {missing[0]}, which its optics table does not have"
+        if len({group.get("rlnImagePixelSize") for group in groups}) > 1:
+            raise InputError(f"{where}, and its groups differ in pixel size: correct {path}")
+        notes.append(f"{where}: the pixel size of that table is taken")
+    return [numbered.get(number, groups) for number in numbers], notes
+
+
+def _pixel_sizes(path: Path, table: Table, optics: Sequence[Table], general: Mapping[str, str]) -> list[float]:
+    """Pixel sizes in Å that the table states: by optics group (3.1), per image, by magnification (3.0), or for the model."""
     sizes: list[float] = []
-    for row in table:
-        group = optics.get(row.get("rlnOpticsGroup", ""), {})
-        size = group.get("rlnImagePixelSize") or row.get("rlnImagePixelSize") or row.get("rlnPixelSize")
-        if size is not None:
-            sizes.append(_positive(path, size))
+    for row, groups in zip(table, optics, strict=True):
+        of_groups = [group["rlnImagePixelSize"] for group in groups if "rlnImagePixelSize" in group]
+        own = row.get("rlnImagePixelSize", row.get("rlnPixelSize"))
+        if of_groups:
+            sizes += [_positive(path, size) for size in of_groups]
+        elif own is not None:
+            sizes.append(_positive(path, own))
         elif "rlnDetectorPixelSize" in row and "rlnMagnification" in row:
-            detector, magnification = (_positive(path, row[key]) for key in ("rlnDetectorPixelSize", "rlnMagnification"))
+            detector = _positive(path, row["rlnDetectorPixelSize"])
+            magnification = _positive(path, row["rlnMagnification"])
             sizes.append(1e4 * detector / magnification)  # detector pixels are in µm
-    general = tables.get("model_general", [])
-    if not sizes and general and "rlnPixelSize" in general[0]:
-        sizes.append(_positive(path, general[0]["rlnPixelSize"]))
+    if not sizes and "rlnPixelSize" in general:
+        sizes.append(_positive(path, general["rlnPixelSize"]))
     return sizes
 
 
 def _positive(path: Path, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
+    value = _number(text)
+    if value is None or not 0 < value < math.inf:
         raise InputError(f"{path} has the pixel size {text!r}, expected a positive number: correct the table")
     return value
+
+
+def _number(text: str | None) -> float | None:
+    """A number; None where there is none, where RELION would read 0 or, in ``1,5``, the digits before the comma."""
+    return float(text) if text is not None and _NUMBER.fullmatch(text) else None
+
+
+def _whole(text: str | None) -> int | None:
+    """A whole number as RELION reads it, by its first digits: 1.000000 is 1."""
+    found = re.match(r"[+-]?[0-9]+", text or "")
+    return int(found[0]) if found else None
 
 
 def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_size: float | None, size: int) -> None:
