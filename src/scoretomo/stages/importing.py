@@ -84,7 +84,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     if pixel_size is not None and not 0 < pixel_size < 1000:
         raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {pixel_size}: correct it")
     read = files.read_images(stack)
-    prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name)
+    prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
     notes = [*read.notes, *_pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]

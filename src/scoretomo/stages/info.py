@@ -44,7 +44,7 @@ def _show_stack(file: Path) -> list[np.ndarray]:
     for note in read.notes:
         warn(note)
     if height == width:
-        prepared = prepare(torch.from_numpy(read.images), ImportSettings(), name=str(file))
+        prepared = prepare(torch.from_numpy(read.images), ImportSettings(), name=str(file), unused=read.unused)
         for note in prepared.notes:
             warn(note)
         say(f"{len(prepared.numbers)} of {count} images can be used as they are")
