@@ -258,8 +258,10 @@ def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, mon
     monkeypatch.setitem(presets.PRESETS, "annealed", Descent(60, (1.0, 0.5), (2, 2), rate=8.0))
     options = ("--images", "0,1", "--method", "annealed", "--workers", 1)
     code, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)
-    assert code == 0
-    assert "diverged for image 0, 1" in said
+    assert code == 1
+    assert "no volume was written: the descent diverged for images 0 and 1, first at step" in said
+    again, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)
+    assert (again, "no volume was written" in said) == (1, True)
     assert not list((tmp_path / "run").glob("volumes/*"))
     assert {row["status"] for row in files.read_table(tmp_path / "run" / "volumes.csv")} == {"diverged"}
     assert "diverged" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

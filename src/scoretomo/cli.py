@@ -12,7 +12,7 @@ import cyclopts
 from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
-from .errors import InputError, WorkerError
+from .errors import InputError, NoVolumesError, WorkerError
 from .files import Program, read_toml, require_stack
 from .settings import (
     ImportSettings,
@@ -431,7 +431,7 @@ def main() -> int:
     except InputError as error:
         print(f"scoretomo: {error}", file=sys.stderr)
         return 2
-    except WorkerError as error:
+    except (NoVolumesError, WorkerError) as error:
         print(f"scoretomo: {error}", file=sys.stderr)
         return 1
     except MemoryError:

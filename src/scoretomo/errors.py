@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class WorkerError(RuntimeError):
     """A worker process died without a word, as it does when memory runs out."""
+
+
+class NoVolumesError(RuntimeError):
+    """A run came to its end without a single volume. Its text says why, and what to do."""

@@ -24,7 +24,7 @@ from .projection import backproject, project
 from .rotations import random_rotations
 
 Denoiser = Callable[[Tensor, float], Tensor]
-_EXPLODED = 30.0  # a volume whose view is this many times as large as its image has diverged
+EXPLODED = 30.0  # a volume whose view is this many times as large as its image has diverged
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def reconstruct(
         rate = descent.rate / (norm * (descent.anchor + count - 1))
         current = (current - rate * direction.volumes) * ball
         anchor_residual = direction.anchor_residuals.flatten(1).norm(dim=1) / scale
-        diverged = diverged | ~(anchor_residual < _EXPLODED)
+        diverged = diverged | ~(anchor_residual < EXPLODED)
         current[diverged] = 0
         view_residual = (direction.view_residuals.square().sum((1, 2, 3)) / (pixels * max(1, count - 1))).sqrt()
         yield Step(step + 1, t, count, current, anchor_residual, view_residual, diverged)

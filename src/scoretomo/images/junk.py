@@ -32,13 +32,15 @@ class JunkCriteria:
             stacks from several jobs within 12; averages without particles are fainter by 60 and more.
         surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of few
             particles up to 0.32; an edge has 0.5, noise 0.9 and more.
-        deviations: how many robust standard deviations of a logarithm the last two must be from the median, besides.
+        doubled: factor of brightness from which an image that also reaches further out than the others shows several particles.
+        deviations: how many robust standard deviations of its logarithm each of these must be from the median, besides.
         fewest: images below which nothing is compared.
     """
 
     inverted: float = 1.5
     brightness: float = 20.0
     surroundings: float = 0.35
+    doubled: float = 1.5
     deviations: float = 3.5
     fewest: int = 5
 
@@ -65,10 +67,12 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
     brightness = bright_sum(inside).clamp(min=1e-30).log()
     usual, spread = robust_spread(brightness)
     unlike = (brightness - usual).abs() > max(math.log(criteria.brightness), criteria.deviations * spread)
+    brighter = brightness - usual > max(math.log(criteria.doubled), criteria.deviations * spread)
     surroundings = _surroundings(images).clamp(min=_EMPTY_SPACE).log()
     often = float(surroundings.median())
     spread = _TO_SIGMA * float((often - surroundings[surroundings <= often]).median())  # of those below: junk is above
-    crowded = surroundings > max(math.log(criteria.surroundings), often + criteria.deviations * spread)
+    beyond = surroundings > often + criteria.deviations * spread
+    crowded = beyond & (surroundings > math.log(criteria.surroundings))
     reasons = []
     for number in range(len(images)):
         if inverted[number]:
@@ -78,6 +82,8 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
             reasons.append(f"more than {criteria.brightness:g} times {how} than the others")
         elif crowded[number]:
             reasons.append("no particle with empty space around it")
+        elif beyond[number] and brighter[number]:
+            reasons.append("several particles: brighter than the others, and reaching further out")
         else:
             reasons.append("")
     return reasons if 2 * sum(map(bool, reasons)) < len(images) else [""] * len(images)

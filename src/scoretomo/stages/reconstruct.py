@@ -1,6 +1,7 @@
 """From prepared images to one volume each."""
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,12 @@ from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks, volumes_together
 from ..ensemble.fitting import Fitting
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
+from ..errors import NoVolumesError
 from ..fourier import mean_fsc, resample
 from ..images import correlation, parse_selection, require_several
 from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
-from ..reconstruction import Denoiser, Descent, Step, reconstruct
+from ..reconstruction import EXPLODED, Denoiser, Descent, Step, reconstruct
 from ..report import words
 from ..rotations import point_group
 from ..settings import ReconstructSettings
@@ -32,6 +34,7 @@ from .scores import Known, known_before, known_of_few, open_score, settle_score
 from .train import open_network
 
 _PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/growth.py measures them
+_UNLIKE = 5.0  # times as strong as the median, or as weak, from which an image is said to be unlike the others
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
 _COLUMNS = (  # of volumes.csv
     "image",
@@ -124,7 +127,7 @@ def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers
     if run.poses.exists() and not run.motion.exists():
         _write_mean(run, prepared, rows)
     _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
-    _say_what_failed(rows)
+    _say_what_failed(run, rows)
     return True
 
 
@@ -368,10 +371,39 @@ def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[i
     files.write_pose_star(run.volumes_star, rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
 
 
-def _say_what_failed(rows: Sequence[dict[str, Any]]) -> None:
-    failed = [str(row["image"]) for row in rows if row["status"] == "diverged"]
-    if failed:
-        warn(
-            f"the descent diverged for image {', '.join(failed)}: no volume was written for it; "
-            "look at the image in the report, and at convergence/"
-        )
+def require_volumes(run: RunDirectory) -> None:
+    """Refuse to call a run a success that has no volume.
+
+    Raises:
+        NoVolumesError: all descents diverged.
+    """
+    rows = files.read_table(run.volumes_table)
+    if not any(row["status"] == "done" for row in rows):
+        raise NoVolumesError(f"no volume was written: {_why_diverged(run, [int(row['image']) for row in rows])}")
+
+
+def _say_what_failed(run: RunDirectory, rows: Sequence[dict[str, Any]]) -> None:
+    failed = [row["image"] for row in rows if row["status"] == "diverged"]
+    if failed and len(failed) < len(rows):  # a run without any ends with this sentence
+        warn(f"{words.counted(len(failed), 'volume')} could not be made: {_why_diverged(run, failed)}")
+
+
+def _why_diverged(run: RunDirectory, failed: Sequence[int]) -> str:
+    """When the descents of some images diverged, which of these images are unlike the others, and what to do."""
+    prepared = read_prepared(run.images)
+    strengths = dict(zip(prepared.numbers, prepared.images.flatten(1).norm(dim=1).tolist(), strict=True))
+    usual = statistics.median(strengths.values())
+    ratios = {number: strengths[number] / usual for number in failed}
+    unlike = [f"image {number} is {ratio:.2g}" for number, ratio in ratios.items() if not 1 / _UNLIKE < ratio < _UNLIKE]
+    odd = f" ({', '.join(unlike[:5])} times as strong as the others)" if unlike else ""
+    first = min(_diverged_at(run, number) for number in failed)
+    return (
+        f"the descent diverged for {words.images(failed)}{odd}, first at step {first}, where a view of the volume left its image: "
+        "leave such images out with --select, and see convergence/ for each step"
+    )
+
+
+def _diverged_at(run: RunDirectory, number: int) -> int:
+    """The step at which a descent had diverged."""
+    rows = files.read_table(run.convergence(number))
+    return next((int(row["step"]) for row in rows if not float(row["anchor_residual"]) < EXPLODED), len(rows))

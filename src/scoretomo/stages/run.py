@@ -14,7 +14,7 @@ from .landscape import landscape_missing, settle_landscape
 from .progress import say
 from .pulse import require_alone
 from .quality import measure_score
-from .reconstruct import reconstruct_run, require_sense, select_numbers
+from .reconstruct import reconstruct_run, require_sense, require_volumes, select_numbers
 from .record import check_settings
 from .report import report_run
 from .train import train_network
@@ -55,6 +55,7 @@ def run_all(
         else:
             say(f"{output} is finished: {run.report.absolute()}")
         run.end()
+        require_volumes(run)
 
 
 def _begin_or_go_on(run: RunDirectory, importing: ImportSettings, asked: Mapping[str, Any], *, force: bool) -> None:
@@ -139,6 +140,7 @@ def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, worke
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or landscape_missing(run):
         settle_landscape(run)
+    require_volumes(run)
     return worked
 
 
