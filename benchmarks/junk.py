@@ -1,0 +1,172 @@
+"""Junk classes among good ones: which are left out, and what the volumes of the good images lose.
+
+    python benchmarks/junk.py detect           six sets, six kinds of junk, five shares                     about 3 min
+    python benchmarks/junk.py volumes          box (60 images of 24²) and β-galactosidase (16 of 32²)         about 40 min on 2 cores
+    python benchmarks/junk.py table            the tables of docs/junk.md from the results
+
+--data names the folder with betagal_cavgs16_64px_3.54A.mrcs and betaGal_map_64px_3.54A.mrc (both MIT, see benchmarks/cold.py). Runs
+stay in benchmarks/results/; what is finished there is not computed again. Results go to benchmarks/junk.json. The criteria of
+scoretomo.images.junk were not set on any of these sets.
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from cold import judged
+from machine import described
+from torch import Tensor
+
+from scoretomo.files import read_images, write_images
+from scoretomo.images import prepare
+from scoretomo.settings import ImportSettings
+from scoretomo.simulation import JUNK_KINDS, Junk, with_junk
+
+ROOT = Path(__file__).resolve().parent
+RESULTS, RECORD = ROOT / "results" / "junk", ROOT / "junk.json"
+SHARES = (0.0, 0.05, 0.1, 0.2, 0.4)
+SEED = 1
+SIMULATED = {  # images of a set, and how they are simulated
+    "box": ("box", "--images", 60, "--size", 24, "--pixel-size", 4),
+    "capsid": ("capsid", "--images", 60, "--size", 32),
+    "large subunit": ("large-subunit", "--images", 60, "--size", 32, "--pixel-size", 10),
+    "ribosome, noise 0.3 σ": ("ribosome", "--images", 60, "--size", 32, "--pixel-size", 10, "--noise", 0.3),
+    "large subunit, realistic": (
+        "large-subunit",
+        "--images",
+        60,
+        "--size",
+        32,
+        "--pixel-size",
+        10,
+        "--realistic",
+        "--bad-classes",
+        0,
+    ),
+}
+BETAGAL = "β-galactosidase, real"
+FIRST = ",".join(map(str, range(12)))  # volumes of the box that are made
+
+
+def good_images(name: str, data: Path) -> Tensor:
+    """Class averages without junk, background 0."""
+    if name == BETAGAL:
+        stack, settings = data / "betagal_cavgs16_64px_3.54A.mrcs", ImportSettings(size=32)
+    else:
+        folder, settings = RESULTS / name.replace(" ", "-"), ImportSettings()
+        stack = folder / "images.mrcs"
+        words = [str(word) for word in (*SIMULATED[name], "--seed", SEED, "--output", folder)]
+        subprocess.run([sys.executable, "-m", "scoretomo.cli", "simulate", *words], check=True, stdout=subprocess.DEVNULL)
+    return prepare(torch.from_numpy(read_images(stack).images), settings).images
+
+
+def counted(good: Tensor, share: float, kinds: tuple[Junk, ...]) -> dict[str, int]:
+    """How many good images and how much junk there is, and how much of each is left out."""
+    stack = with_junk(good, share, SEED, kinds)
+    kept = prepare(stack, ImportSettings()).numbers
+    junk = len(stack) - len(good)
+    good_kept = sum(number < len(good) for number in kept)
+    return {"good": len(good), "junk": junk, "good left out": len(good) - good_kept, "junk left out": junk - len(kept) + good_kept}
+
+
+def mixtures() -> Iterator[tuple[str, float, tuple[Junk, ...]]]:
+    """Name, share and kinds: all kinds together, then each alone."""
+    for share in SHARES:
+        yield "all kinds", share, JUNK_KINDS
+    for kind in JUNK_KINDS:
+        for share in SHARES[1:]:
+            yield kind, share, (kind,)
+
+
+def detect(data: Path) -> list[dict[str, Any]]:
+    """What import leaves out of each set and mixture."""
+    rows = []
+    for name in (*SIMULATED, BETAGAL):
+        good = good_images(name, data)
+        for kind, share, kinds in mixtures():
+            rows.append({"set": name, "kind": kind, "share": share, **counted(good, share, kinds)})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def volumes(data: Path) -> list[dict[str, Any]]:
+    """Mean FSC of the volumes of the good images, with and without junk among them.
+
+    Mixtures of which import leaves the same images, bit by bit, have the same volumes and are computed once.
+    """
+    rows, known = [], dict[str, dict[str, Any]]()
+    truths = {"box": RESULTS / "box" / "truth", BETAGAL: data / "betaGal_map_64px_3.54A.mrc"}
+    for name, truth in truths.items():
+        good = good_images(name, data)
+        chosen = ("--images", FIRST) if name == "box" else ("--images", ",".join(map(str, range(len(good)))))
+        for kind, share, kinds in mixtures():
+            if kind != "all kinds" and share != 0.2:
+                continue
+            stack = with_junk(good, share, SEED, kinds)
+            left = prepare(stack, ImportSettings())
+            same = hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[:12]
+            if same not in known:
+                begin = time.perf_counter()
+                path = RESULTS / f"{same}.mrcs"
+                write_images(path, stack.numpy(), 4.0 if name == "box" else 3.54 * 2)
+                found = judged(path, truth, f"junk/{same}", *chosen, "--workers", 2)
+                known[same] = {"mean FSC": found["mean_fsc"], "seconds": round(time.perf_counter() - begin)}
+            junk = counted(good, share, kinds)
+            rows.append({"set": name, "kind": kind, "share": share, **junk, **known[same], "prepared": same})
+            print(rows[-1], flush=True)
+    return rows
+
+
+def tables(record: dict[str, Any]) -> Iterator[str]:
+    """Lines of the two tables of docs/junk.md."""
+    yield "| set | share of junk | " + " | ".join(("all kinds", *JUNK_KINDS)) + " | good images left out |"
+    yield "|---" * (4 + len(JUNK_KINDS)) + "|"
+    found = {(row["set"], row["share"], row["kind"]): row for row in record["detect"]["rows"]}
+    for name in dict.fromkeys(row["set"] for row in record["detect"]["rows"]):
+        for share in SHARES:
+            cells = [found.get((name, share, kind)) for kind in ("all kinds", *JUNK_KINDS)]
+            lost = sum(row["good left out"] for row in cells if row)
+            shown = [f"{row['junk left out']} of {row['junk']}" if row and row["junk"] else "" for row in cells]
+            yield f"| {name} | {share:.0%} | " + " | ".join(shown) + f" | {lost} |"
+    yield ""
+    yield "| set | share of junk | kind | junk left out | mean FSC | change |"
+    yield "|---|---|---|---|---|---|"
+    rows = record["volumes"]["rows"]
+    clean = {row["set"]: row["mean FSC"] for row in rows if not row["share"]}
+    for row in rows:
+        change = row["mean FSC"] - clean[row["set"]]
+        cells = (
+            row["set"],
+            f"{row['share']:.0%}",
+            row["kind"],
+            f"{row['junk left out']} of {row['junk']}",
+            f"{row['mean FSC']:.3f}",
+        )
+        yield "| " + " | ".join(cells) + f" | {change:+.3f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("detect", "volumes", "table"))
+    parser.add_argument("--data", type=Path, default=ROOT)
+    asked = parser.parse_args()
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    if asked.what == "table":
+        print("\n".join(tables(record)))
+        return
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    begin = time.perf_counter()
+    rows = (detect if asked.what == "detect" else volumes)(asked.data)
+    record[asked.what] = {**described(), "seed": SEED, "seconds": round(time.perf_counter() - begin), "rows": rows}
+    RECORD.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()
