@@ -1,12 +1,12 @@
 """Junk classes among good ones: which are left out, and what the volumes of the good images lose.
 
     python benchmarks/junk.py detect           six sets, six kinds of junk, five shares                     about 3 min
-    python benchmarks/junk.py volumes          box (60 images of 24²) and β-galactosidase (16 of 32²)         about 40 min on 2 cores
+    python benchmarks/junk.py volumes          box (60 images of 24²) and β-galactosidase (16 of 32²)        about 40 min on 2 cores
     python benchmarks/junk.py table            the tables of docs/junk.md from the results
 
 --data names the folder with betagal_cavgs16_64px_3.54A.mrcs and betaGal_map_64px_3.54A.mrc (both MIT, see benchmarks/cold.py). Runs
 stay in benchmarks/results/; what is finished there is not computed again. Results go to benchmarks/junk.json. The criteria of
-scoretomo.images.junk were not set on any of these sets.
+scoretomo.images.junk were set on other sets, and on the capsid.
 """
 
 import argparse
@@ -35,7 +35,7 @@ SHARES = (0.0, 0.05, 0.1, 0.2, 0.4)
 SEED = 1
 SIMULATED = {  # images of a set, and how they are simulated
     "box": ("box", "--images", 60, "--size", 24, "--pixel-size", 4),
-    "capsid": ("capsid", "--images", 60, "--size", 32),
+    "capsid": ("capsid", "--images", 60, "--size", 32),  # the criteria were set on it, too
     "large subunit": ("large-subunit", "--images", 60, "--size", 32, "--pixel-size", 10),
     "ribosome, noise 0.3 σ": ("ribosome", "--images", 60, "--size", 32, "--pixel-size", 10, "--noise", 0.3),
     "large subunit, realistic": (
@@ -112,11 +112,12 @@ def volumes(data: Path) -> list[dict[str, Any]]:
             stack = with_junk(good, share, SEED, kinds)
             left = prepare(stack, ImportSettings())
             same = hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[:12]
+            options = chosen if name == "box" else (*chosen, "--symmetry", "D2")
             if same not in known:
                 begin = time.perf_counter()
                 path = RESULTS / f"{same}.mrcs"
                 write_images(path, stack.numpy(), 4.0 if name == "box" else 3.54 * 2)
-                found = judged(path, truth, f"junk/{same}", *chosen, "--workers", 2)
+                found = judged(path, truth, f"junk/{same}", *options, "--workers", 2)
                 known[same] = {"mean FSC": found["mean_fsc"], "seconds": round(time.perf_counter() - begin)}
             junk = counted(good, share, kinds)
             rows.append({"set": name, "kind": kind, "share": share, **junk, **known[same], "prepared": same})

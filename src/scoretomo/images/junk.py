@@ -23,8 +23,8 @@ _TO_SIGMA = 1.4826  # standard deviations of a normal distribution in a median a
 class JunkCriteria:
     """From where an image counts as junk.
 
-    The values were set on real averages of the 60S, 80S and 70S ribosomes, views of a toy hand, and realistic averages of a
-    moving box, each with six kinds of junk added. ``benchmarks/junk.py`` measures them on other sets.
+    The values were set on real averages of the 60S, 80S and 70S ribosomes, views of a toy hand, the moving capsid, and
+    realistic averages of a moving box, each with six kinds of junk added. ``benchmarks/junk.py`` measures them on other sets.
 
     Attributes:
         inverted: darkest over brightest pixels. Averages have 0 – 0.6, a dark blob has 20.
@@ -33,7 +33,8 @@ class JunkCriteria:
         surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of few
             particles up to 0.32; an edge has 0.5, noise 0.9 and more.
         doubled: factor of brightness from which an image that also reaches further out than the others shows several particles.
-        deviations: how many robust standard deviations of its logarithm each of these must be from the median, besides.
+        deviations: how many robust standard deviations the logarithm of the brightness, and the surroundings, must be from the
+            median, besides.
         fewest: images below which nothing is compared.
     """
 
@@ -41,7 +42,7 @@ class JunkCriteria:
     brightness: float = 20.0
     surroundings: float = 0.35
     doubled: float = 1.5
-    deviations: float = 3.5
+    deviations: float = 4.5
     fewest: int = 5
 
 
@@ -68,11 +69,11 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
     usual, spread = robust_spread(brightness)
     unlike = (brightness - usual).abs() > max(math.log(criteria.brightness), criteria.deviations * spread)
     brighter = brightness - usual > max(math.log(criteria.doubled), criteria.deviations * spread)
-    surroundings = _surroundings(images).clamp(min=_EMPTY_SPACE).log()
+    surroundings = _surroundings(images)
     often = float(surroundings.median())
     spread = _TO_SIGMA * float((often - surroundings[surroundings <= often]).median())  # of those below: junk is above
-    beyond = surroundings > often + criteria.deviations * spread
-    crowded = beyond & (surroundings > math.log(criteria.surroundings))
+    beyond = surroundings > max(_EMPTY_SPACE, often + criteria.deviations * spread)
+    crowded = beyond & (surroundings > criteria.surroundings)
     reasons = []
     for number in range(len(images)):
         if inverted[number]:
