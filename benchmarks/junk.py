@@ -1,6 +1,6 @@
 """Junk classes among good ones: which are left out, and what the volumes of the good images lose.
 
-    python benchmarks/junk.py detect           six sets, six kinds of junk, five shares                     about 3 min
+    python benchmarks/junk.py detect           seven sets, six kinds of junk, five shares                   about 3 min
     python benchmarks/junk.py volumes          box (60 images of 24²) and β-galactosidase (16 of 32²)        about 40 min on 2 cores
     python benchmarks/junk.py table            the tables of docs/junk.md from the results
 
@@ -50,6 +50,7 @@ SIMULATED = {  # images of a set, and how they are simulated
         "--bad-classes",
         0,
     ),
+    "large subunit, noise 2 σ": ("large-subunit", "--images", 60, "--size", 32, "--pixel-size", 10, "--noise", 2),
 }
 BETAGAL = "β-galactosidase, real"
 FIRST = ",".join(map(str, range(12)))  # volumes of the box that are made
@@ -126,31 +127,42 @@ def volumes(data: Path) -> list[dict[str, Any]]:
 
 
 def tables(record: dict[str, Any]) -> Iterator[str]:
-    """Lines of the two tables of docs/junk.md."""
-    yield "| set | share of junk | " + " | ".join(("all kinds", *JUNK_KINDS)) + " | good images left out |"
-    yield "|---" * (4 + len(JUNK_KINDS)) + "|"
-    found = {(row["set"], row["share"], row["kind"]): row for row in record["detect"]["rows"]}
-    for name in dict.fromkeys(row["set"] for row in record["detect"]["rows"]):
-        for share in SHARES:
-            cells = [found.get((name, share, kind)) for kind in ("all kinds", *JUNK_KINDS)]
-            lost = sum(row["good left out"] for row in cells if row)
-            shown = [f"{row['junk left out']} of {row['junk']}" if row and row["junk"] else "" for row in cells]
-            yield f"| {name} | {share:.0%} | " + " | ".join(shown) + f" | {lost} |"
+    """Lines of the tables of docs/junk.md: recall and precision by share, recall by kind, and what volumes lose."""
+    rows = record["detect"]["rows"]
+    sets = list(dict.fromkeys(row["set"] for row in rows))
+    found = {(row["set"], row["kind"], row["share"]): row for row in rows}
+    yield from _heading("set", *(f"{share:.0%}" for share in SHARES[1:]))
+    for name in sets:
+        cells = [found[name, "all kinds", share] for share in SHARES[1:]]
+        yield _line(name, *(f"{_recall(cell)}, {_precision(cell)}" for cell in cells))
     yield ""
-    yield "| set | share of junk | kind | junk left out | mean FSC | change |"
-    yield "|---|---|---|---|---|---|"
-    rows = record["volumes"]["rows"]
-    clean = {row["set"]: row["mean FSC"] for row in rows if not row["share"]}
-    for row in rows:
-        change = row["mean FSC"] - clean[row["set"]]
-        cells = (
-            row["set"],
-            f"{row['share']:.0%}",
-            row["kind"],
-            f"{row['junk left out']} of {row['junk']}",
-            f"{row['mean FSC']:.3f}",
-        )
-        yield "| " + " | ".join(cells) + f" | {change:+.3f} |"
+    yield from _heading("set", *JUNK_KINDS)
+    for name in sets:
+        yield _line(name, *(_recall(found[name, kind, 0.2]) for kind in JUNK_KINDS))
+    yield ""
+    yield from _heading("set", "share of junk", "kind", "junk left out", "mean FSC", "change")
+    clean = {row["set"]: row["mean FSC"] for row in record["volumes"]["rows"] if not row["share"]}
+    for row in record["volumes"]["rows"]:
+        left_out, change = f"{row['junk left out']} of {row['junk']}", row["mean FSC"] - clean[row["set"]]
+        yield _line(row["set"], f"{row['share']:.0%}", row["kind"], left_out, f"{row['mean FSC']:.3f}", f"{change:+.3f}")
+
+
+def _heading(*cells: str) -> Iterator[str]:
+    yield _line(*cells)
+    yield _line(*["---"] * len(cells))
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _recall(row: dict[str, Any]) -> str:
+    return f"{row['junk left out'] / row['junk']:.2f}"
+
+
+def _precision(row: dict[str, Any]) -> str:
+    left_out = row["junk left out"] + row["good left out"]
+    return f"{row['junk left out'] / left_out:.2f}" if left_out else "–"
 
 
 def main() -> None:

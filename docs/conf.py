@@ -11,7 +11,7 @@ from sphinx.util.logging import getLogger
 from scoretomo import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
-GUIDE = ["method", "conventions", "files", "python", "simulation", "paper", "numbers", "experiments", "rivals"]
+GUIDE = ["method", "conventions", "files", "python", "simulation", "paper", "junk", "numbers", "experiments", "rivals"]
 ROOMS = {  # in the order of the corridor; a room of several files has them on its page
     "scoretomo": ["scoretomo", "scoretomo.stages.opening"],
     "projection": ["projection"],

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoretomo.files import read_images
+from scoretomo.files import read_images, write_images
 from scoretomo.images import disc, find_junk, grey_factors, normalisation, prepare, shift
 from scoretomo.phantoms import MovingBox
 from scoretomo.settings import ImportSettings
@@ -113,6 +113,20 @@ def test_one_image_in_another_grey_scale_does_not_rescale_the_others(boxes: Tens
     assert factors is not None
     assert float(factors[11]) == pytest.approx(1 / 3, rel=0.25)
     assert (factors[torch.arange(30) != 11] == 1).all()
+
+
+def test_volumes_are_the_same_with_junk_in_the_stack_and_the_report_names_it(
+    box: Path, six_volumes: Path, run_with: Callable[..., Path], tmp_path: Path
+) -> None:
+    write_images(tmp_path / "mixed.mrcs", with_junk(torch.from_numpy(read_images(box).images), 0.2, 0).numpy(), None)
+    run = run_with(tmp_path / "mixed.mrcs", tmp_path / "run", images="0,2,4,6,8,10", steps=5)
+    names = [path.name for path in sorted((six_volumes / "volumes").iterdir())]
+    assert len(names) == 6
+    assert [(run / "volumes" / name).read_bytes() for name in names] == [
+        (six_volumes / "volumes" / name).read_bytes() for name in names
+    ]
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert "Image 20 was left out: looks like junk (dark where the others are bright)" in page
 
 
 REAL = {
