@@ -70,7 +70,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     lines = read_text(path, errors="replace").split("\n")[:-1]
     try:
         return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number with too many digits, which is no JSONDecodeError
         raise InputError(f"{path} is damaged ({error}): remove it, or the line") from None
 
 
@@ -81,9 +81,10 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Content of a JSON file that holds one object."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): make it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold one JSON object but holds something else: make it again")
@@ -92,9 +93,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Content of a TOML file."""
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of a number with too many digits, which is no TOMLDecodeError
         raise InputError(f"{path} is not TOML ({error}): correct it, or give another file") from None
 
 
