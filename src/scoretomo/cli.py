@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
 from .errors import InputError, WorkerError
-from .files import Program, read_toml, require_stack
+from .files import Program, find_images, read_toml
 from .settings import (
     ImportSettings,
     ObjectSettings,
@@ -24,7 +24,7 @@ from .settings import (
     SimulateSettings,
     TrainSettings,
 )
-from .stages.mistakes import told
+from .stages.mistakes import of_the_system, told
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which a stage does
 
@@ -411,7 +411,7 @@ def launch(
 def _require_input(stack: Path, prepared: Path) -> None:
     """Refuse a stack that is not there before anything large is loaded; one whose images are prepared already may be gone."""
     if not prepared.exists():
-        require_stack(stack)
+        find_images(stack)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -438,7 +438,7 @@ def main() -> int:
         print("scoretomo: out of memory: run the same command again with fewer --workers, or a smaller --size", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"scoretomo: cannot use {error.filename} ({(error.strerror or str(error)).lower()}): check the path", file=sys.stderr)
+        print(f"scoretomo: {of_the_system(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print("\nscoretomo: stopped; run the same command again to continue", file=sys.stderr)
