@@ -3,10 +3,10 @@
 from ..errors import InputError
 from .exports import Program, write_cryodrgn, write_cryosparc_particles, write_cryosparc_volumes, write_eman, write_eman_list
 from .images import FoundStack, ImageStack, Map, find_images, find_map, is_map, read_images, read_map
-from .models import Assembly, Model, is_model, read_assembly, read_model, select_atoms
+from .models import Assembly, Model, is_model, read_assembly, read_model, require_trajectory, select_atoms
 from .movies import write_gif, write_mp4, write_png
 from .mrc import write_images, write_map
-from .reading import file_size, sensible_pixel_size
+from .reading import StoredArray, file_size, sensible_pixel_size
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
@@ -20,6 +20,7 @@ __all__ = [
     "Map",
     "Model",
     "Program",
+    "StoredArray",
     "append_record",
     "atomic",
     "file_size",
@@ -39,6 +40,7 @@ __all__ = [
     "read_toml",
     "read_weights",
     "remove_unfinished",
+    "require_trajectory",
     "select_atoms",
     "sensible_pixel_size",
     "write_cryodrgn",

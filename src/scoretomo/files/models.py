@@ -87,12 +87,22 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
     )
 
 
-def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
-    """All frames, (frames, n, 3) in Å."""
+def require_trajectory(path: Path) -> str:
+    """The ending of a file that may hold a trajectory, which is not opened yet.
+
+    Raises:
+        InputError: it isn't there, is empty or a folder, or its name ends in something else.
+    """
     suffix = path.suffix.lower()
     if suffix not in _TRAJECTORIES:
         raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(_TRAJECTORIES)}: convert it")
     file_size(path)
+    return suffix
+
+
+def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
+    """All frames, (frames, n, 3) in Å."""
+    suffix = require_trajectory(path)
     try:
         from mdtraj import formats
     except ImportError:

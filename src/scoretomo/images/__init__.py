@@ -2,7 +2,7 @@
 
 from .augmenting import augment, place_images
 from .background import Background, disc, find_background, otsu_level, subtract_background
-from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
+from .checks import find_unusable, grey_factors, looks_inverted, touches_edge
 from .preparing import Prepared, centre_of_mass, correlation, normalisation, prepare, shift
 
 __all__ = [
@@ -18,10 +18,8 @@ __all__ = [
     "looks_inverted",
     "normalisation",
     "otsu_level",
-    "parse_selection",
     "place_images",
     "prepare",
-    "require_several",
     "shift",
     "subtract_background",
     "touches_edge",

@@ -7,13 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from ..fourier import coordinates, low_pass, pad_or_crop, resample
+from ..requirements import field_of_view, left_out_notes, parse_selection, require_usable
 from ..settings import ImportSettings
 from .background import BRIGHT, MASK_FRACTION, Background, disc, find_background, subtract_background
-from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, touches_edge
-
-_SMALLEST = 8  # pixels
+from .checks import find_unusable, grey_factors, looks_inverted, touches_edge
 
 
 class Prepared(NamedTuple):
@@ -49,12 +47,11 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
         InputError: a setting does not fit the images, or no image can be used.
     """
     count, height, width = images.shape
-    side = _check_sizes(height, width, settings, name)
+    side = field_of_view(height, width, settings, name)
     reasons = _reasons(images, settings.select)
     numbers = [number for number in range(count) if not reasons[number]]
-    notes = _left_out_notes(reasons)
-    if not numbers:
-        raise InputError(f"no image of {name} can be used ({notes[0]}): give other images")
+    notes = left_out_notes(reasons)
+    require_usable(reasons, name)
     sign = -1.0 if settings.invert else 1.0
     used = _square(images[numbers].float() * sign, side)
     notes += _contrast_notes(used, inverted=settings.invert)
@@ -81,24 +78,6 @@ def _square(images: Tensor, side: int) -> Tensor:
     return pad_or_crop(images - border, max(height, width), 2) + border
 
 
-def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -> int:
-    """Side of the field of view in pixels of the input."""
-    if height != width and settings.crop is None:
-        raise InputError(
-            f"images must be square, got {height}×{width} in {name}: "
-            f"crop or pad them first (scoretomo import --crop {min(height, width)})"
-        )
-    side = min(height, width) if settings.crop is None else settings.crop
-    if side < _SMALLEST:
-        raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
-    if settings.size is not None and not _SMALLEST <= settings.size <= side:
-        raise InputError(
-            f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
-            f"give {'one of these' if settings.size < _SMALLEST else 'less, as images are never enlarged'}"
-        )
-    return side
-
-
 def _reasons(images: Tensor, select: str | None) -> list[str]:
     """Why each image is left out, or ""."""
     chosen = list(range(len(images))) if select is None else parse_selection(select, len(images))
@@ -106,11 +85,6 @@ def _reasons(images: Tensor, select: str | None) -> list[str]:
     for number, reason in zip(chosen, find_unusable(images[chosen], chosen), strict=True):
         reasons[number] = reason
     return reasons
-
-
-def _left_out_notes(reasons: Sequence[str]) -> list[str]:
-    found = [f"image {number} left out: {reason}" for number, reason in enumerate(reasons) if reason not in ("", "not selected")]
-    return found if len(found) <= 20 else [*found[:20], f"{len(found) - 20} more images left out: see the table"]
 
 
 def _contrast_notes(images: Tensor, *, inverted: bool) -> list[str]:

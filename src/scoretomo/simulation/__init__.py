@@ -1,6 +1,6 @@
 """Random conformation + random pose → image, with its truth."""
 
-from .averaging import ClassAverage, average_class, check_realism, contrast_transfer
+from .averaging import ClassAverage, average_class, contrast_transfer
 from .maps import MovingMap, isolated, voxel_places
 from .statistics import StackStatistics, measure
 from .taking import EDGE, Movable, Phantom, Simulated, Specimen, phantom_volume, simulate, simulate_image, truth_row
@@ -15,7 +15,6 @@ __all__ = [
     "Specimen",
     "StackStatistics",
     "average_class",
-    "check_realism",
     "contrast_transfer",
     "isolated",
     "measure",
