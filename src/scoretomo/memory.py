@@ -1,4 +1,4 @@
-"""How much of a machine this program may use: its cores, and its memory, or less where a container or a cluster's job has a limit."""
+"""How much of a machine this program may use: its cores, and its memory, or less where a container or a job has a limit."""
 
 import os
 from collections.abc import Iterator

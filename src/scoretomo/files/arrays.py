@@ -3,13 +3,16 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
 from ..errors import InputError
 from .reading import StoredArray, check_memory, file_size, opened, pixel_size_in_header, sensible_pixel_size
 from .references import Fetched, Reference, fetch, settle_pixel_size
+
+if TYPE_CHECKING:
+    import h5py  # else only where an HDF5 file is read: it takes a while
 
 _LONGEST_HEADER = 2**20  # bytes of a NumPy file: room for a table of 15,000 columns
 
@@ -74,14 +77,18 @@ def find_hdf(path: Path) -> StoredArray:
     EMAN's images (/MDF/images/<number>/image) are stacked in the order of their numbers, and an image of three axes is a map;
     another file must hold one array.
     """
+    import h5py
+
     with _opened_hdf(path) as file:
         group = file.get("MDF/images")
         return _find_eman(path, group) if isinstance(group, h5py.Group) else _find_only_array(path, file)
 
 
 @contextmanager
-def _opened_hdf(path: Path) -> Iterator[h5py.File]:
+def _opened_hdf(path: Path) -> "Iterator[h5py.File]":
     """An HDF5 file open for reading; it is not locked, which some network file systems can't do."""
+    import h5py
+
     file_size(path)
     with opened(path), open(path, "rb"):
         pass  # h5py takes a file that it may not read for one of another kind
@@ -95,7 +102,7 @@ def _opened_hdf(path: Path) -> Iterator[h5py.File]:
         raise InputError(f"{path} cannot be read ({what}): copy or make it again") from None
 
 
-def _find_eman(path: Path, group: h5py.Group) -> StoredArray:
+def _find_eman(path: Path, group: "h5py.Group") -> StoredArray:
     names = sorted((name for name in group if name.isdigit() and "image" in group[name]), key=int)
     if not names:
         raise InputError(f"{path} holds no images: make it again")
@@ -118,7 +125,7 @@ def _find_eman(path: Path, group: h5py.Group) -> StoredArray:
     return StoredArray(shape if len(names) == 1 else (len(names), *shape), pixel_size, len(shape) == 3, notes, read)
 
 
-def _unpacked(image: np.ndarray, header: h5py.Group) -> np.ndarray:
+def _unpacked(image: np.ndarray, header: "h5py.Group") -> np.ndarray:
     """The values of an image that EMAN2 has stored in few bits."""
     bits = int(_number(header, "stored_renderbits"))
     if bits <= 0:
@@ -127,12 +134,14 @@ def _unpacked(image: np.ndarray, header: h5py.Group) -> np.ndarray:
     return (image / np.float32(2**bits - 1) * (highest - lowest) + lowest).astype(np.float32)
 
 
-def _number(header: h5py.Group, name: str) -> float:
+def _number(header: "h5py.Group", name: str) -> float:
     """A number of EMAN's header, which it writes as an array of one; 0 if it is missing."""
     return float(np.ravel(header.attrs.get(f"EMAN.{name}", 0.0))[0])
 
 
-def _find_only_array(path: Path, file: h5py.File) -> StoredArray:
+def _find_only_array(path: Path, file: "h5py.File") -> StoredArray:
+    import h5py
+
     found: list[h5py.Dataset] = []
     file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) and item.ndim in (2, 3) else None)
     if len(found) != 1:
@@ -151,7 +160,7 @@ def _find_only_array(path: Path, file: h5py.File) -> StoredArray:
     return StoredArray(found[0].shape, None, None, [], read)
 
 
-def _require_real(path: Path, dataset: h5py.Dataset) -> None:
+def _require_real(path: Path, dataset: "h5py.Dataset") -> None:
     if dataset.dtype.kind not in "biuf":
         raise InputError(f"{path} holds values of type {dataset.dtype}, expected real numbers: save real images")
     if dataset.size and not dataset.id.get_storage_size():

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 
 from .writing import atomic, write_text
@@ -127,6 +126,8 @@ def write_eman(path: Path, images: np.ndarray, pixel_size: float, transforms: np
         pixel_size: Å.
         transforms: of each image, its ``xform.projection``: a rotation and, in the last column, a shift in pixels, shape (n, 3, 4).
     """
+    import h5py  # not earlier: it takes a while
+
     with h5py.File(path.name, "w", driver="core", backing_store=False) as file:  # in memory: h5py ends badly on a full disk
         stack = file.create_group("MDF/images")
         stack.attrs["imageid_max"] = np.array([len(images) - 1], dtype="<i4")
