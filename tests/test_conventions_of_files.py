@@ -300,7 +300,7 @@ def test_eman_files_are_read_and_written_where_nothing_can_be_locked(without_loc
 @pytest.mark.parametrize("name", ["a.hdf", "a.mrcs", "a.npy"])
 def test_a_file_that_may_not_be_read_is_named(name: str) -> None:
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom scoretomo import files\n"
+        "import os, sys, h5py\nfrom pathlib import Path\nfrom scoretomo import files\n"
         "if os.getuid() == 0:\n    os.setuid(65534)\n"  # who may read anything
         "try:\n    files.is_map(Path(sys.argv[1]))\nexcept files.InputError as error:\n    print(error)\n"
     )
@@ -318,9 +318,8 @@ def test_a_failure_of_the_system_without_a_file_names_none(
     def fail(*_: Any) -> None:
         raise OSError("unable to lock file, errno = 37")
 
-    monkeypatch.setattr("scoretomo.stages.info.show_info", fail)
-    monkeypatch.setattr("scoretomo.files.find_images", fail)
-    code, said = command("info", Path(__file__).with_name("nothing.mrcs").parent)
+    monkeypatch.setattr("scoretomo.stages.before.info", fail)
+    code, said = command("info", "nothing.mrcs")
     assert code == 2
     assert "None" not in said
     assert "(unable to lock file, errno = 37): check" in said
