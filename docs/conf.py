@@ -50,8 +50,10 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
     "landscape": ["landscape", "landscape.reliability"],
     "report": ["report", "report.results", "report.embedded"],
     "files": ["files"],
-    "settings": ["settings", "requirements"],
-    "presets": ["presets", "experiments"],
+    "settings": ["settings"],
+    "requirements": ["requirements"],
+    "presets": ["presets"],
+    "experiments": ["experiments"],
     "compute": ["compute"],
 }
 

@@ -369,6 +369,8 @@ def test_tables_come_back_as_written(tmp_path: Path) -> None:
     rows = [{"image": 0, "reason": 'a "strange, one"'}, {"image": 1, "reason": ""}]
     files.write_table(tmp_path / "a.csv", rows)
     assert files.read_table(tmp_path / "a.csv") == [{"image": "0", "reason": 'a "strange, one"'}, {"image": "1", "reason": ""}]
+    files.write_table(tmp_path / "long.csv", [{"notes": "x" * 200_000}])
+    assert files.read_table(tmp_path / "long.csv") == [{"notes": "x" * 200_000}]
     files.write_table(tmp_path / "empty.csv", [])
     assert files.read_table(tmp_path / "empty.csv") == []
 

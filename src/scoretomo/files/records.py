@@ -13,6 +13,8 @@ from ..errors import InputError
 from .reading import opened
 from .writing import cannot_write, write_text
 
+csv.field_size_limit(2**31 - 1)  # or a long text of a good table would be taken for damage
+
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a CSV table; columns in the order of the first row, all rows alike. No rows, an empty file."""
