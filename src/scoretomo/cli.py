@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
 from .errors import InputError, NoVolumesError, WorkerError
-from .files import Program, read_toml, require_stack
+from .files import Program, read_toml
 from .settings import (
     ImportSettings,
     ObjectSettings,
@@ -24,7 +24,9 @@ from .settings import (
     SimulateSettings,
     TrainSettings,
 )
-from .stages.mistakes import told
+from .stages import before
+from .stages.directory import RunDirectory, require_begun, require_network, require_run
+from .stages.mistakes import of_the_system, told
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which a stage does
 
@@ -89,7 +91,7 @@ def run(
     output
         Directory of the run; made if it is not there.
     """
-    _require_input(stack, output / "images.mrcs")
+    before.run(stack, output, pixel_size, importing, training, volumes, force=force)
     from .stages.run import run_all
 
     run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
@@ -113,7 +115,7 @@ def import_(
     output
         Stack to write (.mrcs); a .csv and a .json of the same name say what was done to each image.
     """
-    _require_input(stack, output)
+    before.import_(stack, output, pixel_size, importing, force=force)
     from .stages.importing import import_stack
 
     import_stack(stack, output, pixel_size, importing, force=force)
@@ -133,6 +135,7 @@ def sample_(
     directory
         Run directory with a network from scoretomo train; samples/ is written there, and the report again.
     """
+    require_network(RunDirectory(directory))
     from .stages.sample import sample_only
 
     sample_only(directory, settings, force=force)
@@ -153,6 +156,7 @@ def reconstruct(
     directory
         Directory with images.mrcs from scoretomo import; it becomes the run directory.
     """
+    before.reconstruct(directory, volumes, force=force)
     from .stages.run import reconstruct_only
 
     reconstruct_only(directory, volumes, workers=workers, force=force)
@@ -181,7 +185,7 @@ def train(
     output
         Run directory; made if it is not there.
     """
-    _require_input(stack, output / "images.mrcs")
+    before.train(stack, output, pixel_size, importing, force=force)
     from .stages.run import end_training, train_imported
 
     if train_imported(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force):
@@ -207,6 +211,7 @@ def evaluate(
     output
         Where to write scores and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
     """
+    before.evaluate(maps, truth)
     from .stages.evaluate import evaluate_maps
 
     evaluate_maps(maps, truth, output, workers=workers)
@@ -227,6 +232,7 @@ def landscape(
     umap
         Also place the volumes in a plane by UMAP (needs the umap extra).
     """
+    RunDirectory(directory).require_one_frame()
     from .stages.landscape import landscape_only
 
     landscape_only(directory, umap=umap)
@@ -250,6 +256,7 @@ def export(
     output
         Where to write; export/ in the run directory if not given.
     """
+    RunDirectory(directory).require_one_frame()
     from .stages.export import export_run
 
     export_run(directory, to, output)
@@ -272,6 +279,7 @@ def figures(
     output
         Where to write; figures/ in the run directory if not given.
     """
+    RunDirectory(directory).require_one_frame()
     from .stages.figures import draw_figures
 
     draw_figures(directory, output)
@@ -286,6 +294,7 @@ def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)
     directory
         Run directory.
     """
+    require_run(directory)
     from .stages.report import report_run
 
     report_run(directory)
@@ -308,6 +317,7 @@ def watch(
     live
         Also serve the report as it grows, to browsers on this machine, until Ctrl-C.
     """
+    require_begun(directory)
     from .stages.watch import watch_run
 
     return 0 if watch_run(directory, live=live) else 1
@@ -334,6 +344,7 @@ def simulate(
     output
         Directory for images.mrcs and truth/.
     """
+    before.simulate(object_, output, settings, objects, realism, force=force)
     from .stages.simulate import Plan, simulate_object
 
     simulate_object(Plan(object_, settings, objects, realism), output, workers=workers, force=force)
@@ -363,6 +374,7 @@ def reproduce(
     output
         Directory for data/ and run/.
     """
+    before.reproduce(experiment, output, settings, stack=stack, truth=truth, pixel_size=pixel_size, force=force)
     from .stages.reproduce import reproduce_experiment
 
     reproduce_experiment(
@@ -385,6 +397,7 @@ def info(
     montage
         Also write all images into one picture (.png).
     """
+    before.info(file, montage)
     from .stages.info import show_info
 
     show_info(file, montage)
@@ -406,12 +419,6 @@ def launch(
         raise InputError(f"{config} should have a section for each command ({', '.join(commands)}), got {unknown[0]!r}: correct it")
     app.config = cyclopts.config.Dict(settings, source=str(config))
     return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
-
-
-def _require_input(stack: Path, prepared: Path) -> None:
-    """Refuse a stack that is not there before anything large is loaded; one whose images are prepared already may be gone."""
-    if not prepared.exists():
-        require_stack(stack)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
@@ -438,7 +445,7 @@ def main() -> int:
         print("scoretomo: out of memory: run the same command again with fewer --workers, or a smaller --size", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"scoretomo: cannot use {error.filename} ({(error.strerror or str(error)).lower()}): check the path", file=sys.stderr)
+        print(f"scoretomo: {of_the_system(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print("\nscoretomo: stopped; run the same command again to continue", file=sys.stderr)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from .errors import InputError, WorkerError
-from .memory import usable_memory
+from .memory import available_cores, usable_memory
 
 Task = TypeVar("Task")
 Message = TypeVar("Message")
@@ -34,11 +34,6 @@ def random_stream(seed: int, *names: str | int) -> torch.Generator:
     """A random stream that belongs to a seed and a name, such as ``random_stream(0, "noise", 17)``, and to nothing else."""
     digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def best_device() -> torch.device:

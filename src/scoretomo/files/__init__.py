@@ -2,10 +2,11 @@
 
 from ..errors import InputError
 from .exports import Program, write_cryodrgn, write_cryosparc_particles, write_cryosparc_volumes, write_eman, write_eman_list
-from .images import ImageStack, Map, is_map, read_images, read_map, require_stack
-from .models import Assembly, Model, is_model, read_assembly, read_model, select_atoms
+from .images import FoundStack, ImageStack, Map, find_images, find_map, is_map, read_images, read_map
+from .models import Assembly, Model, is_model, read_assembly, read_model, require_trajectory, select_atoms
 from .movies import write_gif, write_mp4, write_png
 from .mrc import write_images, write_map
+from .reading import StoredArray, file_size, sensible_pixel_size
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
@@ -13,13 +14,18 @@ from .writing import atomic, is_alive, make_folder, remove_unfinished, write_tex
 
 __all__ = [
     "Assembly",
+    "FoundStack",
     "ImageStack",
     "InputError",
     "Map",
     "Model",
     "Program",
+    "StoredArray",
     "append_record",
     "atomic",
+    "file_size",
+    "find_images",
+    "find_map",
     "is_alive",
     "is_map",
     "is_model",
@@ -34,8 +40,9 @@ __all__ = [
     "read_toml",
     "read_weights",
     "remove_unfinished",
-    "require_stack",
+    "require_trajectory",
     "select_atoms",
+    "sensible_pixel_size",
     "write_cryodrgn",
     "write_cryosparc_particles",
     "write_cryosparc_volumes",

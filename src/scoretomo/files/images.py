@@ -1,14 +1,16 @@
 """Any file that holds images or a map → an array."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from . import mrc
-from .arrays import read_cs, read_hdf, read_npy, shapes_of_eman
-from .reading import file_size
+from .arrays import find_hdf, find_npy, read_cs
+from .likeness import resembles_map
+from .reading import StoredArray, file_size
 from .star import read_star
 
 _MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
@@ -27,6 +29,16 @@ class ImageStack(NamedTuple):
     unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 
 
+class FoundStack(NamedTuple):
+    """Images that a file holds or names, which are not read yet."""
+
+    shape: tuple[int, int, int]  # images, rows, columns
+    pixel_size: float | None  # Å
+    sources: list[str]
+    notes: list[str]
+    read: Callable[[], ImageStack]
+
+
 class Map(NamedTuple):
     """A density map as it is in the user's file."""
 
@@ -35,78 +47,106 @@ class Map(NamedTuple):
     notes: list[str]
 
 
-def require_stack(path: Path) -> str:
-    """The ending of a file that may hold class averages, which is not opened yet.
-
-    Raises:
-        InputError: it isn't there, is empty or a folder, or its name ends in something else.
-    """
-    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
-    file_size(path)
-    return suffix
-
-
-def read_images(path: Path) -> ImageStack:
-    """Read class averages: .mrcs, .mrc, .map, RELION .star, cryoSPARC .cs, EMAN .hdf or .npy.
+def find_images(path: Path) -> FoundStack:
+    """Find class averages by headers and tables: .mrcs, .mrc, .map, RELION .star, cryoSPARC .cs, EMAN .hdf or .npy.
 
     Raises:
         InputError: the file cannot be read as images; what to do is said.
     """
-    suffix = require_stack(path)
+    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
+    file_size(path)
     if suffix in (".star", ".cs"):
         fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
-        return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes), fetched.unused)
-    array, pixel_size, notes = _read_array(path, suffix)
-    flagged = _flagged_as_map(path, suffix)
-    if flagged:
-        rename = ", or rename it to .mrcs if it is a stack that is wrongly flagged as a map" if suffix in _MRC else ""
-        raise InputError(f"{path} is a map ({_times(array.shape)}), expected a stack of class averages: give that{rename}")
-    if flagged is None and _is_cube(array.shape):
-        notes.append(f"{path.name} looks like a map, not a stack ({_times(array.shape)}): its slices are read as images")
-    images = array[None] if array.ndim == 2 else array
-    if images.ndim != 3 or 0 in images.shape:
+        named = ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes), fetched.unused)
+        count, rows, columns = named.images.shape
+        return FoundStack((count, rows, columns), pixel_size, named.sources, named.notes, lambda: named)
+    array = _find_array(path, suffix)
+    shape = (1, *array.shape) if len(array.shape) == 2 else array.shape
+    if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
-    sources = [f"{number:06d}@{path}" for number in range(1, len(images) + 1)]
-    return ImageStack(images, pixel_size, sources, _once(notes))
+    notes = _once([*array.notes, *_kind_notes(path, suffix, array)])
+    sources = [f"{number:06d}@{path}" for number in range(1, shape[0] + 1)]
+
+    def read() -> ImageStack:
+        return ImageStack(array.read().reshape(shape), array.pixel_size, sources, notes)
+
+    return FoundStack(shape, array.pixel_size, sources, notes, read)
+
+
+def read_images(path: Path) -> ImageStack:
+    """Read class averages from any file that `find_images` takes.
+
+    Raises:
+        InputError: the file cannot be read as images; what to do is said.
+    """
+    return find_images(path).read()
+
+
+def find_map(path: Path) -> StoredArray:
+    """Find a cubic density map by the header of its file: .mrc, .map, EMAN .hdf or .npy.
+
+    Raises:
+        InputError: the file cannot be read as a map, or the map is not cubic.
+    """
+    array = _find_array(path, _suffix(path, (*_MRC, *_HDF, ".npy")), as_map=True)
+    if len(array.shape) != 3 or len(set(array.shape)) != 1:
+        raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
+    return array
 
 
 def read_map(path: Path) -> Map:
-    """Read a cubic density map: .mrc, .map, EMAN .hdf or .npy.
+    """Read a cubic density map from any file that `find_map` takes.
 
     Raises:
         InputError: the file cannot be read as a map, or the map is not cubic, constant or not finite.
     """
-    array, pixel_size, notes = _read_array(path, _suffix(path, (*_MRC, *_HDF, ".npy")), as_map=True)
-    if array.ndim != 3 or len(set(array.shape)) != 1:
-        raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
-    if not np.isfinite(array).all():
-        raise InputError(f"{path} has {np.count_nonzero(~np.isfinite(array))} voxels that are not numbers: make it again")
-    if array.min() == array.max():
-        raise InputError(f"{path} is constant ({array.flat[0]:.4g} everywhere): give a map with something in it")
-    return Map(np.ascontiguousarray(array), pixel_size, _once(notes))
+    found = find_map(path)
+    density = found.read()
+    if not np.isfinite(density).all():
+        raise InputError(f"{path} has {np.count_nonzero(~np.isfinite(density))} voxels that are not numbers: make it again")
+    if density.min() == density.max():
+        raise InputError(f"{path} is constant ({density.flat[0]:.4g} everywhere): give a map with something in it")
+    return Map(np.ascontiguousarray(density), found.pixel_size, _once(found.notes))
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file is a cubic map rather than a stack of images: by its flag, or, where there are no flags, by its shape.
+    """Whether a file is a cubic map rather than a stack of images, by its name, its flags and, if need be, its values.
 
     Raises:
         InputError: the file cannot be read.
     """
     suffix = path.suffix.lower()
-    flagged = _flagged_as_map(path, suffix)
-    if flagged is None:
-        return suffix in (*_HDF, ".npy") and _is_cube(_read_array(path, suffix)[0].shape)
-    return flagged
+    return suffix in (*_MRC, *_HDF, ".npy") and _kind(suffix, _find_array(path, suffix)) == "map"
 
 
-def _flagged_as_map(path: Path, suffix: str) -> bool | None:
-    """Whether a file says that it is a cubic map; None where such files can't say so."""
-    if suffix in _MRC:
-        header = mrc.read_header(path)
-        return suffix not in _STACKS and header.is_volume and _is_cube(header.shape)
-    if suffix in _HDF and (shapes := shapes_of_eman(path)):
-        return len(shapes) == 1 and _is_cube(shapes[0])
-    return None
+def _kind(suffix: str, array: StoredArray) -> Literal["map", "perhaps a map", "stack"]:
+    """What a file holds. Programs that write maps often flag none, so that a cube without a flag is judged by its values."""
+    if suffix in _STACKS or not _is_cube(array.shape) or (suffix in _HDF and array.is_map is False):
+        return "stack"
+    if array.is_map:
+        return "map"
+    resembles = resembles_map(array)
+    if resembles == "yes" and array.is_map is None:
+        return "map"
+    return "stack" if resembles == "no" else "perhaps a map"
+
+
+def _kind_notes(path: Path, suffix: str, array: StoredArray) -> list[str]:
+    """What to know of a stack that is flagged as a map or may be one.
+
+    Raises:
+        InputError: it is a map.
+    """
+    kind, shape = _kind(suffix, array), _times(array.shape)
+    if kind == "map":
+        how = "rename it to" if suffix in _MRC else "write it as"
+        otherwise = f"{how} .mrcs if it is a stack all the same"
+        raise InputError(f"{path} is a map ({shape}), expected a stack of class averages: give that, or {otherwise}")
+    if kind == "perhaps a map":
+        return [f"{path.name} looks like a map, not a stack ({shape}): its sections are read as images"]
+    if suffix in _MRC and array.is_map and len(array.shape) == 3 and array.shape[0] > 1:
+        return [f"{path.name} is flagged as a volume: read as a stack"]
+    return []
 
 
 def _suffix(path: Path, known: tuple[str, ...]) -> str:
@@ -120,28 +160,33 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     return suffix
 
 
-def _read_array(path: Path, suffix: str, *, as_map: bool = False) -> tuple[np.ndarray, float | None, list[str]]:
-    """The array in a file, its pixel size in Å, and notes."""
+def _find_array(path: Path, suffix: str, *, as_map: bool = False) -> StoredArray:
+    """The array in a file; a map's axes are put in order."""
     if suffix == ".npy":
-        return read_npy(path), None, []
+        return find_npy(path)
     if suffix in _HDF:
-        return *read_hdf(path), []
+        return find_hdf(path)
     header = mrc.read_header(path)
-    array, notes = mrc.read_all(header), list(header.notes)
-    if as_map:
-        array = _in_order(array, header.axes, notes)
-    elif header.is_volume and header.shape[0] > 1:
-        notes.append(f"{path.name} is flagged as a volume: read as a stack")
-    return array, header.pixel_size, notes
+    if header.volumes and suffix not in _STACKS and not as_map:
+        raise InputError(
+            f"{path} is flagged as a stack of volumes ({header.volumes}, in {_times(header.shape)}), expected class averages: "
+            "give these, or rename it to .mrcs if it holds images all the same"
+        )
+    is_map = True if header.is_volume or header.volumes else False if header.is_stack else None
+    array = StoredArray(header.shape, header.pixel_size, is_map, list(header.notes), lambda: mrc.read_all(header))
+    mrc.check_size(header)
+    return _in_order(array, header.axes) if as_map else array
 
 
-def _in_order(array: np.ndarray, axes: tuple[int, int, int], notes: list[str]) -> np.ndarray:
+def _in_order(array: StoredArray, axes: tuple[int, int, int]) -> StoredArray:
     """Turn a map whose columns, rows and sections run along other axes than x, y, z into (z, y, x)."""
     if sorted(axes) != [1, 2, 3] or axes == (1, 2, 3):
         return array
-    notes.append(f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz")
     stored = axes[::-1]  # what the array's own axes run along
-    return array.transpose([stored.index(axis) for axis in (3, 2, 1)])
+    turn = [stored.index(axis) for axis in (3, 2, 1)]
+    note = f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz"
+    shape = tuple(array.shape[axis] for axis in turn)
+    return array._replace(shape=shape, notes=[*array.notes, note], read=lambda: array.read().transpose(turn))
 
 
 def _is_cube(shape: tuple[int, ...]) -> bool:

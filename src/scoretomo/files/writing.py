@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from ..errors import InputError
 _WHAT_TO_DO = {
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f), or write to another disk",
     errno.EACCES: "write to a folder that is yours",
     errno.EPERM: "write to a folder that is yours",
     errno.EROFS: "write to a folder that is yours",
@@ -19,11 +21,12 @@ _WHAT_TO_DO = {
     errno.ENOTDIR: "a part of this path is a file, not a folder",
     errno.ENAMETOOLONG: "give a shorter name",
 }
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
     """The sentence for a failed write."""
-    what = (error.strerror or str(error) or type(error).__name__).lower()
+    what = (os.strerror(error.errno) if error.errno else str(error) or type(error).__name__).lower()
     return InputError(f"cannot write {path} ({what}): {_WHAT_TO_DO.get(error.errno or 0, 'check the disk')}")
 
 
@@ -45,9 +48,25 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise cannot_write(path, error) from None
+    except InputError:
+        raise
+    except Exception as error:
+        cause = _disk_error(error)
+        if cause is None:
+            raise
+        raise cannot_write(path, cause) from None
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def _disk_error(error: BaseException) -> OSError | None:
+    """The error of the disk behind one of a library's own class: raised before it, or numbered in its text as by Rust."""
+    named = re.search(r"\(os error (\d+)\)", str(error))
+    before: BaseException | None = OSError(int(named[1]), "") if named else error
+    while before is not None and not isinstance(before, OSError):
+        before = before.__cause__ or before.__context__
+    return before if before is not None and before.errno in _OF_THE_DISK else None
 
 
 def _check_target(path: Path) -> None:

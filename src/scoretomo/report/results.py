@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..files import read_images, read_json, read_records, read_table, read_toml, read_weights
-from ..images import parse_selection
+from ..requirements import parse_selection
 from ..rotations import rotations_from_euler
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, files
-from ..compute import available_cores
+from ..memory import available_cores
 from .pulse import Word, has_locked, let_go, require_alone, tell
 from .record import write_settings
 
@@ -191,6 +191,30 @@ def require_run(path: Path) -> RunDirectory:
     if not run.config.exists() and not run.weights.exists():
         raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
     return run
+
+
+def require_begun(path: Path) -> RunDirectory:
+    """The run directory at a path.
+
+    Raises:
+        InputError: no run has begun there.
+    """
+    run = RunDirectory(path)
+    if not run.config.exists() and not (run.score / "train.toml").exists():
+        raise files.InputError(
+            f"{path} should be the directory of a run, and none has begun there: scoretomo run STACK --output {path}"
+        )
+    return run
+
+
+def require_network(run: RunDirectory) -> None:
+    """Refuse a run whose network was never trained.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not run.weights.exists():
+        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
 
 
 def _machine() -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import re
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,13 +18,14 @@ from ..evaluation import Pair, common_grid, compare, conformation_gain, interpol
 from ..projection import rotate
 from ..report import words
 from ..rotations import euler_from_rotations, rotations_from_euler
+from .before import run_to_evaluate, unlike
 from .directory import RunDirectory, Stopwatch
+from .pairing import numbered, paired, true_poses
 from .progress import console, progress_bar, say, warn, word_of
 from .pulse import telling
 from .report import report_run
 
 _LOG = "progress.jsonl"
-_MAPS = (".mrc", ".map", ".hdf", ".npy")
 
 
 class Judgement(NamedTuple):
@@ -42,17 +42,18 @@ class Judgement(NamedTuple):
 
 def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int | None) -> None:
     """Judge a run, a folder of maps or one map; write what was found where there is a place for it."""
-    run = RunDirectory(maps) if (maps / "config.toml").exists() else None
-    if run and not run.volumes_table.exists():
-        raise files.InputError(f"the run in {maps} is not finished: run it again to continue, then evaluate it")
-    truths = _numbered(truth)
-    pairs = _paired(_numbered(run.path / "volumes" if run else maps), truths, truth)
+    run = run_to_evaluate(maps)
+    truths, found = numbered(truth), numbered(run.path / "volumes" if run else maps)
+    pairs = paired(found, truths, truth)
+    without = [path.name for number, path in found.items() if number not in pairs]
+    if without:
+        warn(f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}")
     folder = output or (run.evaluation if run else None)
     scale = _scale(run) if run else None
     number, path = next(iter(pairs.items()))
     _on_one_grid(path, files.read_map(path), files.read_map(truths.get(number, truth)), scale)
     clock = Stopwatch()
-    poses = _poses(truth, truths) if len(truths) > 1 else {}
+    poses = true_poses(truth, truths) if len(truths) > 1 else {}
     records = _begin(folder, pairs, truths) if folder else {}
     with TemporaryDirectory() as temporary:
         single = _single_map(folder or Path(temporary), truths, poses) if poses else None
@@ -136,60 +137,7 @@ def _on_one_grid(path: Path, found: files.Map, true: files.Map, scale: float | N
             return common_grid(first, second, scale, 1.0)._replace(pixel_size=None)
         return common_grid(first, second, found.pixel_size, true.pixel_size)
     except ValueError as error:
-        raise files.InputError(f"{path} and its truth do not fit together: {error}") from None
-
-
-def _numbered(path: Path) -> dict[int, Path]:
-    """Maps by number, the last one in each file name; a file without one is number 0."""
-    if not path.exists():
-        raise files.InputError(f"there are no maps at {path}: give a run directory with volumes, a folder of maps, or a map")
-    if path.is_file():
-        digits = re.findall(r"\d+", path.stem)
-        return {int(digits[-1]) if digits else 0: path}
-    found: dict[int, Path] = {}
-    for file in sorted(path.iterdir()):
-        digits = re.findall(r"\d+", file.stem)
-        if file.suffix not in _MAPS or file.name.startswith(".") or not digits:
-            continue
-        number = int(digits[-1])
-        if number in found:
-            raise files.InputError(f"{found[number].name} and {file.name} in {path} have the same number: rename one")
-        found[number] = file
-    if not found:
-        raise files.InputError(f"{path} should hold maps with numbers in their names, such as 000.mrc, but holds none")
-    return found
-
-
-def _paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[int, Path]:
-    """Maps that have a truth, by number; one truth serves all."""
-    if truth.is_file():
-        return maps
-    pairs = {number: path for number, path in maps.items() if number in truths}
-    without = [path.name for number, path in maps.items() if number not in truths]
-    if not pairs or (without and len(maps) == len(truths)):
-        raise files.InputError(
-            f"maps and truths should have the same numbers, got {min(maps)} … {max(maps)} and {min(truths)} … {max(truths)}: "
-            "name them alike, such as 007.mrc and 007.mrc"
-        )
-    if without:
-        warn(f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}")
-    return pairs
-
-
-def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float, float]]:
-    """Euler angles by image from truth.csv; none where there is no such file."""
-    table = truth / "truth.csv"
-    if not table.exists():
-        return {}
-    rows = files.read_table(table)
-    try:
-        poses = {int(row["image"]): (float(row["rot"]), float(row["tilt"]), float(row["psi"])) for row in rows}
-    except (KeyError, ValueError) as error:
-        raise files.InputError(f"{table} should have columns image, rot, tilt, psi with numbers, got {error}: correct it") from None
-    missing = sorted(truths.keys() - poses.keys())
-    if missing:
-        raise files.InputError(f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove truth.csv")
-    return poses
+        raise unlike(path, error) from None
 
 
 def _begin(folder: Path, maps: dict[int, Path], truths: dict[int, Path]) -> dict[int, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import files
 from ..images import Prepared, prepare
 from ..settings import ImportSettings
+from .before import asked_of_import, is_imported, require_pixel_size
 from .progress import say, warn
 
 
@@ -57,16 +58,7 @@ class Imported:
 
 def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
     """Read, check, prepare and write class averages; say what was found."""
-    if output.suffix != ".mrcs":
-        raise files.InputError(f"--output should end in .mrcs, got {output}: name the stack to write, such as images.mrcs")
-    record = output.with_suffix(".json")
-    if output.absolute() == stack.absolute():
-        raise files.InputError(f"--output {output} is the input itself, which is never changed: give another name")
-    if output.exists() and not force:
-        if not record.exists():
-            raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
-        if files.read_json(record).get("asked") != _asked(stack, pixel_size, settings):
-            raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
+    if is_imported(stack, output, pixel_size, settings, force=force):
         say(f"{output} is finished")
         return
     imported = read_and_prepare(stack, pixel_size, settings)
@@ -81,8 +73,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     Raises:
         InputError: the stack cannot be read or used.
     """
-    if pixel_size is not None and not 0 < pixel_size < 1000:
-        raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {pixel_size}: correct it")
+    require_pixel_size(pixel_size)
     read = files.read_images(stack)
     prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
@@ -105,7 +96,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         "mu": prepared.mu,
         "s": prepared.s,
         "notes": notes,
-        "asked": _asked(stack, pixel_size, settings),
+        "asked": asked_of_import(stack, pixel_size, settings),
     }
     return Imported(prepared, read.sources, output_size, properties)
 
@@ -143,10 +134,6 @@ def fingerprint(prepared: PreparedStack) -> str:
     digest = hashlib.sha256(prepared.images.numpy().tobytes())
     digest.update(repr((prepared.numbers, prepared.mu, prepared.s)).encode())
     return digest.hexdigest()[:12]
-
-
-def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> dict[str, Any]:
-    return {"stack": str(stack.absolute()), "pixel_size": pixel_size, **asdict(settings)}
 
 
 def _pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:

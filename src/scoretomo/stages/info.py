@@ -9,6 +9,7 @@ import torch
 from .. import files
 from ..images import prepare
 from ..settings import ImportSettings
+from .before import require_picture
 from .directory import RunDirectory, require_run
 from .importing import read_prepared
 from .montage import in_characters, in_rows, sheet, shows_pictures, tiles
@@ -21,8 +22,7 @@ _CELL = 20  # pixels of a picture in the terminal
 
 def show_info(file: Path, montage: Path | None) -> None:
     """Say what is in a file or run directory, show it in the terminal, and write a montage if asked for."""
-    if montage is not None and montage.suffix.lower() not in (".png", ".jpg", ".webp"):
-        raise files.InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")
+    require_picture(montage)
     if file.is_dir():
         shown = _show_run(file)
     elif files.is_map(file):

@@ -1,20 +1,20 @@
 """Import → reconstruct → report in one go."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .. import files
 from ..compute import best_device, joined_group, require_one_process
 from ..settings import ImportSettings, ReconstructSettings, TrainSettings
+from .before import asked_of_reconstruction, asked_of_run
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
 from .landscape import landscape_missing, settle_landscape
 from .progress import say
 from .pulse import require_alone
 from .quality import measure_score
-from .reconstruct import reconstruct_run, require_sense, require_volumes, select_numbers
+from .reconstruct import reconstruct_run, require_volumes, select_numbers
 from .record import check_settings
 from .report import report_run
 from .train import train_network
@@ -35,15 +35,8 @@ def run_all(
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     require_one_process()
-    require_sense(volumes)
-    run = RunDirectory(output)
-    if stack.absolute() == run.images.absolute():
-        raise files.InputError(f"{output} holds the input itself, which is never changed: give another --output")
-    learns = volumes.denoiser == "network"
-    if training != TrainSettings() and not learns:
-        raise files.InputError("--network, --examples and --held-out are about a learned score: give --denoiser network as well")
-    settings = asdict(importing) | asdict(volumes) | (asdict(training) if learns else {})
-    asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **settings}}
+    run, learns = RunDirectory(output), volumes.denoiser == "network"
+    asked = asked_of_run(stack, output, pixel_size, importing, training, volumes)
     with run.alone():
         _begin_or_go_on(run, importing, asked["run"], force=force)
         if learns:
@@ -127,12 +120,7 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
 
 def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> bool:
     """The same as a part of a job that goes on; returns whether there was anything to do."""
-    require_sense(volumes)
-    run = RunDirectory(directory)
-    record = run.images.with_suffix(".json")
-    if not record.exists() or not run.images.exists():
-        raise files.InputError(f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {run.images}")
-    asked = {"run": {**files.read_json(record)["asked"], **asdict(volumes)}}
+    run, asked = RunDirectory(directory), asked_of_reconstruction(directory, volumes)
     if check_settings(run.config, asked, force=force, beside=None):
         run.go_on()
     else:

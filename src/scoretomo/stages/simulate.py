@@ -1,9 +1,8 @@
 """Simulated class averages with their truth: images.mrcs and truth/."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,8 +10,9 @@ import torch
 from .. import files
 from ..compute import available_cores, run_tasks
 from ..settings import ObjectSettings, RealismSettings, SimulateSettings
-from ..simulation import average_class, check_realism, simulate_image, truth_row
-from .objects import SHAPES, STRANDS, open_object
+from ..simulation import average_class, simulate_image, truth_row
+from .before import asked_of_simulation
+from .objects import open_object
 from .progress import progress_bar, say
 from .record import check_settings, write_settings
 
@@ -43,24 +43,15 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
         InputError: the object can't be had, or the settings do not fit together.
     """
     name, settings = plan.object, plan.settings
-    if name not in (*SHAPES, *STRANDS):
-        plan = plan._replace(object=str(Path(name).absolute()))
-    if plan.realism != RealismSettings() and not settings.realistic:
-        raise files.InputError("settings of particles and their averages are for realistic images: give --realistic as well")
-    if settings.realistic and settings.noise:
-        raise files.InputError("--noise is for images that are not realistic: give --snr, the particles' own, instead")
-    check_realism(plan.realism)
+    asked = asked_of_simulation(name, settings, plan.objects, plan.realism)
+    plan = plan._replace(object=asked["simulate"]["object"])
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
-    realism = asdict(plan.realism) if settings.realistic else {}
-    asked: dict[str, Any] = {"simulate": {"object": plan.object, **asdict(settings), **asdict(plan.objects), **realism}}
     begun = check_settings(record, asked, force=force)
     finished = stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
     if begun and finished:
         say(f"{output} is finished: {settings.images} images with their truths")
         return
     pixel_size = open_object(plan.object, settings.size, settings.pixel_size, plan.objects).pixel_size
-    if settings.realistic and pixel_size is None:
-        raise files.InputError(f"realistic images of {name} need its size: give --pixel-size, in Å")
     if not begun:
         files.make_folder(truth)
         for old in (stack, truth / "truth.csv", *truth.glob("[0-9]*.mrc")):

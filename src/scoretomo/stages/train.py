@@ -12,12 +12,13 @@ import torch
 
 from .. import __version__, files
 from ..compute import Group, available_cores, random_stream
-from ..images import disc, require_several
+from ..images import disc
 from ..presets import TRAININGS
+from ..requirements import require_several
 from ..score.network import Architecture, NetworkScore, PreconditionedUNet, architecture_for
 from ..settings import TrainSettings
 from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
-from .directory import RunDirectory, Stopwatch
+from .directory import RunDirectory, Stopwatch, require_network
 from .importing import PreparedStack, fingerprint, read_prepared
 from .progress import progress_bar, word_of
 from .pulse import telling
@@ -110,8 +111,7 @@ def held_out_numbers(run: RunDirectory) -> list[int]:
 
 
 def _read_network(run: RunDirectory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    if not run.weights.exists():
-        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
+    require_network(run)
     return files.read_weights(run.weights)
 
 
