@@ -2,11 +2,11 @@
 
 from ..errors import InputError
 from .exports import Program, write_cryodrgn, write_cryosparc_particles, write_cryosparc_volumes, write_eman, write_eman_list
-from .images import FoundStack, ImageStack, Map, find_images, find_map, is_map, read_images, read_map
+from .images import ImageStack, Map, find_images, find_map, is_map, read_images, read_map
 from .models import Assembly, Model, is_model, read_assembly, read_model, require_trajectory, select_atoms
 from .movies import write_gif, write_mp4, write_png
 from .mrc import write_images, write_map
-from .reading import StoredArray, file_size, sensible_pixel_size
+from .reading import FoundStack, StoredArray, file_size, sensible_pixel_size
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights

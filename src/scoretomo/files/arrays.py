@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .reading import StoredArray, check_memory, file_size, opened, pixel_size_in_header, sensible_pixel_size
-from .references import Fetched, Reference, fetch, settle_pixel_size
+from .reading import FoundStack, StoredArray, check_memory, file_size, opened, pixel_size_in_header, sensible_pixel_size
+from .references import Reference, find_named, settle_pixel_size
 
 if TYPE_CHECKING:
     import h5py  # else only where an HDF5 file is read: it takes a while
@@ -46,8 +46,8 @@ def _load(path: Path) -> np.ndarray:
         raise InputError(f"{path} cannot be read as numbers ({what}): save the images as a plain array") from None
 
 
-def read_cs(path: Path) -> tuple[Fetched, float | None, list[str]]:
-    """Images named in a cryoSPARC table, their pixel size in Å (None if nobody says), and notes."""
+def find_cs(path: Path) -> FoundStack:
+    """Images named in a cryoSPARC table."""
     table = _load(path)
     if not table.dtype.names:
         raise InputError(f"{path} is an array, not a cryoSPARC table: name it .npy if it holds images")
@@ -60,12 +60,12 @@ def read_cs(path: Path) -> tuple[Fetched, float | None, list[str]]:
         Reference(int(number) + 1, _as_text(stack).lstrip(">"))
         for stack, number in zip(table["blob/path"], table["blob/idx"], strict=True)
     ]
-    fetched = fetch(references, path)
+    named = find_named(references, path)
     sizes = [sensible_pixel_size(float(size)) for size in table["blob/psize_A"]] if "blob/psize_A" in table.dtype.names else []
     stated = [size for size in sizes if size is not None]
     sides = {int(max(shape)) for shape in table["blob/shape"]} if "blob/shape" in table.dtype.names else set()
-    pixel_size, notes = settle_pixel_size(stated if len(stated) == len(sizes) else [], fetched, path, sides=sides)
-    return fetched, pixel_size, notes
+    pixel_size, notes = settle_pixel_size(stated if len(stated) == len(sizes) else [], named, path, sides=sides)
+    return FoundStack(named.shape, pixel_size, named.sources, named.notes + notes, named.read)
 
 
 def _as_text(value: bytes | str) -> str:

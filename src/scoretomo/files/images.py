@@ -1,21 +1,17 @@
 """Any file that holds images or a map → an array."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from . import mrc
-from .arrays import find_hdf, find_npy, read_cs
-from .likeness import resembles_map
-from .reading import StoredArray, file_size
-from .star import read_star
+from .arrays import find_cs, find_hdf, find_npy
+from .likeness import kind_of
+from .reading import HDF_ENDINGS, MRC_ENDINGS, STACK_ENDINGS, FoundStack, StoredArray, file_size
+from .star import find_star
 
-_MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
-_STACKS = (".mrcs", ".st")  # of these, what is a stack whatever its flag says
-_HDF = (".hdf", ".h5", ".hdf5")
 _PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar")
 
 
@@ -27,16 +23,6 @@ class ImageStack(NamedTuple):
     sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
     notes: list[str]  # what the user should know about the file, a sentence each
     unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
-
-
-class FoundStack(NamedTuple):
-    """Images that a file holds or names, which are not read yet."""
-
-    shape: tuple[int, int, int]  # images, rows, columns
-    pixel_size: float | None  # Å
-    sources: list[str]
-    notes: list[str]
-    read: Callable[[], ImageStack]
 
 
 class Map(NamedTuple):
@@ -53,24 +39,21 @@ def find_images(path: Path) -> FoundStack:
     Raises:
         InputError: the file cannot be read as images; what to do is said.
     """
-    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
+    suffix = _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".star", ".cs", ".npy"))
     file_size(path)
-    if suffix in (".star", ".cs"):
-        fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
-        named = ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes), fetched.unused)
-        count, rows, columns = named.images.shape
-        return FoundStack((count, rows, columns), pixel_size, named.sources, named.notes, lambda: named)
+    found = find_star(path) if suffix == ".star" else find_cs(path) if suffix == ".cs" else _find_stack(path, suffix)
+    return found._replace(notes=_once(found.notes))
+
+
+def _find_stack(path: Path, suffix: str) -> FoundStack:
+    """A file that holds images itself."""
     array = _find_array(path, suffix)
     shape = (1, *array.shape) if len(array.shape) == 2 else array.shape
     if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
-    notes = _once([*array.notes, *_kind_notes(path, suffix, array)])
     sources = [f"{number:06d}@{path}" for number in range(1, shape[0] + 1)]
-
-    def read() -> ImageStack:
-        return ImageStack(array.read().reshape(shape), array.pixel_size, sources, notes)
-
-    return FoundStack(shape, array.pixel_size, sources, notes, read)
+    notes = [*array.notes, *_kind_notes(path, suffix, array)]
+    return FoundStack(shape, array.pixel_size, sources, notes, lambda: array.read().reshape(shape))
 
 
 def read_images(path: Path) -> ImageStack:
@@ -79,7 +62,8 @@ def read_images(path: Path) -> ImageStack:
     Raises:
         InputError: the file cannot be read as images; what to do is said.
     """
-    return find_images(path).read()
+    found = find_images(path)
+    return ImageStack(found.read(), found.pixel_size, found.sources, found.notes, found.unused)
 
 
 def find_map(path: Path) -> StoredArray:
@@ -88,7 +72,7 @@ def find_map(path: Path) -> StoredArray:
     Raises:
         InputError: the file cannot be read as a map, or the map is not cubic.
     """
-    array = _find_array(path, _suffix(path, (*_MRC, *_HDF, ".npy")), as_map=True)
+    array = _find_array(path, _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".npy")), as_map=True)
     if len(array.shape) != 3 or len(set(array.shape)) != 1:
         raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
     return array
@@ -116,19 +100,7 @@ def is_map(path: Path) -> bool:
         InputError: the file cannot be read.
     """
     suffix = path.suffix.lower()
-    return suffix in (*_MRC, *_HDF, ".npy") and _kind(suffix, _find_array(path, suffix)) == "map"
-
-
-def _kind(suffix: str, array: StoredArray) -> Literal["map", "perhaps a map", "stack"]:
-    """What a file holds. Programs that write maps often flag none, so that a cube without a flag is judged by its values."""
-    if suffix in _STACKS or not _is_cube(array.shape) or (suffix in _HDF and array.is_map is False):
-        return "stack"
-    if array.is_map:
-        return "map"
-    resembles = resembles_map(array)
-    if resembles == "yes" and array.is_map is None:
-        return "map"
-    return "stack" if resembles == "no" else "perhaps a map"
+    return suffix in (*MRC_ENDINGS, *HDF_ENDINGS, ".npy") and kind_of(suffix, _find_array(path, suffix)) == "map"
 
 
 def _kind_notes(path: Path, suffix: str, array: StoredArray) -> list[str]:
@@ -137,14 +109,14 @@ def _kind_notes(path: Path, suffix: str, array: StoredArray) -> list[str]:
     Raises:
         InputError: it is a map.
     """
-    kind, shape = _kind(suffix, array), _times(array.shape)
+    kind, shape = kind_of(suffix, array), _times(array.shape)
     if kind == "map":
-        how = "rename it to" if suffix in _MRC else "write it as"
+        how = "rename it to" if suffix in MRC_ENDINGS else "write it as"
         otherwise = f"{how} .mrcs if it is a stack all the same"
         raise InputError(f"{path} is a map ({shape}), expected a stack of class averages: give that, or {otherwise}")
     if kind == "perhaps a map":
         return [f"{path.name} looks like a map, not a stack ({shape}): its sections are read as images"]
-    if suffix in _MRC and array.is_map and len(array.shape) == 3 and array.shape[0] > 1:
+    if suffix in MRC_ENDINGS and array.is_map and len(array.shape) == 3 and array.shape[0] > 1:
         return [f"{path.name} is flagged as a volume: read as a stack"]
     return []
 
@@ -164,17 +136,15 @@ def _find_array(path: Path, suffix: str, *, as_map: bool = False) -> StoredArray
     """The array in a file; a map's axes are put in order."""
     if suffix == ".npy":
         return find_npy(path)
-    if suffix in _HDF:
+    if suffix in HDF_ENDINGS:
         return find_hdf(path)
     header = mrc.read_header(path)
-    if header.volumes and suffix not in _STACKS and not as_map:
+    if header.volumes and suffix not in STACK_ENDINGS and not as_map:
         raise InputError(
             f"{path} is flagged as a stack of volumes ({header.volumes}, in {_times(header.shape)}), expected class averages: "
             "give these, or rename it to .mrcs if it holds images all the same"
         )
-    is_map = True if header.is_volume or header.volumes else False if header.is_stack else None
-    array = StoredArray(header.shape, header.pixel_size, is_map, list(header.notes), lambda: mrc.read_all(header))
-    mrc.check_size(header)
+    array = mrc.all_sections(header)
     return _in_order(array, header.axes) if as_map else array
 
 
@@ -187,10 +157,6 @@ def _in_order(array: StoredArray, axes: tuple[int, int, int]) -> StoredArray:
     note = f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz"
     shape = tuple(array.shape[axis] for axis in turn)
     return array._replace(shape=shape, notes=[*array.notes, note], read=lambda: array.read().transpose(turn))
-
-
-def _is_cube(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[0] > 1 and len(set(shape)) == 1
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import spacegroup_is_volume_stack
 
 from ..errors import InputError
-from .reading import check_memory, file_size, opened, pixel_size_in_header, recognise
+from .reading import StoredArray, check_memory, file_size, opened, pixel_size_in_header, recognise
 from .writing import atomic
 
 _HEADER = 1024
@@ -158,14 +158,16 @@ def read_sections(header: Header, numbers: np.ndarray) -> np.ndarray:
         return np.asarray(data[numbers], dtype=np.float32)
 
 
-def check_size(header: Header) -> None:
-    """Refuse what would fill this machine's memory."""
+def all_sections(header: Header) -> StoredArray:
+    """All sections as one array, not read yet.
+
+    Raises:
+        InputError: they would fill this machine's memory.
+    """
     check_memory(header.path, int(np.prod(header.shape, dtype=object)))
-
-
-def read_all(header: Header) -> np.ndarray:
-    """All sections; (sections, rows, columns) float32."""
-    return read_sections(header, np.arange(header.shape[0]))
+    is_map = True if header.is_volume or header.volumes else False if header.is_stack else None
+    numbers = np.arange(header.shape[0])
+    return StoredArray(header.shape, header.pixel_size, is_map, list(header.notes), lambda: read_sections(header, numbers))
 
 
 def write_images(path: Path, images: np.ndarray, pixel_size: float | None) -> None:

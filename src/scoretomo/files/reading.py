@@ -23,8 +23,12 @@ _SIGNATURES = {
     b"II*\x00": "a TIFF picture",
     b"MM\x00*": "a TIFF picture",
 }
+MRC_ENDINGS = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
+STACK_ENDINGS = (".mrcs", ".st")  # of these, what is a stack whatever its flag says
+HDF_ENDINGS = (".hdf", ".h5", ".hdf5")
 _TEXT = frozenset(range(32, 127)) | {9, 10, 13}
 _FINEST, _COARSEST = 0.01, 1000.0  # Å: pixel sizes that images of molecules can have
+PIXEL_SIZES = f"{_FINEST:g} to {_COARSEST:g} Å"
 
 
 class StoredArray(NamedTuple):
@@ -35,6 +39,17 @@ class StoredArray(NamedTuple):
     is_map: bool | None  # whether the file says that it is one map (True) or images (False); None where it says neither
     notes: list[str]
     read: Callable[[], np.ndarray]  # its values, float32
+
+
+class FoundStack(NamedTuple):
+    """Images that a file holds or names, which are not read yet."""
+
+    shape: tuple[int, int, int]  # images, rows, columns
+    pixel_size: float | None  # Å
+    sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
+    notes: list[str]  # what the user should know about the file, a sentence each
+    read: Callable[[], np.ndarray]  # the images, (n, y, x) float32
+    unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 
 
 @contextmanager
@@ -109,6 +124,5 @@ def pixel_size_in_header(path: Path, value: float) -> tuple[float | None, list[s
     if size == 1.0:
         return size, [f"{path.name} has a pixel size of 1 Å in its header, which often means unknown: check it"]
     if size is None and 0 < value < float("inf"):
-        expected = f"expected {_FINEST:g} to {_COARSEST:g} Å"
-        return None, [f"{path.name} has a pixel size of {value:.4g} Å in its header, {expected}: ignored"]
+        return None, [f"{path.name} has a pixel size of {value:.4g} Å in its header, expected {PIXEL_SIZES}: ignored"]
     return size, []

@@ -159,8 +159,8 @@ def _images(stack: Path, pixel_size: float | None, importing: ImportSettings, se
     field_of_view(height, width, importing, stack.name)
     numbers = list(range(count)) if importing.select is None else parse_selection(importing.select, count)
     if math.prod(found.shape) <= _FEW:
-        images = found.read().images
-        reasons = [unusable(images[number]) for number in numbers]
+        images = found.read()
+        reasons = [unusable(images[number]) or found.unused.get(number, "") for number in numbers]
         require_usable(reasons, stack.name)
         numbers = [number for number, reason in zip(numbers, reasons, strict=True) if not reason]
     if selection is not None:
