@@ -112,7 +112,7 @@ def test_a_report_made_beside_a_running_job_does_not_speak_for_it(tmp_path):
 
 def test_a_run_that_has_just_begun_reads_images(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    run.begin({"run": {"method": "ensemble", "denoiser": "tangent"}}, keep_images=False)
+    run.begin({"run": {"method": "ensemble", "denoiser": "tangent"}})
     state = read_state(run)
     assert state.job == "running"
     assert (state.stages[0].state, state.stages[0].what) == ("working", "reading images")

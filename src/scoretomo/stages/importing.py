@@ -12,6 +12,7 @@ from torch import Tensor
 from .. import files
 from ..images import Prepared, prepare
 from ..settings import ImportSettings
+from .inputs import remember, require_unchanged
 from .progress import say, warn
 
 
@@ -62,16 +63,19 @@ def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: 
     record = output.with_suffix(".json")
     if output.absolute() == stack.absolute():
         raise files.InputError(f"--output {output} is the input itself, which is never changed: give another name")
+    files.recover(output.parent)
     if output.exists() and not force:
         if not record.exists():
             raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
         if files.read_json(record).get("asked") != _asked(stack, pixel_size, settings):
             raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
+        require_same_input(output, "give another --output, or --force to replace it")
         say(f"{output} is finished")
         return
     imported = read_and_prepare(stack, pixel_size, settings)
-    files.make_folder(output.parent)
-    write_prepared(output, imported)
+    parts = [output.with_suffix(suffix).name for suffix in (".csv", ".json", ".mrcs")]
+    with files.replaced_together(output.parent, output.name, parts) as folder:
+        write_prepared(folder / output.name, imported)
     say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
 
 
@@ -106,14 +110,14 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         "s": prepared.s,
         "notes": notes,
         "asked": _asked(stack, pixel_size, settings),
+        "files": remember([stack, *(Path(source.partition("@")[2]) for source in read.sources)]),
     }
     return Imported(prepared, read.sources, output_size, properties)
 
 
 def write_prepared(output: Path, imported: Imported) -> None:
-    """Write images.csv, images.json and, last, the stack: it is there only when all of them are."""
+    """Write the stack, and beside it images.csv and images.json."""
     prepared = imported.prepared
-    output.unlink(missing_ok=True)
     rows = [
         {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
         for row, source in zip(prepared.rows, imported.sources, strict=True)
@@ -121,6 +125,15 @@ def write_prepared(output: Path, imported: Imported) -> None:
     files.write_table(output.with_suffix(".csv"), rows)
     files.write_json(output.with_suffix(".json"), imported.properties)
     files.write_images(output, prepared.images.numpy(), imported.pixel_size)
+
+
+def require_same_input(stack: Path, what_to_do: str) -> None:
+    """Refuse prepared images of files that hold something else by now; of an earlier version nothing is known of these.
+
+    Raises:
+        InputError: a file has changed; what to do instead of putting it back is said.
+    """
+    require_unchanged(files.read_json(stack.with_suffix(".json")).get("files", []), what_to_do)
 
 
 def read_prepared(stack: Path) -> PreparedStack:

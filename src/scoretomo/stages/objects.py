@@ -43,6 +43,7 @@ class Scene(NamedTuple):
 
     movable: Phantom | Specimen
     pixel_size: float | None  # Å
+    notes: tuple[str, ...] = ()  # on the file it comes from
 
 
 @lru_cache(maxsize=1)
@@ -66,6 +67,14 @@ def open_object(name: str, size: int, pixel_size: float | None, settings: Object
         return _moving_map(path, size, pixel_size, settings)
     known = ", ".join([*SHAPES, *STRANDS])
     raise files.InputError(f"{name} should be one of {known}, a map (.mrc) or an atomic model (.cif, .pdb): correct it")
+
+
+def files_of(name: str, settings: ObjectSettings) -> list[Path]:
+    """Files that an object is read from: a model or a map, and its trajectory or masks."""
+    if name in SHAPES or name in STRANDS:
+        return []
+    masks = [Path(_read_motion(text)[0]) for text in settings.move] if Path(name).suffix.lower() in _MAPS else []
+    return [Path(name), *([settings.trajectory] if settings.trajectory else []), *masks]
 
 
 def _refuse(settings: ObjectSettings, name: str, fields: tuple[str, ...]) -> None:
@@ -156,7 +165,7 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
         density = centred_ifft(centred_fft(density, 3) * blur, 3).real
     rest = density * (1 - sum(masks, torch.zeros_like(density))).clamp(min=0)
     parts = torch.stack([on_grid(part) for part in (rest, *(density * mask for mask in masks))])
-    return Scene(MovingMap(parts, found, motions), found)
+    return Scene(MovingMap(parts, found, motions), found, tuple(read.notes))
 
 
 def _motions(texts: tuple[str, ...], part: Callable[[str], Tensor], positions: Tensor) -> tuple[Motion, ...]:

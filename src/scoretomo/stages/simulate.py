@@ -12,8 +12,9 @@ from .. import files
 from ..compute import available_cores, run_tasks
 from ..settings import ObjectSettings, RealismSettings, SimulateSettings
 from ..simulation import average_class, check_realism, simulate_image, truth_row
-from .objects import SHAPES, STRANDS, open_object
-from .progress import progress_bar, say
+from .inputs import remember, require_unchanged
+from .objects import SHAPES, STRANDS, files_of, open_object
+from .progress import progress_bar, say, warn
 from .record import check_settings, write_settings
 
 _CHUNK = 4
@@ -53,19 +54,28 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
     realism = asdict(plan.realism) if settings.realistic else {}
     asked: dict[str, Any] = {"simulate": {"object": plan.object, **asdict(settings), **asdict(plan.objects), **realism}}
+    files.recover(output)
     begun = check_settings(record, asked, force=force)
+    inputs = output / "inputs.json"
+    if begun and inputs.exists():
+        require_unchanged(files.read_json(inputs)["files"], "use another --output, or --force to start afresh")
     finished = stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
     if begun and finished:
         say(f"{output} is finished: {settings.images} images with their truths")
         return
-    pixel_size = open_object(plan.object, settings.size, settings.pixel_size, plan.objects).pixel_size
+    scene = open_object(plan.object, settings.size, settings.pixel_size, plan.objects)
+    pixel_size = scene.pixel_size
+    for note in scene.notes:
+        warn(note)
     if settings.realistic and pixel_size is None:
         raise files.InputError(f"realistic images of {name} need its size: give --pixel-size, in Å")
     if not begun:
-        files.make_folder(truth)
-        for old in (stack, truth / "truth.csv", *truth.glob("[0-9]*.mrc")):
-            old.unlink(missing_ok=True)
-        write_settings(record, asked)
+        old = [str(path.relative_to(output)) for path in (*truth.glob("[0-9]*.mrc"), truth / "truth.csv", stack)]
+        with files.replaced_together(output, "simulation", [*old, inputs.name, record.name]) as folder:
+            if read := files_of(plan.object, plan.objects):
+                files.write_json(folder / inputs.name, {"files": remember(read)})
+            write_settings(folder / record.name, asked)
+    files.make_folder(truth)
     files.remove_unfinished(output)
     _simulate_all(plan, pixel_size, output, workers or available_cores())
     said = "" if pixel_size is None else f" of {pixel_size:.3g} Å"
@@ -89,7 +99,7 @@ def _simulate_all(plan: Plan, pixel_size: float | None, output: Path, workers: i
 def simulate_chunk(chunk: Chunk) -> Iterator[tuple[int, np.ndarray, dict[str, object]]]:
     """Write the true volumes of some images; yields (number, image, row of truth.csv)."""
     name, settings, objects, realism = chunk.plan
-    movable, pixel_size = open_object(name, settings.size, settings.pixel_size, objects)
+    movable, pixel_size, _ = open_object(name, settings.size, settings.pixel_size, objects)
     for number in chunk.numbers:
         path = chunk.folder / f"{number:03d}.mrc"
         known = torch.from_numpy(files.read_map(path).density) if path.exists() else None
