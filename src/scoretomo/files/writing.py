@@ -140,7 +140,8 @@ def put_in_place(work: Path, names: Sequence[str]) -> None:
                 _undo(ready)
                 os.rename(ready, work)
                 raise
-            _discard(ready)
+            with suppress(OSError):  # else what is set aside goes the next time
+                _discard(ready)
     except OSError as error:
         raise cannot_write(place, error) from None
 

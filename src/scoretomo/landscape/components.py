@@ -67,9 +67,11 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
     maps[:, place] = torch.from_numpy(found.components_).float()
     mean = torch.zeros(mask.shape)
     mean[place] = torch.from_numpy(found.mean_).float()
-    coordinates = found.transform(inside)
+    coordinates, variances = found.transform(inside), found.explained_variance_
     total = float(inside.var(0, ddof=1, dtype=np.float64).sum())
-    return Components(mean, maps, coordinates, found.explained_variance_, np.maximum(chance, 0.0), total)
+    if total == 0:  # what is there is rounding
+        coordinates, variances = np.zeros_like(coordinates), np.zeros_like(variances)
+    return Components(mean, maps, coordinates, variances, np.maximum(chance, 0.0), total)
 
 
 def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:
