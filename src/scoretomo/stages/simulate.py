@@ -63,6 +63,7 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     if begun and finished:
         say(f"{output} is finished: {settings.images} images with their truths")
         return
+    open_object.cache_clear()  # its file may be another one than the last time
     scene = open_object(plan.object, settings.size, settings.pixel_size, plan.objects)
     pixel_size = scene.pixel_size
     for note in scene.notes:
