@@ -1,6 +1,7 @@
 """Volumes as points of a plane in which neighbours stay together (UMAP; McInnes, Healy & Melville, 2018)."""
 
 import atexit
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -40,9 +41,10 @@ def _umap() -> Callable[..., Any]:
         try:
             from umap import UMAP
         except RuntimeError:
-            import numba
+            from numba.core import config
 
-            numba.config.CACHE_DIR = mkdtemp(prefix="scoretomo-")
-            atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)
+            os.environ["NUMBA_CACHE_DIR"] = folder = mkdtemp(prefix="scoretomo-")
+            config.reload_config()
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
             from umap import UMAP
-    return UMAP  # type: ignore[no-any-return]
+    return UMAP
