@@ -1,5 +1,6 @@
 """The corridor as a user walks it: simulate, run, evaluate, report; stopped, continued, refused."""
 
+import errno
 import json
 import os
 import platform
@@ -203,6 +204,65 @@ def test_a_run_goes_on_without_the_stack_that_it_has_read(finished, box, tmp_pat
     finally:
         (tmp_path / "elsewhere.mrcs").rename(stack)
     assert (run / "report.html").exists()
+
+
+def test_a_stack_that_was_replaced_is_not_taken_for_the_one_that_was_read(finished, box, tmp_path, command):
+    run, stack = shutil.copytree(finished, tmp_path / "run"), box / "images.mrcs"
+    again = ("run", stack, "--output", run, "--images", "0-4", *STEPS)
+    content, times = stack.read_bytes(), (stack.stat().st_atime_ns, stack.stat().st_mtime_ns)
+    try:
+        stack.write_bytes(content)  # written anew, and the same
+        assert "is finished" in command(*again)[1]
+        stack.write_bytes(content[:-4] + b"abcd")
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        code, said = command(*again)
+        assert code == 2
+        assert f"{stack} is not what was read here before" in said
+        assert "--force" in said
+        code, said = command("reconstruct", run, "--images", "0-4", *STEPS)
+        assert code == 2
+        assert f"{stack} is not what was read here before" in said
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        stack.write_bytes(content + b"more")
+        assert f"it had {len(content)} bytes and has {len(content) + 4}" in command(*again)[1]
+    finally:
+        stack.write_bytes(content)
+        os.utime(stack, ns=times)
+
+
+def test_volumes_are_not_taken_for_those_of_images_that_were_imported_later(finished, box, tmp_path, command):
+    run = shutil.copytree(finished, tmp_path / "run")
+    assert command("import", box / "images.mrcs", "--output", run / "images.mrcs", "--invert", "--force")[0] == 0
+    code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)
+    assert code == 2
+    assert "holds other images" in said
+
+
+def test_a_run_of_an_earlier_version_goes_on(finished, box, tmp_path, command):
+    run = shutil.copytree(finished, tmp_path / "run")
+    known = files.read_json(run / "images.json")
+    files.write_json(run / "images.json", {name: value for name, value in known.items() if name != "files"})
+    log = [line for line in (run / "log.jsonl").read_text().splitlines(keepends=True) if '"images"' not in line]
+    (run / "log.jsonl").write_text("".join(log))
+    assert "is finished" in command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)[1]
+
+
+def test_the_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, command, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    real = os.fsync
+
+    def full(number):
+        if os.readlink(f"/proc/self/fd/{number}").endswith(".part") and "config.toml" in os.readlink(f"/proc/self/fd/{number}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-2", *STEPS, "--force")
+    assert code == 2
+    assert "free some space" in said
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "progress.json"}
+    assert after == before
 
 
 def test_two_jobs_do_not_work_on_one_run(finished, box, tmp_path, command):

@@ -22,6 +22,7 @@ from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.live import GrowingReport, served
 from scoretomo.stages.outlook import Outlook
 from scoretomo.stages.pulse import Word, feel, tell, telling
+from scoretomo.stages.record import write_settings
 from scoretomo.stages.state import State, read_state
 from scoretomo.stages.watch import changes, view
 
@@ -112,7 +113,9 @@ def test_a_report_made_beside_a_running_job_does_not_speak_for_it(tmp_path):
 
 def test_a_run_that_has_just_begun_reads_images(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    run.begin({"run": {"method": "ensemble", "denoiser": "tangent"}}, keep_images=False)
+    files.make_folder(run.path)
+    run.go_on()
+    write_settings(run.config, {"run": {"method": "ensemble", "denoiser": "tangent"}})
     state = read_state(run)
     assert state.job == "running"
     assert (state.stages[0].state, state.stages[0].what) == ("working", "reading images")

@@ -53,7 +53,9 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
-Force = Annotated[bool, Parameter(group=WHERE, negative="", help="Remove the results that are there and start afresh.")]
+Force = Annotated[
+    bool, Parameter(group=WHERE, negative="", help="Start afresh; the results that are there go when that has begun.")
+]
 Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
 
 app = App(

@@ -10,7 +10,16 @@ from .reading import FoundStack, StoredArray, file_size, sensible_pixel_size
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
-from .writing import atomic, is_alive, make_folder, remove_unfinished, write_text
+from .writing import (
+    atomic,
+    is_alive,
+    make_folder,
+    put_in_place,
+    recover,
+    remove_unfinished,
+    replaced_together,
+    write_text,
+)
 
 __all__ = [
     "Assembly",
@@ -30,6 +39,7 @@ __all__ = [
     "is_map",
     "is_model",
     "make_folder",
+    "put_in_place",
     "read_assembly",
     "read_images",
     "read_json",
@@ -39,7 +49,9 @@ __all__ = [
     "read_table",
     "read_toml",
     "read_weights",
+    "recover",
     "remove_unfinished",
+    "replaced_together",
     "require_trajectory",
     "select_atoms",
     "sensible_pixel_size",

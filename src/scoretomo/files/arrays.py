@@ -65,7 +65,7 @@ def find_cs(path: Path) -> FoundStack:
     stated = [size for size in sizes if size is not None]
     sides = {int(max(shape)) for shape in table["blob/shape"]} if "blob/shape" in table.dtype.names else set()
     pixel_size, notes = settle_pixel_size(stated if len(stated) == len(sizes) else [], named, path, sides=sides)
-    return FoundStack(named.shape, pixel_size, named.sources, named.notes + notes, named.read)
+    return FoundStack(named.shape, pixel_size, named.sources, named.notes + notes, named.files, named.read)
 
 
 def _as_text(value: bytes | str) -> str:

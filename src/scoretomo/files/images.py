@@ -22,6 +22,7 @@ class ImageStack(NamedTuple):
     pixel_size: float | None  # Å
     sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
     notes: list[str]  # what the user should know about the file, a sentence each
+    files: list[Path]  # that hold the images
     unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 
 
@@ -53,7 +54,7 @@ def _find_stack(path: Path, suffix: str) -> FoundStack:
         raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
     sources = [f"{number:06d}@{path}" for number in range(1, shape[0] + 1)]
     notes = [*array.notes, *_kind_notes(path, suffix, array)]
-    return FoundStack(shape, array.pixel_size, sources, notes, lambda: array.read().reshape(shape))
+    return FoundStack(shape, array.pixel_size, sources, notes, [path], lambda: array.read().reshape(shape))
 
 
 def read_images(path: Path) -> ImageStack:
@@ -63,7 +64,7 @@ def read_images(path: Path) -> ImageStack:
         InputError: the file cannot be read as images; what to do is said.
     """
     found = find_images(path)
-    return ImageStack(found.read(), found.pixel_size, found.sources, found.notes, found.unused)
+    return ImageStack(found.read(), found.pixel_size, found.sources, found.notes, found.files, found.unused)
 
 
 def find_map(path: Path) -> StoredArray:

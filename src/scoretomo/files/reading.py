@@ -48,6 +48,7 @@ class FoundStack(NamedTuple):
     pixel_size: float | None  # Å
     sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
     notes: list[str]  # what the user should know about the file, a sentence each
+    files: list[Path]  # that hold the images
     read: Callable[[], np.ndarray]  # the images, (n, y, x) float32
     unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 

@@ -28,6 +28,7 @@ class Named(NamedTuple):
     sources: list[str]
     pixel_sizes: list[float | None]  # of each image, as the stacks' headers say
     notes: list[str]
+    files: list[Path]  # their stacks
     read: Callable[[], np.ndarray]  # (n, y, x) float32
 
 
@@ -97,6 +98,7 @@ def find_named(references: Sequence[Reference], table: Path) -> Named:
         [_legible(f"{reference.number or 1:06d}@{headers[reference.stack].path}") for reference in references],
         [headers[reference.stack].pixel_size for reference in references],
         [_legible(note) for header in headers.values() for note in header.notes],
+        [header.path for header in headers.values()],
         read,
     )
 

@@ -37,7 +37,7 @@ def find_star(path: Path) -> FoundStack:
     if file.stray is not None:
         where = f"from line {file.stray} on"
         notes.append(f"{path.name} has lines that are in no table, {where}: left out, an empty line ends a table")
-    return FoundStack(named.shape, pixel_size, named.sources, notes, named.read, _unused(table))
+    return FoundStack(named.shape, pixel_size, named.sources, notes, named.files, named.read, _unused(table))
 
 
 def _image_table(path: Path, tables: Mapping[str, Table]) -> tuple[Table, str]:

@@ -59,16 +59,19 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
     place = mask > 0
     count = min(_COMPONENTS, len(volumes) - 1)
     inside = (volumes * mask)[:, place].numpy()
-    found = PCA(count, svd_solver="full").fit(inside)
+    with np.errstate(invalid="ignore"):  # of volumes that are all the same it divides by their variance
+        found = PCA(count, svd_solver="full").fit(inside)
     noise = (differences * mask)[:, place].double().numpy()
     chance = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
     maps = torch.zeros(count, *mask.shape)
     maps[:, place] = torch.from_numpy(found.components_).float()
     mean = torch.zeros(mask.shape)
     mean[place] = torch.from_numpy(found.mean_).float()
-    coordinates = found.transform(inside)
-    total = float(found.explained_variance_.sum() / max(found.explained_variance_ratio_.sum(), 1e-12))
-    return Components(mean, maps, coordinates, found.explained_variance_, np.maximum(chance, 0.0), total)
+    coordinates, variances = found.transform(inside), found.explained_variance_
+    total = float(inside.var(0, ddof=1, dtype=np.float64).sum())
+    if total == 0:  # what is there is rounding
+        coordinates, variances = np.zeros_like(coordinates), np.zeros_like(variances)
+    return Components(mean, maps, coordinates, variances, np.maximum(chance, 0.0), total)
 
 
 def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:

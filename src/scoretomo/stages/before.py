@@ -31,6 +31,7 @@ from ..settings import (
     TrainSettings,
 )
 from .directory import RunDirectory, require_run
+from .inputs import INPUTS, require_same_input
 from .kinds import is_name, map_pixel_size, object_kind, read_motion, require_mask
 from .pairing import numbered, paired, true_poses
 from .record import check_settings
@@ -52,9 +53,12 @@ def run(
 ) -> None:
     """Refuse what `run_all` would refuse."""
     directory = RunDirectory(output)
+    files.recover(output)
     asked = asked_of_run(stack, output, pixel_size, importing, training, volumes)
     begun = check_settings(directory.config, asked, force=force, beside=(directory.progress.name,))
-    if not (begun and directory.images.exists()):
+    if begun and directory.images.exists():
+        require_same_input(directory.images.with_suffix(".json"))
+    else:
         require_several(_images(stack, pixel_size, importing, volumes.images))
 
 
@@ -66,6 +70,7 @@ def import_(stack: Path, output: Path, pixel_size: float | None, importing: Impo
 
 def train(stack: Path, output: Path, pixel_size: float | None, importing: ImportSettings, *, force: bool) -> None:
     """Refuse what `train_imported` would refuse of the images."""
+    files.recover(output)
     prepared = RunDirectory(output).images
     own = stack.absolute() == prepared.absolute()
     anew = force and not own and prepared.with_suffix(".json").exists()
@@ -75,6 +80,7 @@ def train(stack: Path, output: Path, pixel_size: float | None, importing: Import
 
 def reconstruct(directory: Path, volumes: ReconstructSettings, *, force: bool) -> None:
     """Refuse what `reconstruct_only` would refuse."""
+    files.recover(directory)
     asked = asked_of_reconstruction(directory, volumes)
     check_settings(RunDirectory(directory).config, asked, force=force, beside=None)
     if volumes.images is not None:
@@ -103,7 +109,9 @@ def simulate(
     """Refuse what `simulate_object` would refuse, but for what turning the object would show."""
     kind, path = object_kind(name, objects), Path(name)
     asked = asked_of_simulation(name, settings, objects, realism)
+    files.recover(output)
     if check_settings(output / "simulation.toml", asked, force=force):
+        require_same_input(output / INPUTS)
         return
     parts = [read_motion(text)[0] for text in objects.move]
     if kind == "map":
@@ -132,6 +140,7 @@ def reproduce(
 ) -> None:
     """Refuse what `reproduce_experiment` would refuse."""
     plan, asked = asked_of_reproduction(name, settings, stack, truth, pixel_size)
+    files.recover(output / "run")
     check_settings(output / "experiment.toml", asked, force=force)
     if stack is not None and not (output / "run" / "images.mrcs").exists():
         select = None if settings.images is None else f"0-{plan.images - 1}"
@@ -228,12 +237,13 @@ def is_imported(stack: Path, output: Path, pixel_size: float | None, importing: 
     """Whether this was imported already.
 
     Raises:
-        InputError: the output can't be a stack, is the input, or is there and something else.
+        InputError: the output can't be a stack, is the input, or is there and something else, or of another input.
     """
     if output.suffix != ".mrcs":
         raise files.InputError(f"--output should end in .mrcs, got {output}: name the stack to write, such as images.mrcs")
     if output.absolute() == stack.absolute():
         raise files.InputError(f"--output {output} is the input itself, which is never changed: give another name")
+    files.recover(output.parent)
     record = output.with_suffix(".json")
     if not output.exists() or force:
         return False
@@ -241,6 +251,7 @@ def is_imported(stack: Path, output: Path, pixel_size: float | None, importing: 
         raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
     if files.read_json(record).get("asked") != asked_of_import(stack, pixel_size, importing):
         raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
+    require_same_input(record, "give another --output, or --force to replace it")
     return True
 
 
@@ -248,13 +259,14 @@ def asked_of_reconstruction(directory: Path, volumes: ReconstructSettings) -> di
     """What is asked of a reconstruction from prepared images, as config.toml has it.
 
     Raises:
-        InputError: settings contradict each other, or there are no prepared images.
+        InputError: settings contradict each other, or there are no prepared images, or of another input.
     """
     require_sense(volumes)
     images = RunDirectory(directory).images
     record = images.with_suffix(".json")
     if not record.exists() or not images.exists():
         raise files.InputError(f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {images}")
+    require_same_input(record, f"import it again: scoretomo import STACK --output {images} --force")
     return {"run": {**files.read_json(record)["asked"], **asdict(volumes)}}
 
 
@@ -264,6 +276,7 @@ def run_to_evaluate(maps: Path) -> RunDirectory | None:
     Raises:
         InputError: it is not finished.
     """
+    files.recover(maps)
     directory = RunDirectory(maps) if (maps / "config.toml").exists() else None
     if directory and not directory.volumes_table.exists():
         raise files.InputError(f"the run in {maps} is not finished: run it again to continue, then evaluate it")

@@ -13,6 +13,7 @@ from .. import files
 from ..images import Prepared, prepare
 from ..settings import ImportSettings
 from .before import asked_of_import, is_imported, require_pixel_size
+from .inputs import remember
 from .progress import say, warn
 
 
@@ -62,8 +63,9 @@ def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: 
         say(f"{output} is finished")
         return
     imported = read_and_prepare(stack, pixel_size, settings)
-    files.make_folder(output.parent)
-    write_prepared(output, imported)
+    parts = [output.with_suffix(suffix).name for suffix in (".csv", ".json", ".mrcs")]
+    with files.replaced_together(output.parent, output.name, parts) as folder:
+        write_prepared(folder / output.name, imported)
     say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
 
 
@@ -97,14 +99,14 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         "s": prepared.s,
         "notes": notes,
         "asked": asked_of_import(stack, pixel_size, settings),
+        "files": remember([stack, *read.files]),
     }
     return Imported(prepared, read.sources, output_size, properties)
 
 
 def write_prepared(output: Path, imported: Imported) -> None:
-    """Write images.csv, images.json and, last, the stack: it is there only when all of them are."""
+    """Write the stack, and beside it images.csv and images.json."""
     prepared = imported.prepared
-    output.unlink(missing_ok=True)
     rows = [
         {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
         for row, source in zip(prepared.rows, imported.sources, strict=True)

@@ -41,6 +41,7 @@ class Scene(NamedTuple):
 
     movable: Phantom | Specimen
     pixel_size: float | None  # Å
+    notes: tuple[str, ...] = ()  # on the file it comes from
 
 
 @lru_cache(maxsize=1)
@@ -58,6 +59,15 @@ def open_object(name: str, size: int, pixel_size: float | None, settings: Object
     if kind == "model":
         return _fitted(_moving_model(path, settings), name, size, pixel_size, settings)
     return _moving_map(path, size, pixel_size, settings)
+
+
+def files_of(name: str, settings: ObjectSettings) -> list[Path]:
+    """Files that an object is read from: a model or a map, and its trajectory or masks."""
+    kind = object_kind(name, settings)
+    if kind in ("shape", "strands"):
+        return []
+    masks = [Path(read_motion(text)[0]) for text in settings.move] if kind == "map" else []
+    return [Path(name), *([settings.trajectory] if settings.trajectory else []), *masks]
 
 
 def _fitted(atoms: MovingAtoms, name: str, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
@@ -134,7 +144,7 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
         density = centred_ifft(centred_fft(density, 3) * blur, 3).real
     rest = density * (1 - sum(masks, torch.zeros_like(density))).clamp(min=0)
     parts = torch.stack([on_grid(part) for part in (rest, *(density * mask for mask in masks))])
-    return Scene(MovingMap(parts, found, motions), found)
+    return Scene(MovingMap(parts, found, motions), found, tuple(read.notes))
 
 
 def _motions(texts: tuple[str, ...], part: Callable[[str], Tensor], positions: Tensor) -> tuple[Motion, ...]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from .. import files
 
+POSES = "truth.csv"  # beside maps, where each was seen from
 _MAPS = (".mrc", ".map", ".hdf", ".npy")
 
 
@@ -56,7 +57,7 @@ def true_poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, f
     Raises:
         InputError: it lacks columns, or the row of a map.
     """
-    table = truth / "truth.csv"
+    table = truth / POSES
     if not table.exists():
         return {}
     rows = files.read_table(table)
@@ -66,5 +67,5 @@ def true_poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, f
         raise files.InputError(f"{table} should have columns image, rot, tilt, psi with numbers, got {error}: correct it") from None
     missing = sorted(truths.keys() - poses.keys())
     if missing:
-        raise files.InputError(f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove truth.csv")
+        raise files.InputError(f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove {POSES}")
     return poses

@@ -10,7 +10,8 @@ from ..settings import ImportSettings, ReconstructSettings, TrainSettings
 from .before import asked_of_reconstruction, asked_of_run
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
-from .landscape import landscape_missing, settle_landscape
+from .inputs import require_same_input
+from .landscape import landscape_missing, report_landscape, settle_landscape
 from .progress import say
 from .pulse import require_alone
 from .quality import measure_score
@@ -43,8 +44,7 @@ def run_all(
             _learn(run, training, volumes.seed, workers=workers)
         worked = reconstruct_run(run, volumes, workers=workers)
         if worked or not run.report.exists() or landscape_missing(run):
-            settle_landscape(run)
-            report_run(output)
+            report_landscape(run)
         else:
             say(f"{output} is finished: {run.report.absolute()}")
         run.end()
@@ -59,12 +59,13 @@ def _begin_or_go_on(run: RunDirectory, importing: ImportSettings, asked: Mapping
     """
     begun = check_settings(run.config, {"run": asked}, force=force, beside=(run.progress.name,))
     if begun and run.images.exists():
+        require_same_input(run.images.with_suffix(".json"))
+        run.require_same_images()
         run.go_on()
     else:
         imported = read_and_prepare(asked["stack"], asked["pixel_size"], importing)
         select_numbers(imported.prepared.numbers, len(imported.sources), asked["images"])
-        run.begin({"run": asked}, keep_images=False)
-        write_prepared(run.images, imported)
+        run.begin({"run": asked}, lambda folder: write_prepared(folder / run.images.name, imported))
 
 
 def run_with(
@@ -122,9 +123,10 @@ def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, worke
     """The same as a part of a job that goes on; returns whether there was anything to do."""
     run, asked = RunDirectory(directory), asked_of_reconstruction(directory, volumes)
     if check_settings(run.config, asked, force=force, beside=None):
+        run.require_same_images()
         run.go_on()
     else:
-        run.begin(asked, keep_images=True)
+        run.begin(asked)
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or landscape_missing(run):
         settle_landscape(run)
@@ -152,6 +154,7 @@ def train_imported(
     with joined_group() as group:
         if group.rank == 0:
             require_alone(run.progress)
+            files.recover(output)
             _import(stack, run, pixel_size, importing, force=force)
             run.go_on()
         group.wait_for_first()
@@ -175,9 +178,8 @@ def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: 
     own = stack.absolute() == run.images.absolute()
     if force and not own and run.images.with_suffix(".json").exists():
         imported = read_and_prepare(stack, pixel_size, settings)
-        run.clear(keep_images=False)
-        run.config.unlink(missing_ok=True)
-        write_prepared(run.images, imported)
+        with files.replaced_together(run.path, "run", run.results(keep_images=False)) as folder:
+            write_prepared(folder / run.images.name, imported)
     else:
         import_stack(stack, run.images, pixel_size, settings, force=False)
 

@@ -12,8 +12,9 @@ from ..compute import available_cores, run_tasks
 from ..settings import ObjectSettings, RealismSettings, SimulateSettings
 from ..simulation import average_class, simulate_image, truth_row
 from .before import asked_of_simulation
-from .objects import open_object
-from .progress import progress_bar, say
+from .inputs import INPUTS, remember, require_same_input
+from .objects import files_of, open_object
+from .progress import progress_bar, say, warn
 from .record import check_settings, write_settings
 
 _CHUNK = 4
@@ -46,17 +47,27 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     asked = asked_of_simulation(name, settings, plan.objects, plan.realism)
     plan = plan._replace(object=asked["simulate"]["object"])
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
+    files.recover(output)
     begun = check_settings(record, asked, force=force)
+    inputs = output / INPUTS
+    if begun:
+        require_same_input(inputs)
     finished = stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
     if begun and finished:
         say(f"{output} is finished: {settings.images} images with their truths")
         return
-    pixel_size = open_object(plan.object, settings.size, settings.pixel_size, plan.objects).pixel_size
+    open_object.cache_clear()  # its file may be another one than the last time
+    scene = open_object(plan.object, settings.size, settings.pixel_size, plan.objects)
+    pixel_size = scene.pixel_size
+    for note in scene.notes:
+        warn(note)
     if not begun:
-        files.make_folder(truth)
-        for old in (stack, truth / "truth.csv", *truth.glob("[0-9]*.mrc")):
-            old.unlink(missing_ok=True)
-        write_settings(record, asked)
+        old = [str(path.relative_to(output)) for path in (*truth.glob("[0-9]*.mrc"), truth / "truth.csv", stack)]
+        with files.replaced_together(output, "simulation", [*old, inputs.name, record.name]) as folder:
+            if read := files_of(plan.object, plan.objects):
+                files.write_json(folder / inputs.name, {"files": remember(read)})
+            write_settings(folder / record.name, asked)
+    files.make_folder(truth)
     files.remove_unfinished(output)
     _simulate_all(plan, pixel_size, output, workers or available_cores())
     said = "" if pixel_size is None else f" of {pixel_size:.3g} Å"
@@ -80,7 +91,7 @@ def _simulate_all(plan: Plan, pixel_size: float | None, output: Path, workers: i
 def simulate_chunk(chunk: Chunk) -> Iterator[tuple[int, np.ndarray, dict[str, object]]]:
     """Write the true volumes of some images; yields (number, image, row of truth.csv)."""
     name, settings, objects, realism = chunk.plan
-    movable, pixel_size = open_object(name, settings.size, settings.pixel_size, objects)
+    movable, pixel_size, _ = open_object(name, settings.size, settings.pixel_size, objects)
     for number in chunk.numbers:
         path = chunk.folder / f"{number:03d}.mrc"
         known = torch.from_numpy(files.read_map(path).density) if path.exists() else None

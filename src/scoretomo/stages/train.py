@@ -1,7 +1,6 @@
 """From prepared images to a network that knows them: score/weights.safetensors."""
 
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -132,9 +131,8 @@ def _begin(run: RunDirectory, asked: dict[str, Any], *, force: bool) -> None:
     """Continue what was begun with the same settings, or make room for something new."""
     record = run.score / "train.toml"
     if not check_settings(record, asked, force=force, beside=None):
-        shutil.rmtree(run.score, ignore_errors=True)
-        shutil.rmtree(run.samples, ignore_errors=True)
-        write_settings(record, asked)
+        with files.replaced_together(run.path, "score", (run.samples.name, run.score.name)) as folder:
+            write_settings(folder / run.score.name / record.name, asked)
     files.remove_unfinished(run.score)
 
 
