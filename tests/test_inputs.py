@@ -10,6 +10,8 @@ import pytest
 from runs import ball, blob
 
 from scoretomo import files
+from scoretomo.stages.inputs import require_same_input
+from scoretomo.stages.record import check_settings, write_settings
 
 Command = Callable[..., tuple[int, str]]
 
@@ -49,6 +51,25 @@ def test_a_stack_that_a_table_names_may_not_change(table: Path, tmp_path: Path, 
     assert "is finished" in command(*words)[1]
     stack.unlink()
     assert "is finished" in command(*words)[1]
+
+
+def test_files_whose_names_are_not_utf_8_are_known(table: Path, tmp_path: Path, command: Command) -> None:
+    stack = tmp_path / os.fsdecode(b"caf\xe9.mrcs")
+    (tmp_path / "part-1.mrcs").rename(stack)
+    table.write_bytes(table.read_bytes().replace(b"part-1", b"caf\xe9"))
+    for given in (table,):
+        words = ("import", given, "--output", tmp_path / given.stem / "images.mrcs")
+        assert command(*words)[0] == 0
+        assert "is finished" in command(*words)[1]
+        files.write_images(stack, 2 * files.read_images(stack).images, 4.0)
+        with pytest.raises(files.InputError, match="is not what was read here before"):
+            require_same_input(tmp_path / given.stem / "images.json")
+
+
+def test_settings_with_a_path_that_is_not_utf_8_are_known_again(tmp_path: Path) -> None:
+    asked = {"run": {"stack": tmp_path / os.fsdecode(b"caf\xe9.mrcs")}}
+    write_settings(tmp_path / "run" / "config.toml", asked)
+    assert check_settings(tmp_path / "run" / "config.toml", asked, force=False)
 
 
 def test_a_simulation_knows_the_map_that_it_is_of(tmp_path: Path, command: Command) -> None:

@@ -6,7 +6,7 @@ from .images import ImageStack, Map, find_images, find_map, is_map, read_images,
 from .models import Assembly, Model, is_model, read_assembly, read_model, require_trajectory, select_atoms
 from .movies import write_gif, write_mp4, write_png
 from .mrc import write_images, write_map
-from .reading import FoundStack, StoredArray, file_size, sensible_pixel_size
+from .reading import FoundStack, StoredArray, file_size, legible, sensible_pixel_size
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
@@ -38,6 +38,7 @@ __all__ = [
     "is_alive",
     "is_map",
     "is_model",
+    "legible",
     "make_folder",
     "put_in_place",
     "read_assembly",

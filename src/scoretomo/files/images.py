@@ -9,7 +9,7 @@ from ..errors import InputError
 from . import mrc
 from .arrays import find_cs, find_hdf, find_npy
 from .likeness import kind_of
-from .reading import HDF_ENDINGS, MRC_ENDINGS, STACK_ENDINGS, FoundStack, StoredArray, file_size
+from .reading import HDF_ENDINGS, MRC_ENDINGS, STACK_ENDINGS, FoundStack, StoredArray, file_size, legible
 from .star import find_star
 
 _PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar")
@@ -52,7 +52,7 @@ def _find_stack(path: Path, suffix: str) -> FoundStack:
     shape = (1, *array.shape) if len(array.shape) == 2 else array.shape
     if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
-    sources = [f"{number:06d}@{path}" for number in range(1, shape[0] + 1)]
+    sources = [legible(f"{number:06d}@{path}") for number in range(1, shape[0] + 1)]
     notes = [*array.notes, *_kind_notes(path, suffix, array)]
     return FoundStack(shape, array.pixel_size, sources, notes, [path], lambda: array.read().reshape(shape))
 

@@ -86,6 +86,11 @@ def file_size(path: Path) -> int:
     return status.st_size
 
 
+def legible(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file's name that are not UTF-8 become ``\\xe9``."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def recognise(start: bytes) -> str | None:
     """What the first bytes of a file show it to be, if that is none of our formats without a signature."""
     for signature, name in _SIGNATURES.items():

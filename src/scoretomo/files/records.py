@@ -43,7 +43,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Add one line of JSON. A line that an interrupted write left unfinished is removed first."""
-    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    line = (json.dumps(record, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
     try:
         with open(path, "ab+") as file:
             _drop_unfinished(file)

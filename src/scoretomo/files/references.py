@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .likeness import kind_of
 from .mrc import Header, all_sections, read_header, read_sections
-from .reading import check_memory
+from .reading import check_memory, legible
 
 
 class Reference(NamedTuple):
@@ -95,17 +95,12 @@ def find_named(references: Sequence[Reference], table: Path) -> Named:
 
     return Named(
         shape,
-        [_legible(f"{reference.number or 1:06d}@{headers[reference.stack].path}") for reference in references],
+        [legible(f"{reference.number or 1:06d}@{headers[reference.stack].path}") for reference in references],
         [headers[reference.stack].pixel_size for reference in references],
-        [_legible(note) for header in headers.values() for note in header.notes],
+        [legible(note) for header in headers.values() for note in header.notes],
         [header.path for header in headers.values()],
         read,
     )
-
-
-def _legible(text: str) -> str:
-    """Text that can be written as UTF-8: bytes of a file's name that are not UTF-8 become ``\\xe9``."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _check_number(reference: Reference, header: Header, table: Path) -> None:

@@ -95,9 +95,9 @@ def _check_target(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8)."""
+    """Write a text file (UTF-8); bytes of a file's name that are not UTF-8 are written as ``\\udce9``, which JSON reads as them."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager
