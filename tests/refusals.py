@@ -43,6 +43,7 @@ REFUSALS: dict[str, Refusal] = {
     "evaluate a stack": Refusal("evaluate {in}/good.mrcs --truth {in}/map.npy", "maps must be cubic"),
     "evaluate other sizes": Refusal("evaluate {in}/map.npy --truth {in}/small.npy", "can't be compared"),
     "evaluate nothing": Refusal("evaluate {in}/nowhere --truth {in}/map.npy", "there are no maps"),
+    "evaluate into a folder of others": Refusal("evaluate {in}/map.npy --truth {in}/map.npy -o {in}", "but holds other files"),
     "simulate nothing known": Refusal("simulate bocks -o {in}/x", "should be one of box"),
     "simulate a missing map": Refusal("simulate {in}/nowhere.mrc -o {in}/x", "there is no file"),
     "simulate a broken model": Refusal("simulate {in}/prose.cif -o {in}/x", "not an atomic model"),

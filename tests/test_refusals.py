@@ -4,6 +4,7 @@ import json
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,3 +45,25 @@ def test_a_mistake_is_told_before_anything_heavy_is_loaded(name: str, refused: d
     assert said.count("\n") == 1
     assert code == 2
     assert loaded == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "words", "says"),
+    [
+        ("av", "figures nowhere", "figures need av: pip install 'scoretomo[figures]'"),
+        ("umap", "landscape {run} --umap", "--umap needs umap-learn"),
+        ("mdtraj", "simulate {run}/atoms.pdb --trajectory {run}/way.dcd -o {run}/x", "trajectories need mdtraj"),
+    ],
+)
+def test_a_library_that_is_missing_is_told_before_anything_heavy_is_loaded(
+    missing: str, words: str, says: str, tmp_path: Path
+) -> None:
+    for name in ("volumes.star", "poses.csv", "way.dcd"):
+        (tmp_path / name).write_text("there")
+    without = f"import sys; sys.modules[{missing!r}] = None\n{PROGRAM}"
+    commands = json.dumps([words.replace("{run}", str(tmp_path)).split()])
+    done = subprocess.run([sys.executable, "-c", without, commands], capture_output=True, text=True, check=True, cwd=tmp_path)
+    code, said, loaded = json.loads(done.stdout)
+    assert says in said
+    assert code == 2
+    assert [name for name in loaded if name != missing] == []

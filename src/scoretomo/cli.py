@@ -213,7 +213,7 @@ def evaluate(
     output
         Where to write scores and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
     """
-    before.evaluate(maps, truth)
+    before.evaluate(maps, truth, output)
     from .stages.evaluate import evaluate_maps
 
     evaluate_maps(maps, truth, output, workers=workers)
@@ -234,7 +234,7 @@ def landscape(
     umap
         Also place the volumes in a plane by UMAP (needs the umap extra).
     """
-    RunDirectory(directory).require_one_frame()
+    before.landscape(directory, umap=umap)
     from .stages.landscape import landscape_only
 
     landscape_only(directory, umap=umap)
@@ -281,7 +281,7 @@ def figures(
     output
         Where to write; figures/ in the run directory if not given.
     """
-    RunDirectory(directory).require_one_frame()
+    before.figures(directory)
     from .stages.figures import draw_figures
 
     draw_figures(directory, output)

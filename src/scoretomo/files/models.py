@@ -1,5 +1,6 @@
 """Atomic models (.cif, .pdb, packed or not) and trajectories → arrays."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -95,22 +96,22 @@ def require_trajectory(path: Path) -> str:
     """The ending of a file that may hold a trajectory, which is not opened yet.
 
     Raises:
-        InputError: it isn't there, is empty or a folder, or its name ends in something else.
+        InputError: it isn't there, is empty or a folder, or its name ends in something else, or mdtraj is not installed.
     """
     suffix = path.suffix.lower()
     if suffix not in _TRAJECTORIES:
         raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(_TRAJECTORIES)}: convert it")
     file_size(path)
+    if find_spec("mdtraj") is None:
+        raise InputError("trajectories need mdtraj, which is not installed: pip install 'scoretomo[trajectories]'")
     return suffix
 
 
 def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
     """All frames, (frames, n, 3) in Å."""
     suffix = require_trajectory(path)
-    try:
-        from mdtraj import formats
-    except ImportError:
-        raise InputError("trajectories need mdtraj: pip install 'scoretomo[trajectories]'") from None
+    from mdtraj import formats
+
     readers = {
         ".xtc": formats.XTCTrajectoryFile,
         ".trr": formats.TRRTrajectoryFile,

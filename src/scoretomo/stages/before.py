@@ -6,6 +6,7 @@ it calls the same functions that these are made of.
 
 import math
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from ..settings import (
     SimulateSettings,
     TrainSettings,
 )
-from .directory import RunDirectory, require_run
+from .directory import EVALUATING, RunDirectory, require_run
 from .inputs import INPUTS, require_same_input
 from .kinds import is_name, map_pixel_size, object_kind, read_motion, require_mask
 from .pairing import numbered, paired, true_poses
@@ -38,6 +39,7 @@ from .record import check_settings
 
 _FEW = 2**22  # pixels or voxels that are read in no time
 _SHORT = 2**23  # bytes of a model that are read in no time
+COMPARED = "progress.jsonl"  # in a folder of scores: what has been compared
 _PICTURES = (".png", ".jpg", ".webp")
 
 
@@ -87,9 +89,11 @@ def reconstruct(directory: Path, volumes: ReconstructSettings, *, force: bool) -
         parse_selection(volumes.images, files.read_json(RunDirectory(directory).images.with_suffix(".json"))["count"])
 
 
-def evaluate(maps: Path, truth: Path) -> None:
-    """Refuse what `evaluate_maps` would refuse of the first map and its truth."""
+def evaluate(maps: Path, truth: Path, output: Path | None) -> None:
+    """Refuse what `evaluate_maps` would refuse of the first map and its truth, and of the output."""
     directory = run_to_evaluate(maps)
+    if output is not None:
+        require_room(output)
     truths = numbered(truth)
     pairs = paired(numbered(directory.path / "volumes" if directory else maps), truths, truth)
     number, path = next(iter(pairs.items()))
@@ -149,6 +153,19 @@ def reproduce(
         _map(next(iter(numbered(truth).values())))
 
 
+def landscape(directory: Path, *, umap: bool) -> None:
+    """Refuse what `landscape_only` would refuse, but for too few volumes."""
+    RunDirectory(directory).require_one_frame()
+    if umap:
+        require_umap()
+
+
+def figures(directory: Path) -> None:
+    """Refuse what `draw_figures` would refuse."""
+    require_figures()
+    RunDirectory(directory).require_one_frame()
+
+
 def info(file: Path, montage: Path | None) -> None:
     """Refuse what `show_info` would refuse."""
     require_picture(montage)
@@ -183,6 +200,27 @@ def _map(path: Path) -> files.StoredArray:
     if math.prod(found.shape) <= _FEW:
         files.read_map(path)
     return found
+
+
+def require_umap() -> None:
+    """Refuse to place volumes by UMAP where it can't be had.
+
+    Raises:
+        InputError: umap-learn is not installed.
+    """
+    if find_spec("umap") is None:
+        raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
+
+
+def require_figures() -> None:
+    """Refuse to draw where that can't be done.
+
+    Raises:
+        InputError: the ``figures`` extra is missing.
+    """
+    missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
+    if missing:
+        raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
 
 
 def require_pixel_size(given: float | None) -> None:
@@ -281,6 +319,19 @@ def run_to_evaluate(maps: Path) -> RunDirectory | None:
     if directory and not directory.volumes_table.exists():
         raise files.InputError(f"the run in {maps} is not finished: run it again to continue, then evaluate it")
     return directory
+
+
+def require_room(folder: Path) -> None:
+    """Refuse to write scores among other files.
+
+    Raises:
+        InputError: the folder holds something else than an evaluation.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise files.InputError(f"{folder} should be a folder for scores but is a file: give another --output")
+    files.recover(folder)
+    if folder.exists() and not (folder / COMPARED).exists() and any(path.name != EVALUATING for path in folder.iterdir()):
+        raise files.InputError(f"{folder} should be a new or empty folder for scores but holds other files: give another --output")
 
 
 def unlike(path: Path, error: ValueError) -> files.InputError:

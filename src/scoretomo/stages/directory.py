@@ -174,11 +174,12 @@ class RunDirectory:
         return run
 
     def require_one_frame(self) -> None:
-        """Refuse what is no finished run of the ensemble method.
+        """Refuse what is no finished run of the ensemble method, once what was completed is in place.
 
         Raises:
             InputError: there are no volumes in one frame.
         """
+        files.recover(self.path)
         if not self.volumes_star.exists() or not self.poses.exists():
             raise files.InputError(
                 f"{self.path} should hold a finished run of the ensemble method, whose volumes are in one frame: "
@@ -207,11 +208,12 @@ class Stopwatch:
 
 
 def require_run(path: Path) -> RunDirectory:
-    """The run directory at a path.
+    """The run directory at a path, once what was completed is in place.
 
     Raises:
         InputError: there is no run.
     """
+    files.recover(path)
     run = RunDirectory(path)
     if not run.config.exists() and not run.weights.exists():
         raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
@@ -233,11 +235,12 @@ def require_begun(path: Path) -> RunDirectory:
 
 
 def require_network(run: RunDirectory) -> None:
-    """Refuse a run whose network was never trained.
+    """Refuse a run whose network was never trained, once what was completed is in place.
 
     Raises:
         InputError: there is none.
     """
+    files.recover(run.path)
     if not run.weights.exists():
         raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
 

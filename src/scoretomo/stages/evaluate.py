@@ -20,16 +20,15 @@ from ..evaluation import Pair, common_grid, compare, conformation_gain, interpol
 from ..projection import rotate
 from ..report import words
 from ..rotations import euler_from_rotations, rotations_from_euler
-from .before import run_to_evaluate, unlike
+from .before import COMPARED, require_room, run_to_evaluate, unlike
 from .directory import EVALUATING, RunDirectory, Stopwatch, entry
 from .pairing import POSES, numbered, paired, true_poses
 from .progress import console, progress_bar, say, warn, word_of
 from .pulse import telling
 from .report import report_beside, report_run
 
-_LOG = "progress.jsonl"
 _TABLES = ("fsc.csv", "scores.csv", "summary.json")
-_WRITTEN = ("aligned", "single_map.mrc", _LOG, *_TABLES)  # what belongs together
+_WRITTEN = ("aligned", "single_map.mrc", COMPARED, *_TABLES)  # what belongs together
 _APART = 0.05  # share by which sizes differ that can't both be right
 _SKEWED = 0.5  # of the density of a molecule on an even ground, at least
 
@@ -111,8 +110,6 @@ def _evaluate_run(run: RunDirectory, asked: Asked) -> None:
 
 def _evaluate_into(folder: Path, asked: Asked) -> None:
     """Judge maps, and write what was found to a folder."""
-    if folder.exists():
-        files.recover(folder)
     records = _finished(folder, asked)
     if not records:
         records = _judge_all(asked, folder / EVALUATING / "new")
@@ -145,7 +142,7 @@ def _compare(asked: Asked, folder: Path | None, done: dict[int, dict[str, Any]])
             for _, record in run_tasks(judge, tasks, asked.workers or available_cores()):
                 records[record["row"]["image"]] = record
                 if folder:
-                    files.append_record(folder / _LOG, record)
+                    files.append_record(folder / COMPARED, record)
                 bar.advance(shown)
     return [records[number] for number in asked.pairs]
 
@@ -236,8 +233,7 @@ def _finished(folder: Path, asked: Asked) -> list[dict[str, Any]] | None:
     Raises:
         InputError: the folder holds something else than an evaluation.
     """
-    if folder.exists() and not (folder / _LOG).exists() and any(path.name != EVALUATING for path in folder.iterdir()):
-        raise files.InputError(f"{folder} should be a new or empty folder for scores but holds other files: give another --output")
+    require_room(folder)
     records = _logged(folder, asked)
     complete = records.keys() == asked.pairs.keys() and all((folder / name).exists() for name in _TABLES)
     return [records[number] for number in asked.pairs] if complete else None
@@ -251,13 +247,13 @@ def _begin(folder: Path, asked: Asked) -> dict[int, dict[str, Any]]:
     files.make_folder(folder / "aligned")
     files.remove_unfinished(folder)
     if not records:
-        files.append_record(folder / _LOG, asked.key)
+        files.append_record(folder / COMPARED, asked.key)
     return records
 
 
 def _logged(folder: Path, asked: Asked) -> dict[int, dict[str, Any]]:
     """What has been compared of the same maps and truths, by number, as far as the moved maps are there."""
-    records = files.read_records(folder / _LOG)
+    records = files.read_records(folder / COMPARED)
     if not records or records[0] != asked.key:
         return {}
     found = {record["row"]["image"]: record for record in records[1:]}

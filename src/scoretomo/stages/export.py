@@ -48,7 +48,6 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
         InputError: there is no finished run with volumes in one frame.
     """
     run = RunDirectory(directory)
-    files.recover(directory)
     run.require_one_frame()
     prepared, poses = read_prepared(run.images), _poses(run)
     folder = output or run.path / "export" / to

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from torch import Tensor
 from .. import files
 from ..report import figures, movies
 from ..report.results import Run, read_run
+from .before import require_figures
 from .directory import RunDirectory, Stopwatch
 from .progress import progress_bar, say
 
@@ -41,11 +41,8 @@ def draw_figures(directory: Path, output: Path | None) -> None:
     Raises:
         InputError: the ``figures`` extra is missing, or there is no finished run with volumes in one frame.
     """
-    missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
-    if missing:
-        raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
+    require_figures()
     directory_of_run = RunDirectory(directory)
-    files.recover(directory)
     directory_of_run.require_one_frame()
     clock, run = Stopwatch(), read_run(directory)
     ways = {series.name: series.paths for series in run.landscape.series} if run.landscape else {}

@@ -1,6 +1,5 @@
 """From the volumes of a run to what moves: landscape.csv and landscape/."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +29,7 @@ from ..landscape import (
     way_along,
     way_between,
 )
+from .before import require_umap
 from .consensus import explained_images, posed_rotations
 from .directory import LANDSCAPE, RunDirectory, Stopwatch, entry
 from .importing import PreparedStack, read_prepared
@@ -98,8 +98,8 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
         raise files.InputError(
             f"{directory} has {len(numbers)} volumes of one molecule, expected {_FEWEST} or more: make more of them"
         )
-    if umap and find_spec("umap") is None:
-        raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
+    if umap:
+        require_umap()
     with run.alone():
         report_landscape(run, umap=umap)
 

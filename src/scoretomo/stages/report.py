@@ -15,7 +15,6 @@ from .progress import say, working
 def report_run(directory: Path) -> None:
     """Write report.html and say where it is."""
     run = require_run(directory)
-    files.recover(directory)
     with working("writing the report", run.progress):
         files.write_text(run.report, render_report(run.path))
     say(f"report: {run.report.absolute()}")
