@@ -136,6 +136,22 @@ class TestFinishedRun:
         assert code == 0
         assert "5 volumes done" in said
 
+    def test_options_of_an_import_are_refused_of_it(self, finished, command):
+        code, said = command("info", finished, "--pixel-size", 4)
+        assert code == 2
+        assert "is a run: leave them out" in said
+
+
+def test_info_says_what_an_import_would_make_of_a_stack(box, tmp_path, command):
+    options = ("--pixel-size", 3, "--size", 12, "--select", "0,3,5-8")
+    code, said = command("info", box / "images.mrcs", *options, "--montage", tmp_path / "montage.png")
+    assert code == 0
+    assert "6 of 9 images can be used so, at 12×12 pixels, 4 Å/pixel" in said
+    assert "montage of 6 pictures" in said
+    assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs", *options)[0] == 0
+    imported = files.read_images(tmp_path / "images.mrcs")
+    assert (imported.images.shape, imported.pixel_size) == ((6, 12, 12), pytest.approx(4))
+
 
 def test_stages_by_themselves_give_the_same_volumes(finished, box, tmp_path, command):
     run = tmp_path / "run"

@@ -1,5 +1,6 @@
 """Watching a run from another process: what its job says of itself, what its files say, and the live report."""
 
+import io
 import json
 import os
 import shutil
@@ -267,6 +268,7 @@ def test_stopping_to_watch_leaves_the_job_alone(halfway, command):
         ({"force_terminal": True, "color_system": "truecolor", "no_color": True}, False),
         ({"force_terminal": True, "color_system": "standard"}, False),
         ({"force_terminal": True, "color_system": "truecolor", "height": 18}, False),
+        ({"force_terminal": True, "color_system": "truecolor", "file": io.TextIOWrapper(io.BytesIO(), "latin-1")}, False),
         ({"force_terminal": False}, False),
     ],
 )

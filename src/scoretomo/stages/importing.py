@@ -81,12 +81,11 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     Raises:
         InputError: the stack cannot be read or used.
     """
-    if pixel_size is not None and not 0 < pixel_size < 1000:
-        raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {pixel_size}: correct it")
+    require_pixel_size(pixel_size)
     read = files.read_images(stack)
     prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name)
     input_size = pixel_size or read.pixel_size
-    notes = [*read.notes, *_pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
+    notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]
     kept, count = len(prepared.numbers), len(read.images)
     output_size = None if input_size is None else input_size * prepared.pixel_factor
@@ -149,7 +148,18 @@ def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> d
     return {"stack": str(stack.absolute()), "pixel_size": pixel_size, **asdict(settings)}
 
 
-def _pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+def require_pixel_size(given: float | None) -> None:
+    """Refuse a pixel size that none can be.
+
+    Raises:
+        InputError: it is no length of an image's pixel in Å.
+    """
+    if given is not None and not 0 < given < 1000:
+        raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {given}: correct it")
+
+
+def pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+    """What a user should know of the pixel size that a stack states and the one that was given."""
     if stated is None and given is None:
         return [f"{stack.name} does not say its pixel size: lengths are in pixels; give --pixel-size if you know it"]
     if stated is not None and given is not None and abs(stated - given) > 0.01 * given:
