@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..compute import one_thread
 from ..fourier import low_pass, resample
 from ..landscape import (
     FEWEST,
@@ -94,7 +95,7 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
         )
     if umap and find_spec("umap") is None:
         raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
-    with run.alone():
+    with run.alone(), one_thread():  # as in the run
         settle_landscape(run, umap=umap)
         report_run(directory)
 
