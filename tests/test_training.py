@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from scoretomo import files, presets
-from scoretomo.compute import Group, joined_group
+from scoretomo.compute import Group, joined_group, one_thread
 from scoretomo.errors import InputError
 from scoretomo.images import augment, disc, place_images
 from scoretomo.score.exact import ExactScore
@@ -65,7 +65,8 @@ def begin(seed: int = 0) -> TrainingState:
 def weights_after(
     training: Training, state: TrainingState | None = None, steps: int | None = None, **how: Any
 ) -> dict[str, Tensor]:
-    taken = list(islice(train(shapes(), BACKGROUND, disc(SIZE), state or begin(), training, **how), steps))
+    with one_thread():  # as in a run; more threads add up in another order
+        taken = list(islice(train(shapes(), BACKGROUND, disc(SIZE), state or begin(), training, **how), steps))
     return pack(taken[-1].state)
 
 
