@@ -57,7 +57,7 @@ def test_files_whose_names_are_not_utf_8_are_known(table: Path, tmp_path: Path, 
     stack = tmp_path / os.fsdecode(b"caf\xe9.mrcs")
     (tmp_path / "part-1.mrcs").rename(stack)
     table.write_bytes(table.read_bytes().replace(b"part-1", b"caf\xe9"))
-    for given in (table,):
+    for given in (table, stack):
         words = ("import", given, "--output", tmp_path / given.stem / "images.mrcs")
         assert command(*words)[0] == 0
         assert "is finished" in command(*words)[1]

@@ -137,6 +137,22 @@ class TestFinishedRun:
         assert code == 0
         assert "5 volumes done" in said
 
+    def test_options_of_an_import_are_refused_of_it(self, finished, command):
+        code, said = command("info", finished, "--pixel-size", 4)
+        assert code == 2
+        assert "is a run: leave them out" in said
+
+
+def test_info_says_what_an_import_would_make_of_a_stack(box, tmp_path, command):
+    options = ("--pixel-size", 3, "--size", 12, "--select", "0,3,5-8")
+    code, said = command("info", box / "images.mrcs", *options, "--montage", tmp_path / "montage.png")
+    assert code == 0
+    assert "6 of 9 images can be used so, at 12×12 pixels, 4 Å/pixel" in said
+    assert "montage of 6 pictures" in said
+    assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs", *options)[0] == 0
+    imported = files.read_images(tmp_path / "images.mrcs")
+    assert (imported.images.shape, imported.pixel_size) == ((6, 12, 12), pytest.approx(4))
+
 
 def test_stages_by_themselves_give_the_same_volumes(finished, box, tmp_path, command):
     run = tmp_path / "run"
@@ -154,7 +170,7 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recor
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
     arguments += ["--images", "0-4", *STEPS, "--workers", "1"]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     log = run / "log.jsonl"
     while not (log.exists() and log.read_text().count('"event": "volume"') >= recorded_volumes) and process.poll() is None:
         assert time.monotonic() < deadline
@@ -179,7 +195,7 @@ def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the run
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     signal.signal(signal.SIGINT, before)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (run / "volumes").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -1,5 +1,6 @@
 """Arguments → a stage."""
 
+import io
 import os
 import signal
 import sys
@@ -389,8 +390,12 @@ def info(
     file: Annotated[Path, Parameter(name="--file", group=WHERE)],
     *,
     montage: Annotated[Path | None, Parameter(group=WHERE, show_default=False)] = None,
+    pixel_size: PixelSize = None,
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
 ) -> None:
     """Say what is in a stack, a map or a run: size, Å/pixel, statistics, pictures, problems.
+
+    With options of an import it says of a stack what that would make of it.
 
     Parameters
     ----------
@@ -399,10 +404,10 @@ def info(
     montage
         Also write all images into one picture (.png).
     """
-    before.info(file, montage)
+    before.info(file, montage, pixel_size, importing)
     from .stages.info import show_info
 
-    show_info(file, montage)
+    show_info(file, montage, pixel_size, importing)
 
 
 @app.meta.default
@@ -428,9 +433,17 @@ def _stop(number: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt(number)
 
 
+def _print_what_can_be_printed() -> None:
+    """Print a question mark for what a terminal that is not UTF-8 has no letter for, and for bytes of a path that are none."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not closed
+            stream.reconfigure(errors="replace")
+
+
 def main() -> int:
     """Entry point of the command: exit code 2 and one sentence for a user's mistake, 128 and the signal's number when stopped."""
     signal.signal(signal.SIGTERM, _stop)
+    _print_what_can_be_printed()
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
         return int(app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value") or 0)

@@ -78,7 +78,7 @@ class ReconstructSettings:
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
 
     seed: int = 0
-    """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
+    """Seed of all random numbers; on one machine the same seed gives the same volumes, whatever the number of workers."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ def soft_mask(volumes: Tensor) -> Tensor:
     bright = low_pass(mean + 2 * (volumes - mean).square().mean(0).sqrt(), volumes.shape[-1] / 4, 3)
     inside = binary_dilation((bright > _BRIGHT * bright.max()).cpu().numpy(), iterations=_GROWN)
     outside = torch.from_numpy(distance_transform_edt(~inside)).to(volumes)
-    return 0.5 * (1 + torch.cos(math.pi * (outside / _EDGE).clamp(0, 1)))
+    edge = 0.5 * (1 + torch.cos(math.pi * (outside / _EDGE).clamp(0, 1)))
+    return torch.where(outside < _EDGE, edge, 0.0)  # 0 on every processor, where a cosine is rounded
 
 
 def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> Components:

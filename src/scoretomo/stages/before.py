@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import files
 from ..experiments import Experiment, experiment_asked
@@ -166,15 +166,18 @@ def figures(directory: Path) -> None:
     RunDirectory(directory).require_one_frame()
 
 
-def info(file: Path, montage: Path | None) -> None:
+def info(file: Path, montage: Path | None, pixel_size: float | None, importing: ImportSettings) -> None:
     """Refuse what `show_info` would refuse."""
     require_picture(montage)
-    if file.is_dir():
+    kind = kind_to_show(file, pixel_size, importing)
+    if kind == "run":
         require_run(file)
-    elif files.is_map(file):
+    elif kind == "map":
         _map(file)
     else:
-        files.find_images(file)
+        _, height, width = files.find_images(file).shape
+        if height == width or importing.crop is not None:
+            _images(file, pixel_size, importing)
 
 
 def _images(stack: Path, pixel_size: float | None, importing: ImportSettings, selection: str | None = None) -> list[int]:
@@ -221,6 +224,18 @@ def require_figures() -> None:
     missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
     if missing:
         raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
+
+
+def kind_to_show(file: Path, pixel_size: float | None, importing: ImportSettings) -> Literal["run", "map", "stack"]:
+    """What a file is, or a directory.
+
+    Raises:
+        InputError: options of an import are given for something else than a stack.
+    """
+    kind: Literal["run", "map", "stack"] = "run" if file.is_dir() else "map" if files.is_map(file) else "stack"
+    if kind != "stack" and (pixel_size is not None or importing != ImportSettings()):
+        raise files.InputError(f"options of an import are for a stack of images, and {file} is a {kind}: leave them out")
+    return kind
 
 
 def require_pixel_size(given: float | None) -> None:

@@ -79,7 +79,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     read = files.read_images(stack)
     prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
-    notes = [*read.notes, *_pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
+    notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]
     kept, count = len(prepared.numbers), len(read.images)
     output_size = None if input_size is None else input_size * prepared.pixel_factor
@@ -138,7 +138,8 @@ def fingerprint(prepared: PreparedStack) -> str:
     return digest.hexdigest()[:12]
 
 
-def _pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+def pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+    """What a user should know of the pixel size that a stack states and the one that was given."""
     if stated is None and given is None:
         return [f"{stack.name} does not say its pixel size: lengths are in pixels; give --pixel-size if you know it"]
     if stated is not None and given is not None and abs(stated - given) > 0.01 * given:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..compute import one_thread
 from ..fourier import low_pass, resample
 from ..landscape import (
     FEWEST,
@@ -100,7 +101,7 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
         )
     if umap:
         require_umap()
-    with run.alone():
+    with run.alone(), one_thread():  # as in the run
         report_landscape(run, umap=umap)
 
 
