@@ -14,6 +14,7 @@ from ..simulation import average_class, simulate_image, truth_row
 from .before import asked_of_simulation
 from .inputs import INPUTS, remember, require_same_input
 from .objects import files_of, open_object
+from .pairing import POSES
 from .progress import progress_bar, say, warn
 from .record import check_settings, write_settings
 
@@ -52,7 +53,7 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     inputs = output / INPUTS
     if begun:
         require_same_input(inputs)
-    finished = stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
+    finished = stack.exists() and (truth / POSES).exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
     if begun and finished:
         say(f"{output} is finished: {settings.images} images with their truths")
         return
@@ -62,7 +63,7 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     for note in scene.notes:
         warn(note)
     if not begun:
-        old = [str(path.relative_to(output)) for path in (*truth.glob("[0-9]*.mrc"), truth / "truth.csv", stack)]
+        old = [str(path.relative_to(output)) for path in (*truth.glob("[0-9]*.mrc"), truth / POSES, stack)]
         with files.replaced_together(output, "simulation", [*old, inputs.name, record.name]) as folder:
             if read := files_of(plan.object, plan.objects):
                 files.write_json(folder / inputs.name, {"files": remember(read)})
@@ -84,7 +85,7 @@ def _simulate_all(plan: Plan, pixel_size: float | None, output: Path, workers: i
         for _, (number, image, row) in run_tasks(simulate_chunk, chunks, workers):
             images[number], rows[number] = image, row
             bar.advance(shown)
-    files.write_table(truth / "truth.csv", [rows[number] for number in numbers])
+    files.write_table(truth / POSES, [rows[number] for number in numbers])
     files.write_images(output / "images.mrcs", np.stack([images[number] for number in numbers]), pixel_size)
 
 
