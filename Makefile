@@ -1,8 +1,13 @@
-# make demo: a moving box from simulation to report; make test: the tests; make docs: the docs site. All set up .venv with all they need.
+# make demo: a moving box from simulation to report; make test: the tests; make test-processors: the tests as on other processors;
+# make docs: the docs site. All set up .venv with all they need.
 PYTHON ?= python3
 SCORETOMO = .venv/bin/scoretomo
 
-.PHONY: demo test check docs clean
+# What an x86 processor is taken for: libraries use these instructions and no newer ones.
+AVX2 = ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
+SSE = ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
+
+.PHONY: demo test test-processors check docs clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("scoretomo needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
@@ -17,7 +22,18 @@ demo: .venv/installed
 	@echo "Open demo/run/report.html in a browser."
 
 test: .venv/installed
-	.venv/bin/python -m pytest --numprocesses 2
+	.venv/bin/python -m pytest --numprocesses 2 -p no:randomly
+
+# The whole suite three times, each time in another order: a line for each, and all that pytest says where tests fail.
+test-processors: .venv/installed
+	@log=$$(mktemp); seed=0; failed=0; \
+	for processor in "OMP_NUM_THREADS=2" "OMP_NUM_THREADS=1 $(AVX2)" "OMP_NUM_THREADS=2 $(SSE)"; do \
+		seed=$$((seed + 1)); \
+		env OMP_WAIT_POLICY=passive $$processor .venv/bin/python -m pytest $(TESTS) --numprocesses 2 --randomly-seed $$seed > $$log 2>&1 \
+			|| { failed=1; cat $$log; }; \
+		echo "$$processor, order $$seed: $$(tail -n 1 $$log)"; \
+	done; \
+	rm $$log; exit $$failed
 
 check: .venv/installed
 	.venv/bin/ruff format --check src tests benchmarks docs/conf.py

@@ -51,7 +51,9 @@ ROOMS = {  # in the order of the corridor; a room of several files has them on i
     "report": ["report", "report.results", "report.embedded"],
     "files": ["files"],
     "settings": ["settings"],
+    "requirements": ["requirements"],
     "presets": ["presets"],
+    "experiments": ["experiments"],
     "compute": ["compute"],
 }
 

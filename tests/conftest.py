@@ -1,5 +1,6 @@
-"""Fixtures: one thread per process, and the folder of real images beside the project."""
+"""Fixtures: how many threads a test has, and the folder of real images beside the project."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,13 @@ from scoretomo.cli import main
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
-    torch.set_num_threads(1)
+THREADS = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Every test, and the fixtures made for it, begin with one thread, or as many as OMP_NUM_THREADS says."""
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")

@@ -196,7 +196,7 @@ def test_a_mask_file_says_which_part_of_a_map_moves(tmp_path: Path) -> None:
     files.write_map(tmp_path / "map.mrc", pair(0).numpy(), 2.0)
     files.write_map(tmp_path / "mask.mrc", mask.numpy(), 2.0)
     settings = ObjectSettings(move=(f"{tmp_path / 'mask.mrc'} shift 0 10 axis 0,0,1",))
-    movable, pixel_size = open_object(str(tmp_path / "map.mrc"), 32, None, settings)
+    movable, pixel_size, _ = open_object(str(tmp_path / "map.mrc"), 32, None, settings)
     assert isinstance(movable, MovingMap)
     assert pixel_size == pytest.approx(2.0)
     moved = movable.volume(32, torch.tensor([8.0]), torch.eye(3))

@@ -20,7 +20,8 @@ import torch
 
 from scoretomo import files
 from scoretomo.files import InputError
-from scoretomo.images import prepare, require_several
+from scoretomo.images import prepare
+from scoretomo.requirements import require_several
 from scoretomo.settings import ImportSettings
 
 

@@ -14,7 +14,7 @@ import torch
 
 from scoretomo import compute
 from scoretomo.compute import processes_for, random_stream, run_tasks
-from scoretomo.errors import WorkerError
+from scoretomo.errors import InputError, WorkerError
 from scoretomo.memory import usable_memory
 
 
@@ -31,6 +31,56 @@ def fail_at_three(number: int) -> Iterator[int]:
 
 def hears_interrupts(_: int) -> Iterator[bool]:
     yield signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+class Unsendable(Exception):
+    """Holds what cannot be pickled."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.held = lambda: text
+
+
+class TwoWords(Exception):
+    """Goes into a pickle, but does not come out of it."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+class Unreceivable:
+    """Goes into a pickle, but does not come out of it."""
+
+    def __reduce__(self) -> tuple:
+        return int, ("three",)
+
+
+def fail_unsendably(_: int) -> Iterator[int]:
+    yield 0
+    raise Unsendable("held fast")
+
+
+def fail_with_two_words(_: int) -> Iterator[int]:
+    yield 0
+    raise TwoWords("held", "fast")
+
+
+def say_what_cannot_be_sent(_: int) -> Iterator[object]:
+    yield lambda: 0
+
+
+def say_what_cannot_be_received(_: int) -> Iterator[object]:
+    yield Unreceivable()
+
+
+def refuse(name: str) -> Iterator[int]:
+    yield 0
+    raise InputError(f"{name} is not there: give another")
+
+
+def leave(number: int) -> Iterator[int]:
+    yield number
+    sys.exit(0)
 
 
 def die(number: int) -> Iterator[int]:
@@ -97,9 +147,64 @@ def test_error_of_a_task_is_raised(workers):
         list(run_tasks(fail_at_three, [1, 2, 3, 4], workers))
 
 
-def test_dead_worker_is_noticed():
+@pytest.mark.parametrize(
+    ("function", "kind", "text"),
+    [
+        (fail_unsendably, RuntimeError, "Unsendable: held fast"),
+        (fail_with_two_words, RuntimeError, "TwoWords: held fast"),
+        (say_what_cannot_be_sent, Exception, "lambda"),
+        (say_what_cannot_be_received, ValueError, "invalid literal"),
+    ],
+)
+def test_what_cannot_be_sent_from_process_to_process_is_an_error(function, kind, text):
+    with pytest.raises(kind, match=text):
+        list(run_tasks(function, [1, 2, 3, 4], 2))
+
+
+@pytest.mark.parametrize("tasks", [[lambda: 0, 1], [Unreceivable(), Unreceivable()]])
+def test_a_task_that_cannot_be_sent_is_an_error(tasks):
+    with pytest.raises(Exception, match=r"lambda|invalid literal"):
+        list(run_tasks(count_to, tasks, 2))
+
+
+def test_an_error_of_a_worker_comes_as_itself_and_says_where_it_was():
+    with pytest.raises(InputError) as caught:
+        list(run_tasks(refuse, ["a.mrc", "a.mrc"], 2))
+    assert str(caught.value) == "a.mrc is not there: give another"
+    assert "in refuse" in "".join(caught.value.__notes__)
+
+
+def test_a_failed_task_among_many_does_not_keep_the_process_from_ending(tmp_path: Path):
+    script = tmp_path / "many.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            from scoretomo.compute import run_tasks
+
+            def fail(task):
+                yield 0
+                raise ValueError("one of many")
+
+            if __name__ == "__main__":
+                list(run_tasks(fail, ["x" * 10_000] * 100, 2))  # more than a pipe holds
+            """
+        )
+    )
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 1
+    assert "ValueError: one of many" in ended.stderr
+
+
+def test_as_many_threads_as_before_are_there_after_the_tasks():
+    torch.set_num_threads(3)
+    list(run_tasks(count_to, [1, 1], 1))
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("function", [die, leave])
+def test_dead_worker_is_noticed(function):
     with pytest.raises(WorkerError, match="run the same command again"):
-        list(run_tasks(die, [1, 2], 2))
+        list(run_tasks(function, [1, 2], 2))
 
 
 def test_workers_end_with_a_killed_parent(tmp_path: Path):
@@ -125,7 +230,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path):
     workers = tmp_path / "workers"
     workers.mkdir()
     parent = subprocess.Popen([sys.executable, str(script), str(workers)])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while len(list(workers.iterdir())) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.1)

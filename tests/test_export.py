@@ -289,9 +289,33 @@ def test_a_path_that_the_other_program_cannot_read_is_refused(six_volumes, tmp_p
 def test_chimerax_reads_a_path_with_a_space_but_none_with_a_quotation_mark(six_volumes, tmp_path, command):
     assert command("export", six_volumes, "--to", "chimerax", "--output", tmp_path / "for my talk")[0] == 0
     assert (tmp_path / "for my talk" / "motion.cxc").exists()
-    code, said = command("export", six_volumes, "--to", "chimerax", "--output", tmp_path / 'the "best"')
+    moved = tmp_path / 'the "best"'
+    moved.symlink_to(six_volumes)
+    code, said = command("export", moved, "--to", "chimerax", "--output", tmp_path / "plain")
     assert code == 2
     assert "has a quotation mark" in said
+
+
+@pytest.mark.parametrize("program", ["cryodrgn", "cryosparc"])
+def test_a_path_that_no_file_of_the_export_holds_as_words_may_have_spaces(six_volumes, tmp_path, command, program):
+    moved, folder = tmp_path / "my run", tmp_path / "my talk"
+    moved.symlink_to(six_volumes)
+    code, said = command("export", moved, "--to", program, "--output", folder)
+    assert code == 0, said
+    if program == "cryosparc":
+        assert Path(np.load(folder / "particles.cs")["blob/path"][0].decode()) == moved / "images.mrcs"
+        assert Path(np.load(folder / "reference.cs")["map/path"][0].decode()) == folder / "reference.mrc"
+    else:
+        assert f"train_vae '{moved / 'images.mrcs'}' --poses '{folder / 'poses.pkl'}'" in said  # as a shell takes it
+
+
+def test_an_eman2_list_names_the_export_and_not_the_run(six_volumes, tmp_path, command):
+    moved = tmp_path / "my run"
+    moved.symlink_to(six_volumes)
+    assert command("export", moved, "--to", "eman2", "--output", tmp_path / "plain")[0] == 0
+    assert str(tmp_path / "plain" / "particles.hdf") in (tmp_path / "plain" / "particles.lst").read_text()
+    assert command("export", six_volumes, "--to", "eman2", "--output", tmp_path / "my talk")[0] == 2
+    assert not (tmp_path / "my talk").exists()
 
 
 @pytest.mark.parametrize(("program", "own"), [("relion", {"state-9.mrc"}), ("eman2", {"state-9.hdf", "state-9.lst"})])

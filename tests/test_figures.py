@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_a_row_of_surfaces_has_a_bar_of_a_round_length(tmp_path):
 
 
 def test_without_the_extra_it_is_said_how_to_get_it(six_volumes, command, monkeypatch):
-    monkeypatch.setattr(stage, "find_spec", lambda name: None if name == "av" else object())
+    monkeypatch.setitem(sys.modules, "av", None)
     code, said = command("figures", six_volumes)
     assert code == 2
     assert "figures need av: pip install 'scoretomo[figures]'" in said

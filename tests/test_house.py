@@ -13,14 +13,14 @@ import scoretomo
 PACKAGE = Path(scoretomo.__file__).parent
 FLOORS = [
     {"errors", "memory", "settings"},  # the cellar: what every floor may raise, use and be asked for
-    {"rotations", "fourier", "files", "compute"},
+    {"requirements", "rotations", "fourier", "files", "compute"},
     {"projection", "harmonics", "images", "phantoms"},
     {"simulation", "score", "sampling", "matching", "alignment"},
     {"training", "reconstruction", "ensemble", "evaluation", "landscape", "report"},
-    {"cli", "stages", "presets"},
+    {"cli", "stages", "presets", "experiments"},
 ]
 FLOOR = {module: number for number, floor in enumerate(FLOORS, start=-1) for module in floor}
-BESIDE = {("ensemble", "reconstruction"), ("cli", "stages"), ("cli", "presets"), ("stages", "presets")}
+BESIDE = {("ensemble", "reconstruction"), ("cli", "stages"), ("cli", "presets"), ("stages", "presets"), ("stages", "experiments")}
 DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}
 SEES_PATHS = {"memory", "settings", "files", "report", "stages", "cli"}
 

@@ -21,13 +21,13 @@ from scoretomo.images import (
     grey_factors,
     looks_inverted,
     normalisation,
-    parse_selection,
     prepare,
     shift,
     subtract_background,
     touches_edge,
 )
 from scoretomo.phantoms import MovingBox
+from scoretomo.requirements import parse_selection
 from scoretomo.settings import ImportSettings
 from scoretomo.simulation import simulate
 

@@ -1,5 +1,9 @@
 """What moves in many volumes: components beside chance, the number of motions, ways along them, states."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -249,6 +253,22 @@ def test_two_ways_to_say_the_same_are_not_told_apart():
     assert np.median(beside) < 0.5 * np.median(alone)
 
 
+def same(count: int) -> Components:
+    """Components of volumes that are all the same; their replicas differ."""
+    volumes = turning(0)[0][:1].expand(count, -1, -1, -1)
+    differences = 0.01 * torch.randn(volumes.shape, generator=stream(6))
+    return principal_components(volumes, differences, soft_mask(volumes))
+
+
+def test_volumes_that_are_all_the_same_have_no_variance_and_no_motion():
+    found = same(14)
+    assert found.total == 0
+    assert found.clear == dimensions(found) == 0
+    assert not found.variances.any()
+    assert not found.coordinates.any()
+    assert np.isfinite(found.chance).all()
+
+
 def test_umap_keeps_groups_apart_and_together():
     pytest.importorskip("umap")
     group = np.repeat([0, 1, 2], 20)
@@ -277,3 +297,36 @@ def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does(scale: int) -> None:
 def test_what_stands_still_goes_nowhere() -> None:
     assert travel(two_balls(np.full(11, 2.0))) == (0, 0)
     assert travel(np.zeros((5, 12, 12, 12), np.float32)) == (0, 0)
+
+
+@pytest.mark.parametrize("count", [5, 14])
+def test_umap_has_one_place_for_volumes_that_are_all_the_same(count):
+    pytest.importorskip("umap")
+    assert np.array_equal(umap_embedding(same(count)), np.zeros((count, 2)))
+
+
+WITHOUT_A_PLACE = """
+from pathlib import Path
+import numba
+if not numba.config.CACHE_DIR:
+    raise RuntimeError("cannot cache function 'rdist': no locator available for file '/umap/layouts.py'")
+class UMAP:
+    def __init__(self, **_):
+        pass
+    def fit_transform(self, places):
+        (Path(numba.config.CACHE_DIR) / "compiled").write_text("code")
+        return places[:, :2]
+"""
+
+
+def test_umap_goes_to_a_temporary_folder_where_its_own_cannot_be_written(tmp_path):
+    pytest.importorskip("numba")
+    (tmp_path / "umap.py").write_text(WITHOUT_A_PLACE)
+    script = (
+        "import numpy as np, torch; from scoretomo.landscape import Components, umap_embedding; places = np.eye(12); "
+        "found = Components(torch.zeros(4, 4, 4), torch.zeros(12, 4, 4, 4), places, np.ones(12), np.zeros(12), 1.0); "
+        "assert np.array_equal(umap_embedding(found), places[:, :2])"
+    )
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", script], env=here, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["umap.py"]  # it is removed at the end

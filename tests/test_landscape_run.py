@@ -78,12 +78,13 @@ def test_volumes_of_a_rigid_molecule_are_judged_by_the_consensus(six_volumes, tm
     assert float(worse[0]["expected_fsc"]) < float(rows[0]["expected_fsc"])
 
 
-def test_looking_again_gives_the_same(six_volumes, command):
-    before = (six_volumes / "landscape.csv").read_bytes()
-    stale = six_volumes / "landscape" / "motion-7"
+def test_looking_again_gives_the_same(six_volumes, tmp_path, command):
+    run = shutil.copytree(six_volumes, tmp_path / "run")
+    stale = run / "landscape" / "motion-7"
     stale.mkdir()
-    assert command("landscape", six_volumes)[0] == 0
-    assert (six_volumes / "landscape.csv").read_bytes() == before
+    torch.set_num_threads(2)  # as of a user's process: it must not show in the result
+    assert command("landscape", run)[0] == 0
+    assert (run / "landscape.csv").read_bytes() == (six_volumes / "landscape.csv").read_bytes()
     assert not stale.exists()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from scoretomo.compute import random_stream
+from scoretomo.compute import one_thread, random_stream
 from scoretomo.ensemble.fitting import Fitting
 from scoretomo.ensemble.motion import (
     Cloud,
@@ -195,7 +195,8 @@ def test_left_out_images_tell_a_real_way_to_move_from_those_learned_from_noise(m
     )
     assert ways.real == [0]
     assert abs(np.corrcoef(ways.distances[:, 0].detach(), amounts)[0, 1]) > 0.9
-    assert list(ways.distances[taught].square().mean(0)) == sorted(ways.distances[taught].square().mean(0), reverse=True)
+    spread = ways.distances[taught].square().mean(0)  # in float64, of a matrix of products
+    assert bool((spread.diff() <= 1e-12 * spread[0]).all())
     torch.testing.assert_close(all_ways.left[-1], unexplained(cloud, noisy, fitting, 1.0)[asked], rtol=1e-2, atol=1e-5)
 
 
@@ -211,7 +212,8 @@ def test_displacements_grow_as_the_part_moves_away_from_the_middle(learned, movi
     found = displacements(learned, torch.arange(len(images)))
     assert float(torch.corrcoef(torch.stack([found, amounts.abs()]))[0, 1]) > 0.95
     still = condense(consensus, rotations, FITTING, random_stream(0, "start"), moves=False)
-    assert float(displacements(still, torch.arange(len(images))).max()) == 0
+    rounding = torch.finfo(torch.float32).eps * SIZE / 2  # of a place, which is at most 1 in half sides, in pixels
+    assert float(displacements(still, torch.arange(len(images))).max()) <= rounding
 
 
 @pytest.mark.parametrize(
@@ -242,8 +244,9 @@ def test_images_that_do_not_teach_change_nothing_that_is_shared(moving, consensu
 def shared_after(images: torch.Tensor, rotations: torch.Tensor, consensus: torch.Tensor, fitting: Fitting, **options) -> Cloud:
     """A model after three passes."""
     motion = condense(consensus, rotations, fitting, random_stream(0, "start"))
-    for _ in fit(motion, images, fitting, random_stream(0, "order"), epochs=range(3), of=120, **options):
-        pass
+    with one_thread():  # as in a run; more threads add up in any order
+        for _ in fit(motion, images, fitting, random_stream(0, "order"), epochs=range(3), of=120, **options):
+            pass
     return motion
 
 

@@ -170,7 +170,7 @@ class Visit:
             "--dump-dom",
             page.as_uri(),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         lines = re.findall(r"CONSOLE:\d+\] (.*)", done.stderr)
         self.console = [line for line in lines if "GL Driver Message" not in line]  # about the driver's own speed
         # Requests of the browser itself have no origin, and find no host.
@@ -371,7 +371,7 @@ def test_a_live_page_loads_itself_again_when_it_has_changed(html: str, tmp_path:
         answer(handler, status, tag, content)
 
     def wait_for(by_script: bool, status: int, tag: str) -> None:
-        end = time.monotonic() + 60
+        end = time.monotonic() + 600
         while (by_script, status, tag) not in told:
             assert time.monotonic() < end, f"answered only {told}"
             time.sleep(0.05)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from scoretomo import files, presets
-from scoretomo.presets import EXPERIMENTS, PRESETS, TRAININGS
+from scoretomo.experiments import EXPERIMENTS
+from scoretomo.presets import PRESETS, TRAININGS
 from scoretomo.score.network import NETWORKS
 from scoretomo.stages import reproduce
 from scoretomo.stages.directory import RunDirectory
@@ -21,9 +22,9 @@ Command = Callable[..., tuple[int, str]]
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same experiments, too short to learn anything."""
-    for name, experiment in EXPERIMENTS.items():
+    for name, experiment in list(EXPERIMENTS.items()):
         if name.startswith("small"):
-            monkeypatch.setitem(presets.EXPERIMENTS, name, replace(experiment, images=5, size=16, volumes=2))
+            monkeypatch.setitem(EXPERIMENTS, name, replace(experiment, images=5, size=16, volumes=2))
     monkeypatch.setitem(presets.TRAININGS, "fast", replace(TRAININGS["fast"], examples=64))
     monkeypatch.setitem(presets.PRESETS, "paper", replace(PRESETS["paper"], steps=6))
 

@@ -1,5 +1,6 @@
 """The corridor as a user walks it: simulate, run, evaluate, report; stopped, continued, refused."""
 
+import errno
 import json
 import os
 import platform
@@ -136,6 +137,22 @@ class TestFinishedRun:
         assert code == 0
         assert "5 volumes done" in said
 
+    def test_options_of_an_import_are_refused_of_it(self, finished, command):
+        code, said = command("info", finished, "--pixel-size", 4)
+        assert code == 2
+        assert "is a run: leave them out" in said
+
+
+def test_info_says_what_an_import_would_make_of_a_stack(box, tmp_path, command):
+    options = ("--pixel-size", 3, "--size", 12, "--select", "0,3,5-8")
+    code, said = command("info", box / "images.mrcs", *options, "--montage", tmp_path / "montage.png")
+    assert code == 0
+    assert "6 of 9 images can be used so, at 12×12 pixels, 4 Å/pixel" in said
+    assert "montage of 6 pictures" in said
+    assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs", *options)[0] == 0
+    imported = files.read_images(tmp_path / "images.mrcs")
+    assert (imported.images.shape, imported.pixel_size) == ((6, 12, 12), pytest.approx(4))
+
 
 def test_stages_by_themselves_give_the_same_volumes(finished, box, tmp_path, command):
     run = tmp_path / "run"
@@ -153,7 +170,7 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recor
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
     arguments += ["--images", "0-4", *STEPS, "--workers", "1"]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     log = run / "log.jsonl"
     while not (log.exists() and log.read_text().count('"event": "volume"') >= recorded_volumes) and process.poll() is None:
         assert time.monotonic() < deadline
@@ -178,7 +195,7 @@ def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the run
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
     signal.signal(signal.SIGINT, before)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (run / "volumes").exists() and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -203,6 +220,65 @@ def test_a_run_goes_on_without_the_stack_that_it_has_read(finished, box, tmp_pat
     finally:
         (tmp_path / "elsewhere.mrcs").rename(stack)
     assert (run / "report.html").exists()
+
+
+def test_a_stack_that_was_replaced_is_not_taken_for_the_one_that_was_read(finished, box, tmp_path, command):
+    run, stack = shutil.copytree(finished, tmp_path / "run"), box / "images.mrcs"
+    again = ("run", stack, "--output", run, "--images", "0-4", *STEPS)
+    content, times = stack.read_bytes(), (stack.stat().st_atime_ns, stack.stat().st_mtime_ns)
+    try:
+        stack.write_bytes(content)  # written anew, and the same
+        assert "is finished" in command(*again)[1]
+        stack.write_bytes(content[:-4] + b"abcd")
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        code, said = command(*again)
+        assert code == 2
+        assert f"{stack} is not what was read here before" in said
+        assert "--force" in said
+        code, said = command("reconstruct", run, "--images", "0-4", *STEPS)
+        assert code == 2
+        assert f"{stack} is not what was read here before" in said
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        stack.write_bytes(content + b"more")
+        assert f"it had {len(content)} bytes and has {len(content) + 4}" in command(*again)[1]
+    finally:
+        stack.write_bytes(content)
+        os.utime(stack, ns=times)
+
+
+def test_volumes_are_not_taken_for_those_of_images_that_were_imported_later(finished, box, tmp_path, command):
+    run = shutil.copytree(finished, tmp_path / "run")
+    assert command("import", box / "images.mrcs", "--output", run / "images.mrcs", "--invert", "--force")[0] == 0
+    code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)
+    assert code == 2
+    assert "holds other images" in said
+
+
+def test_a_run_of_an_earlier_version_goes_on(finished, box, tmp_path, command):
+    run = shutil.copytree(finished, tmp_path / "run")
+    known = files.read_json(run / "images.json")
+    files.write_json(run / "images.json", {name: value for name, value in known.items() if name != "files"})
+    log = [line for line in (run / "log.jsonl").read_text().splitlines(keepends=True) if '"images"' not in line]
+    (run / "log.jsonl").write_text("".join(log))
+    assert "is finished" in command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)[1]
+
+
+def test_the_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, command, monkeypatch):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    real = os.fsync
+
+    def full(number):
+        if os.readlink(f"/proc/self/fd/{number}").endswith(".part") and "config.toml" in os.readlink(f"/proc/self/fd/{number}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-2", *STEPS, "--force")
+    assert code == 2
+    assert "free some space" in said
+    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "progress.json"}
+    assert after == before
 
 
 def test_two_jobs_do_not_work_on_one_run(finished, box, tmp_path, command):

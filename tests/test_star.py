@@ -503,6 +503,21 @@ def test_references_of_a_3d_classification_are_maps(tmp_path: Path) -> None:
         files.read_images(path)
 
 
+def test_a_map_without_a_flag_that_a_table_names_is_known_by_its_values(tmp_path: Path) -> None:
+    z, y, x = np.mgrid[:16, :16, :16] - 8
+    ball = np.exp(-(z**2 + y**2 + x**2) / 8).astype(np.float32)
+    for name in ("run_class001.mrc", "run_class001.mrcs"):
+        files.write_images(tmp_path / name, ball, 4.0)
+        with open(tmp_path / name, "r+b") as file:
+            file.seek(36)
+            file.write((16).to_bytes(4, "little"))  # as deep as there are sections, as many programs write maps
+        (tmp_path / f"{name}.star").write_text(f"data_\n\nloop_\n_rlnReferenceImage\n{name}\n")
+    with pytest.raises(InputError, match=r"names the map .*run_class001\.mrc \(16×16×16\), expected images"):
+        files.find_images(tmp_path / "run_class001.mrc.star")
+    with pytest.raises(InputError, match=r"names .*run_class001\.mrcs, which has 16 images, without a number"):
+        files.find_images(tmp_path / "run_class001.mrcs.star")
+
+
 def test_subtomograms_are_maps(tmp_path: Path) -> None:
     text = particles("1 4.0", "1@classes.mrcs 1").replace(
         "_rlnImagePixelSize\n1 4.0", "_rlnImagePixelSize\n_rlnImageDimensionality\n1 4.0 3"
@@ -604,3 +619,36 @@ def test_a_pixel_size_of_one_in_a_table_is_doubted(column: str, tmp_path: Path) 
     stack = files.read_images(table(tmp_path, f"data_\n\nloop_\n_rlnImageName\n{column}\n"))
     assert stack.pixel_size == 1.0
     assert stack.notes == ["classes.star gives a pixel size of 1 Å, which often means unknown: check it"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "_rlnPixelSize\n1@classes.mrcs 1e4",
+        "_rlnImagePixelSize\n1@classes.mrcs 4e-10",
+        "_rlnMagnification\n_rlnDetectorPixelSize\n1@classes.mrcs 50000 5e9",
+    ],
+)
+def test_a_pixel_size_in_a_table_that_no_image_has_is_refused(column: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gives a pixel size of .* Å, expected 0\.01 to 1000 Å: correct the table"):
+        files.find_images(table(tmp_path, f"data_\n\nloop_\n_rlnImageName\n{column}\n"))
+
+
+def cryosparc(folder: Path) -> Path:
+    """A .cs table that names two images of a stack."""
+    files.write_images(folder / "classes.mrcs", images_of(), 4.0)
+    rows = [(b"classes.mrcs", number) for number in (2, 0)]
+    with open(folder / "a.cs", "wb") as file:
+        np.save(file, np.array(rows, dtype=[("blob/path", "S60"), ("blob/idx", "u4")]))
+    return folder / "a.cs"
+
+
+@pytest.mark.parametrize(
+    "named",
+    [cryosparc, lambda folder: table(folder, classes("0.5", "0.5").replace("1@", "3@").replace("2@", "1@"), pixel_size=4.0)],
+)
+def test_images_that_a_table_names_are_found_without_reading_a_pixel(named: Callable[[Path], Path], tmp_path: Path) -> None:
+    found = files.find_images(named(tmp_path))
+    assert (found.shape, found.pixel_size) == ((2, 8, 8), 4.0)
+    files.write_images(tmp_path / "classes.mrcs", 2 * images_of(), 4.0)
+    np.testing.assert_array_equal(found.read(), 2 * images_of()[[2, 0]])

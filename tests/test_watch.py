@@ -1,5 +1,6 @@
 """Watching a run from another process: what its job says of itself, what its files say, and the live report."""
 
+import io
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from scoretomo.stages.directory import RunDirectory
 from scoretomo.stages.live import GrowingReport, served
 from scoretomo.stages.outlook import Outlook
 from scoretomo.stages.pulse import Word, feel, tell, telling
+from scoretomo.stages.record import write_settings
 from scoretomo.stages.state import State, read_state
 from scoretomo.stages.watch import changes, view
 
@@ -60,7 +62,7 @@ def written(folder: Path) -> dict[str, int]:
 
 
 def wait_for(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 600
     while not true():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
@@ -112,7 +114,9 @@ def test_a_report_made_beside_a_running_job_does_not_speak_for_it(tmp_path):
 
 def test_a_run_that_has_just_begun_reads_images(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    run.begin({"run": {"method": "ensemble", "denoiser": "tangent"}}, keep_images=False)
+    files.make_folder(run.path)
+    run.go_on()
+    write_settings(run.config, {"run": {"method": "ensemble", "denoiser": "tangent"}})
     state = read_state(run)
     assert state.job == "running"
     assert (state.stages[0].state, state.stages[0].what) == ("working", "reading images")
@@ -267,6 +271,7 @@ def test_stopping_to_watch_leaves_the_job_alone(halfway, command):
         ({"force_terminal": True, "color_system": "truecolor", "no_color": True}, False),
         ({"force_terminal": True, "color_system": "standard"}, False),
         ({"force_terminal": True, "color_system": "truecolor", "height": 18}, False),
+        ({"force_terminal": True, "color_system": "truecolor", "file": io.TextIOWrapper(io.BytesIO(), "latin-1")}, False),
         ({"force_terminal": False}, False),
     ],
 )
@@ -404,17 +409,17 @@ def test_a_report_that_cannot_be_rendered_leaves_the_page_as_it_was(halfway):
 
 def test_the_end_does_not_wait_for_a_report_that_is_being_rendered(halfway, tmp_path, monkeypatch):
     note = tmp_path / "process"
-    monkeypatch.setattr(live, "_RENDER", f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)")
+    monkeypatch.setattr(live, "_RENDER", f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
     began = time.monotonic()
     with served(halfway) as address:
         wait_for(lambda: note.exists() and note.read_text() != "")
         assert "nothing to show yet" in ask(address)[2]
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300  # seconds of 600
     wait_for(lambda: not is_alive(int(note.read_text())))
 
 
 def test_a_report_that_begins_to_be_rendered_at_the_very_end_does_not_outlive_it(halfway, monkeypatch):
-    monkeypatch.setattr(live, "_RENDER", "import time; time.sleep(60)")
+    monkeypatch.setattr(live, "_RENDER", "import time; time.sleep(600)")
     report, begin, begun = GrowingReport(halfway), subprocess.Popen, []
 
     def late(*command, **how):
@@ -425,7 +430,7 @@ def test_a_report_that_begins_to_be_rendered_at_the_very_end_does_not_outlive_it
     monkeypatch.setattr(live.subprocess, "Popen", late)
     began = time.monotonic()
     report.grow()
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300  # seconds of 600
     assert begun[0].returncode == -signal.SIGKILL
     assert b"nothing to show yet" in report.page.content
 

@@ -1,5 +1,6 @@
 """Arguments → a stage."""
 
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from cyclopts import App, CycloptsError, Group, Parameter, validators
 
 from . import __version__
 from .errors import InputError, NoVolumesError, WorkerError
-from .files import Program, read_toml, require_stack
+from .files import Program, read_toml
 from .settings import (
     ImportSettings,
     ObjectSettings,
@@ -24,7 +25,9 @@ from .settings import (
     SimulateSettings,
     TrainSettings,
 )
-from .stages.mistakes import told
+from .stages import before
+from .stages.directory import RunDirectory, require_begun, require_network, require_run
+from .stages.mistakes import of_the_system, told
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which a stage does
 
@@ -51,7 +54,9 @@ Workers = Annotated[
         show_default=False,
     ),
 ]
-Force = Annotated[bool, Parameter(group=WHERE, negative="", help="Remove the results that are there and start afresh.")]
+Force = Annotated[
+    bool, Parameter(group=WHERE, negative="", help="Start afresh; the results that are there go when that has begun.")
+]
 Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
 
 app = App(
@@ -89,7 +94,7 @@ def run(
     output
         Directory of the run; made if it is not there.
     """
-    _require_input(stack, output / "images.mrcs")
+    before.run(stack, output, pixel_size, importing, training, volumes, force=force)
     from .stages.run import run_all
 
     run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
@@ -113,7 +118,7 @@ def import_(
     output
         Stack to write (.mrcs); a .csv and a .json of the same name say what was done to each image.
     """
-    _require_input(stack, output)
+    before.import_(stack, output, pixel_size, importing, force=force)
     from .stages.importing import import_stack
 
     import_stack(stack, output, pixel_size, importing, force=force)
@@ -133,6 +138,7 @@ def sample_(
     directory
         Run directory with a network from scoretomo train; samples/ is written there, and the report again.
     """
+    require_network(RunDirectory(directory))
     from .stages.sample import sample_only
 
     sample_only(directory, settings, force=force)
@@ -153,6 +159,7 @@ def reconstruct(
     directory
         Directory with images.mrcs from scoretomo import; it becomes the run directory.
     """
+    before.reconstruct(directory, volumes, force=force)
     from .stages.run import reconstruct_only
 
     reconstruct_only(directory, volumes, workers=workers, force=force)
@@ -181,7 +188,7 @@ def train(
     output
         Run directory; made if it is not there.
     """
-    _require_input(stack, output / "images.mrcs")
+    before.train(stack, output, pixel_size, importing, force=force)
     from .stages.run import end_training, train_imported
 
     if train_imported(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force):
@@ -207,6 +214,7 @@ def evaluate(
     output
         Where to write scores and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
     """
+    before.evaluate(maps, truth, output)
     from .stages.evaluate import evaluate_maps
 
     evaluate_maps(maps, truth, output, workers=workers)
@@ -227,6 +235,7 @@ def landscape(
     umap
         Also place the volumes in a plane by UMAP (needs the umap extra).
     """
+    before.landscape(directory, umap=umap)
     from .stages.landscape import landscape_only
 
     landscape_only(directory, umap=umap)
@@ -250,6 +259,7 @@ def export(
     output
         Where to write; export/ in the run directory if not given.
     """
+    RunDirectory(directory).require_one_frame()
     from .stages.export import export_run
 
     export_run(directory, to, output)
@@ -272,6 +282,7 @@ def figures(
     output
         Where to write; figures/ in the run directory if not given.
     """
+    before.figures(directory)
     from .stages.figures import draw_figures
 
     draw_figures(directory, output)
@@ -286,6 +297,7 @@ def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)
     directory
         Run directory.
     """
+    require_run(directory)
     from .stages.report import report_run
 
     report_run(directory)
@@ -308,6 +320,7 @@ def watch(
     live
         Also serve the report as it grows, to browsers on this machine, until Ctrl-C.
     """
+    require_begun(directory)
     from .stages.watch import watch_run
 
     return 0 if watch_run(directory, live=live) else 1
@@ -334,6 +347,7 @@ def simulate(
     output
         Directory for images.mrcs and truth/.
     """
+    before.simulate(object_, output, settings, objects, realism, force=force)
     from .stages.simulate import Plan, simulate_object
 
     simulate_object(Plan(object_, settings, objects, realism), output, workers=workers, force=force)
@@ -363,6 +377,7 @@ def reproduce(
     output
         Directory for data/ and run/.
     """
+    before.reproduce(experiment, output, settings, stack=stack, truth=truth, pixel_size=pixel_size, force=force)
     from .stages.reproduce import reproduce_experiment
 
     reproduce_experiment(
@@ -375,8 +390,12 @@ def info(
     file: Annotated[Path, Parameter(name="--file", group=WHERE)],
     *,
     montage: Annotated[Path | None, Parameter(group=WHERE, show_default=False)] = None,
+    pixel_size: PixelSize = None,
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
 ) -> None:
     """Say what is in a stack, a map or a run: size, Å/pixel, statistics, pictures, problems.
+
+    With options of an import it says of a stack what that would make of it.
 
     Parameters
     ----------
@@ -385,9 +404,10 @@ def info(
     montage
         Also write all images into one picture (.png).
     """
+    before.info(file, montage, pixel_size, importing)
     from .stages.info import show_info
 
-    show_info(file, montage)
+    show_info(file, montage, pixel_size, importing)
 
 
 @app.meta.default
@@ -408,20 +428,22 @@ def launch(
     return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
 
 
-def _require_input(stack: Path, prepared: Path) -> None:
-    """Refuse a stack that is not there before anything large is loaded; one whose images are prepared already may be gone."""
-    if not prepared.exists():
-        require_stack(stack)
-
-
 def _stop(number: int, _: FrameType | None) -> None:
     """What a batch system asks for is to be stopped as by Ctrl-C."""
     raise KeyboardInterrupt(number)
 
 
+def _print_what_can_be_printed() -> None:
+    """Print a question mark for what a terminal that is not UTF-8 has no letter for, and for bytes of a path that are none."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not closed
+            stream.reconfigure(errors="replace")
+
+
 def main() -> int:
     """Entry point of the command: exit code 2 and one sentence for a user's mistake, 128 and the signal's number when stopped."""
     signal.signal(signal.SIGTERM, _stop)
+    _print_what_can_be_printed()
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
         return int(app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value") or 0)
@@ -438,7 +460,7 @@ def main() -> int:
         print("scoretomo: out of memory: run the same command again with fewer --workers, or a smaller --size", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"scoretomo: cannot use {error.filename} ({(error.strerror or str(error)).lower()}): check the path", file=sys.stderr)
+        print(f"scoretomo: {of_the_system(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print("\nscoretomo: stopped; run the same command again to continue", file=sys.stderr)

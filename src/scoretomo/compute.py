@@ -7,20 +7,23 @@ batch is always made of the same images on a device, and every image draws from 
 import hashlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
-from multiprocessing.connection import wait
-from multiprocessing.queues import Queue
-from queue import Empty
-from typing import Any, NamedTuple, TypeVar
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 
 from .errors import InputError, WorkerError
-from .memory import usable_memory
+from .memory import available_cores, usable_memory
 
 Task = TypeVar("Task")
 Message = TypeVar("Message")
@@ -34,11 +37,6 @@ def random_stream(seed: int, *names: str | int) -> torch.Generator:
     """A random stream that belongs to a seed and a name, such as ``random_stream(0, "noise", 17)``, and to nothing else."""
     digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def best_device() -> torch.device:
@@ -126,58 +124,98 @@ def run_tasks(function: Callable[[Task], Iterator[Message]], tasks: Sequence[Tas
 
     Raises:
         WorkerError: a worker process died.
-        Exception: whatever a task raised.
+        Exception: whatever a task raised; a RuntimeError with its text if it cannot be sent from process to process.
     """
     if min(workers, len(tasks)) <= 1:
-        torch.set_num_threads(1)
-        for number, task in enumerate(tasks):
-            for message in function(task):
-                yield number, message
+        with one_thread():
+            for number, task in enumerate(tasks):
+                for message in function(task):
+                    yield number, message
     else:
         yield from _run_in_processes(function, tasks, min(workers, len(tasks)))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, and then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _run_in_processes(
     function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int
 ) -> Iterator[tuple[int, Message]]:
     context = multiprocessing.get_context("spawn")
-    todo, messages = context.Queue(), context.Queue()
-    for item in [*enumerate(tasks), *[None] * workers]:
-        todo.put(item)
-    processes = [context.Process(target=_work, args=(function, todo, messages), daemon=True) for _ in range(workers)]
-    unfinished = set(range(len(tasks)))
+    pipes = [context.Pipe() for _ in range(workers)]
+    processes = [context.Process(target=_work, args=(function, theirs), daemon=True) for _, theirs in pipes]
     try:
         with _deaf_to_interrupts():
             for process in processes:
                 process.start()
-        while unfinished:
-            try:
-                number, kind, content = messages.get(timeout=1.0)
-            except Empty:
-                died = [process.exitcode for process in processes if process.exitcode]
-                if died:
-                    raise WorkerError(
-                        f"a worker process died with exit code {died[0]}, perhaps for want of memory: "
-                        "run the same command again with fewer --workers to continue"
-                    ) from None
-                continue
-            if kind == "failed":
-                raise content
-            if kind == "finished":
-                unfinished.discard(number)
-            else:
-                yield number, content
+        for _, theirs in pipes:
+            theirs.close()  # so that a pipe ends when its worker does
+        yield from _hand_out(tasks, {ours: process for (ours, _), process in zip(pipes, processes, strict=True)})
     finally:
         begun = [process for process in processes if process.pid is not None]
         for process in begun:
             process.terminate()
         for process in begun:
             process.join()
+        for ours, _ in pipes:
+            ours.close()
+
+
+def _hand_out(tasks: Sequence[Any], workers: "Mapping[Connection, SpawnProcess]") -> Iterator[tuple[int, Any]]:
+    """Give each worker a task, and the next one when it has finished; pass on what they send.
+
+    All is pickled where it is sent, so that what cannot be is an error there; a queue would lose it in a thread of its own.
+    """
+    waiting = iter(enumerate(tasks))
+    for connection, process in workers.items():
+        _give(next(waiting), connection, process)
+    unfinished = len(tasks)
+    while unfinished:
+        for connection in cast("list[Connection]", wait(list(workers))):
+            with _death_told(workers[connection]):
+                received = connection.recv_bytes()
+            number, kind, content = pickle.loads(received)
+            if kind == "failed":
+                raise content
+            if kind == "message":
+                yield number, content
+                continue
+            unfinished -= 1
+            if (item := next(waiting, None)) is not None:
+                _give(item, connection, workers[connection])
+
+
+def _give(item: tuple[int, Any], connection: Connection, process: SpawnProcess) -> None:
+    pickled = ForkingPickler.dumps(item)
+    with _death_told(process):
+        connection.send_bytes(pickled)
+
+
+@contextmanager
+def _death_told(process: SpawnProcess) -> Iterator[None]:
+    """Say so if a worker is found to be gone."""
+    try:
+        yield
+    except (EOFError, OSError):
+        process.join()
+        raise WorkerError(
+            f"a worker process died with exit code {process.exitcode}, perhaps for want of memory: "
+            "run the same command again with fewer --workers to continue"
+        ) from None
 
 
 @contextmanager
 def _deaf_to_interrupts() -> Iterator[None]:
     """Processes that are started meanwhile never see Ctrl-C, not even before they have begun."""
+    resource_tracker.ensure_running()  # the first process would start it, which lifts the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -185,18 +223,34 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(function: Callable[[Any], Iterator[Any]], todo: "Queue[Any]", messages: "Queue[Any]") -> None:
-    """Body of a worker process: take tasks until there are no more. Ctrl-C is for the parent, which ends it."""
+def _work(function: Callable[[Any], Iterator[Any]], connection: Connection) -> None:
+    """Body of a worker process: do one task after another until the parent ends it. Ctrl-C is for the parent alone."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    while (item := todo.get()) is not None:
-        number, task = item
-        try:
-            for message in function(task):
-                messages.put((number, "message", message))
-            messages.put((number, "finished", None))
-        except Exception as error:
-            messages.put((number, "failed", error))
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
+            received = connection.recv_bytes()
+            try:
+                number, task = pickle.loads(received)
+                for message in function(task):
+                    connection.send_bytes(pickle.dumps((number, "message", message)))
+                answer = pickle.dumps((number, "finished", None))
+            except Exception as error:
+                answer = pickle.dumps((None, "failed", _that_can_be_sent(error)))
+            connection.send_bytes(answer)
+
+
+def _that_can_be_sent(error: Exception) -> Exception:
+    """An exception with the traceback as a note; its text as a RuntimeError if it does not come out of a pickle as it went in."""
+    where = "".join(traceback.format_exception(error))
+    try:
+        sent = pickle.loads(pickle.dumps(error))
+    except Exception:
+        sent = None
+    if type(sent) is not type(error):
+        error = RuntimeError("".join(traceback.format_exception_only(error)).strip())
+    error.add_note(f"in a worker process:\n{where}")
+    return error
 
 
 def _end_with_parent() -> None:

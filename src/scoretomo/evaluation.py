@@ -30,6 +30,7 @@ from .fourier import (
     transform_at,
 )
 from .projection import rotate
+from .requirements import require_comparable
 
 _ROOM = 0.01  # between the best single map and the truth: with less there is no motion to see
 
@@ -91,9 +92,7 @@ def common_grid(
         ValueError: the sides differ and a pixel size is unknown.
     """
     if first_pixel_size is None or second_pixel_size is None:
-        if first.shape != second.shape:
-            sides = f"{first.shape[-1]} and {second.shape[-1]} voxels"
-            raise ValueError(f"maps of {sides} can't be compared without their pixel sizes: give both in Å per pixel")
+        require_comparable(first.shape[-1], second.shape[-1])
         return Pair(first, second, first_pixel_size or second_pixel_size)
     if math.isclose(first_pixel_size, second_pixel_size, rel_tol=1e-3) or first_pixel_size > second_pixel_size:
         ratio = first_pixel_size / second_pixel_size

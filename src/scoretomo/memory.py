@@ -1,4 +1,4 @@
-"""How much memory there is for this program: the machine's, or less where a container or a cluster's job may have only some."""
+"""How much of a machine this program may use: its cores, and its memory, or less where a container or a job has a limit."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,11 @@ from contextlib import suppress
 from pathlib import Path
 
 _GROUPS, _LIMITS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # where Linux says whose share this process lives on
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def usable_memory(groups: Path = _GROUPS, limits: Path = _LIMITS) -> int:

@@ -1,35 +1,9 @@
 """The paper's settings and ours, as data; docs/method.md and docs/paper.md tell how they were chosen."""
 
-from dataclasses import dataclass
-
 from .ensemble.fitting import Fitting
 from .ensemble.refinement import Refinement
 from .reconstruction import Descent
 from .training import Training
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """One of the paper's four experiments, at some size.
-
-    Attributes:
-        simulated: object that takes the place of images nobody has given; none where that would prove nothing.
-        realistic: whether it is seen as a microscope would.
-        images: how many class averages.
-        size: their side in pixels.
-        network: of the score.
-        volumes: how many images are reconstructed, from the first one on.
-        method: preset of the descent.
-    """
-
-    simulated: str | None
-    realistic: bool
-    images: int
-    size: int
-    network: str
-    volumes: int
-    method: str
-
 
 # fmt: off
 #: How Algorithm 1 descends: as published, and with a noise level that falls.
@@ -73,19 +47,5 @@ TRAININGS: dict[str, Training] = {
     "paper":          Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
     "paper-ribosome": Training(4_000_000,  batch=64,   shards=4,   rate=2e-3,   interpolation="bilinear"),
     "fast":           Training(240_000,    batch=32,   shards=2,   rate=2e-3,   interpolation="bicubic",  focus=0.8),
-}
-
-#: The paper's experiments, at its size and small.
-EXPERIMENTS: dict[str, Experiment] = {
-    #                               simulated     realistic  images  side  network            volumes  method
-    "paper-box":         Experiment("box",        False,     300,    88,   "paper",           300,     "paper"),
-    "paper-capsid":      Experiment("capsid",     False,     200,    88,   "paper",           200,     "paper"),
-    "paper-ribosome":    Experiment("ribosome",   True,      100,    136,  "paper-ribosome",  1,       "paper"),
-    "paper-betagal":     Experiment(None,         False,     34,     64,   "paper",           1,       "paper"),
-    # Small enough for two cores and half an hour.
-    "small-box":         Experiment("box",        False,     300,    32,   "fast",            8,       "paper"),
-    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            8,       "paper"),
-    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            4,       "paper"),
-    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            4,       "paper"),
 }
 # fmt: on

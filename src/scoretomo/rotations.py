@@ -5,13 +5,14 @@ RELION's Euler matrix A(rot, tilt, psi) is this R.
 """
 
 import math
-import re
 
 import roma
 import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
+
+from .settings import point_group_name
 
 
 def random_rotations(
@@ -100,9 +101,6 @@ def point_group(group: str) -> Tensor:
     Raises:
         ValueError: there is no such group.
     """
-    name = group.strip().upper()
-    if not re.fullmatch(r"T|O|I|[CD][1-9]\d?", name):
-        raise ValueError(f"{group!r} is no point group such as C3, D2, T, O or I")
-    matrices = torch.from_numpy(Rotation.create_group(name).as_matrix())
+    matrices = torch.from_numpy(Rotation.create_group(point_group_name(group)).as_matrix())
     order = (matrices - torch.eye(3, dtype=matrices.dtype)).flatten(1).norm(dim=1).argsort(stable=True)
     return matrices[order]

@@ -3,6 +3,7 @@
 They stand here, and not beside what they configure, so that a command can be read before anything heavy is loaded.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -77,7 +78,7 @@ class ReconstructSettings:
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
 
     seed: int = 0
-    """Seed of all random numbers; the same seed gives the same volumes, whatever the number of workers."""
+    """Seed of all random numbers; on one machine the same seed gives the same volumes, whatever the number of workers."""
 
 
 @dataclass(frozen=True)
@@ -177,3 +178,15 @@ class ReproduceSettings:
 
     seed: int = 0
     """Seed of all random numbers."""
+
+
+def point_group_name(group: str) -> str:
+    """The name of a point group as Schoenflies has it: C7, D2, T, O or I.
+
+    Raises:
+        ValueError: there is no such group.
+    """
+    name = group.strip().upper()
+    if not re.fullmatch(r"T|O|I|[CD][1-9]\d?", name):
+        raise ValueError(f"{group!r} is no point group such as C3, D2, T, O or I")
+    return name

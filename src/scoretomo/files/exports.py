@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import h5py
 import numpy as np
 
 from .writing import atomic, write_text
@@ -127,7 +126,9 @@ def write_eman(path: Path, images: np.ndarray, pixel_size: float, transforms: np
         pixel_size: Å.
         transforms: of each image, its ``xform.projection``: a rotation and, in the last column, a shift in pixels, shape (n, 3, 4).
     """
-    with atomic(path) as temporary, h5py.File(temporary, "w") as file:
+    import h5py  # not earlier: it takes a while
+
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:  # in memory: h5py ends badly on a full disk
         stack = file.create_group("MDF/images")
         stack.attrs["imageid_max"] = np.array([len(images) - 1], dtype="<i4")
         for number, image in enumerate(images):
@@ -139,6 +140,10 @@ def write_eman(path: Path, images: np.ndarray, pixel_size: float, transforms: np
             if transforms is not None:
                 row = transforms[number].astype("<f4").reshape(12)
                 group.attrs.create("EMAN.xform.projection", row.view(_TRANSFORM))
+        file.flush()
+        content = file.id.get_file_image()
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_eman_list(path: Path, stack: Path, places: Sequence[int], transforms: np.ndarray) -> None:

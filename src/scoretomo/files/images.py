@@ -7,13 +7,11 @@ import numpy as np
 
 from ..errors import InputError
 from . import mrc
-from .arrays import read_cs, read_hdf, read_npy, shapes_of_eman
-from .reading import file_size
-from .star import read_star
+from .arrays import find_cs, find_hdf, find_npy
+from .likeness import kind_of
+from .reading import HDF_ENDINGS, MRC_ENDINGS, STACK_ENDINGS, FoundStack, StoredArray, file_size, legible
+from .star import find_star
 
-_MRC = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
-_STACKS = (".mrcs", ".st")  # of these, what is a stack whatever its flag says
-_HDF = (".hdf", ".h5", ".hdf5")
 _PACKED = (".gz", ".bz2", ".xz", ".zip", ".tar")
 
 
@@ -24,6 +22,7 @@ class ImageStack(NamedTuple):
     pixel_size: float | None  # Å
     sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
     notes: list[str]  # what the user should know about the file, a sentence each
+    files: list[Path]  # that hold the images
     unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 
 
@@ -35,78 +34,92 @@ class Map(NamedTuple):
     notes: list[str]
 
 
-def require_stack(path: Path) -> str:
-    """The ending of a file that may hold class averages, which is not opened yet.
-
-    Raises:
-        InputError: it isn't there, is empty or a folder, or its name ends in something else.
-    """
-    suffix = _suffix(path, (*_MRC, *_HDF, ".star", ".cs", ".npy"))
-    file_size(path)
-    return suffix
-
-
-def read_images(path: Path) -> ImageStack:
-    """Read class averages: .mrcs, .mrc, .map, RELION .star, cryoSPARC .cs, EMAN .hdf or .npy.
+def find_images(path: Path) -> FoundStack:
+    """Find class averages by headers and tables: .mrcs, .mrc, .map, RELION .star, cryoSPARC .cs, EMAN .hdf or .npy.
 
     Raises:
         InputError: the file cannot be read as images; what to do is said.
     """
-    suffix = require_stack(path)
-    if suffix in (".star", ".cs"):
-        fetched, pixel_size, notes = (read_star if suffix == ".star" else read_cs)(path)
-        return ImageStack(fetched.images, pixel_size, fetched.sources, _once(fetched.notes + notes), fetched.unused)
-    array, pixel_size, notes = _read_array(path, suffix)
-    flagged = _flagged_as_map(path, suffix)
-    if flagged:
-        rename = ", or rename it to .mrcs if it is a stack that is wrongly flagged as a map" if suffix in _MRC else ""
-        raise InputError(f"{path} is a map ({_times(array.shape)}), expected a stack of class averages: give that{rename}")
-    if flagged is None and _is_cube(array.shape):
-        notes.append(f"{path.name} looks like a map, not a stack ({_times(array.shape)}): its slices are read as images")
-    images = array[None] if array.ndim == 2 else array
-    if images.ndim != 3 or 0 in images.shape:
+    suffix = _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".star", ".cs", ".npy"))
+    file_size(path)
+    found = find_star(path) if suffix == ".star" else find_cs(path) if suffix == ".cs" else _find_stack(path, suffix)
+    return found._replace(notes=_once(found.notes))
+
+
+def _find_stack(path: Path, suffix: str) -> FoundStack:
+    """A file that holds images itself."""
+    array = _find_array(path, suffix)
+    shape = (1, *array.shape) if len(array.shape) == 2 else array.shape
+    if len(shape) != 3 or 0 in shape:
         raise InputError(f"{path} has the shape {_times(array.shape)}, expected images × rows × columns: save it so")
-    sources = [f"{number:06d}@{path}" for number in range(1, len(images) + 1)]
-    return ImageStack(images, pixel_size, sources, _once(notes))
+    sources = [legible(f"{number:06d}@{path}") for number in range(1, shape[0] + 1)]
+    notes = [*array.notes, *_kind_notes(path, suffix, array)]
+    return FoundStack(shape, array.pixel_size, sources, notes, [path], lambda: array.read().reshape(shape))
+
+
+def read_images(path: Path) -> ImageStack:
+    """Read class averages from any file that `find_images` takes.
+
+    Raises:
+        InputError: the file cannot be read as images; what to do is said.
+    """
+    found = find_images(path)
+    return ImageStack(found.read(), found.pixel_size, found.sources, found.notes, found.files, found.unused)
+
+
+def find_map(path: Path) -> StoredArray:
+    """Find a cubic density map by the header of its file: .mrc, .map, EMAN .hdf or .npy.
+
+    Raises:
+        InputError: the file cannot be read as a map, or the map is not cubic.
+    """
+    array = _find_array(path, _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".npy")), as_map=True)
+    if len(array.shape) != 3 or len(set(array.shape)) != 1:
+        raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
+    return array
 
 
 def read_map(path: Path) -> Map:
-    """Read a cubic density map: .mrc, .map, EMAN .hdf or .npy.
+    """Read a cubic density map from any file that `find_map` takes.
 
     Raises:
         InputError: the file cannot be read as a map, or the map is not cubic, constant or not finite.
     """
-    array, pixel_size, notes = _read_array(path, _suffix(path, (*_MRC, *_HDF, ".npy")), as_map=True)
-    if array.ndim != 3 or len(set(array.shape)) != 1:
-        raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
-    if not np.isfinite(array).all():
-        raise InputError(f"{path} has {np.count_nonzero(~np.isfinite(array))} voxels that are not numbers: make it again")
-    if array.min() == array.max():
-        raise InputError(f"{path} is constant ({array.flat[0]:.4g} everywhere): give a map with something in it")
-    return Map(np.ascontiguousarray(array), pixel_size, _once(notes))
+    found = find_map(path)
+    density = found.read()
+    if not np.isfinite(density).all():
+        raise InputError(f"{path} has {np.count_nonzero(~np.isfinite(density))} voxels that are not numbers: make it again")
+    if density.min() == density.max():
+        raise InputError(f"{path} is constant ({density.flat[0]:.4g} everywhere): give a map with something in it")
+    return Map(np.ascontiguousarray(density), found.pixel_size, _once(found.notes))
 
 
 def is_map(path: Path) -> bool:
-    """Whether a file is a cubic map rather than a stack of images: by its flag, or, where there are no flags, by its shape.
+    """Whether a file is a cubic map rather than a stack of images, by its name, its flags and, if need be, its values.
 
     Raises:
         InputError: the file cannot be read.
     """
     suffix = path.suffix.lower()
-    flagged = _flagged_as_map(path, suffix)
-    if flagged is None:
-        return suffix in (*_HDF, ".npy") and _is_cube(_read_array(path, suffix)[0].shape)
-    return flagged
+    return suffix in (*MRC_ENDINGS, *HDF_ENDINGS, ".npy") and kind_of(suffix, _find_array(path, suffix)) == "map"
 
 
-def _flagged_as_map(path: Path, suffix: str) -> bool | None:
-    """Whether a file says that it is a cubic map; None where such files can't say so."""
-    if suffix in _MRC:
-        header = mrc.read_header(path)
-        return suffix not in _STACKS and header.is_volume and _is_cube(header.shape)
-    if suffix in _HDF and (shapes := shapes_of_eman(path)):
-        return len(shapes) == 1 and _is_cube(shapes[0])
-    return None
+def _kind_notes(path: Path, suffix: str, array: StoredArray) -> list[str]:
+    """What to know of a stack that is flagged as a map or may be one.
+
+    Raises:
+        InputError: it is a map.
+    """
+    kind, shape = kind_of(suffix, array), _times(array.shape)
+    if kind == "map":
+        how = "rename it to" if suffix in MRC_ENDINGS else "write it as"
+        otherwise = f"{how} .mrcs if it is a stack all the same"
+        raise InputError(f"{path} is a map ({shape}), expected a stack of class averages: give that, or {otherwise}")
+    if kind == "perhaps a map":
+        return [f"{path.name} looks like a map, not a stack ({shape}): its sections are read as images"]
+    if suffix in MRC_ENDINGS and array.is_map and len(array.shape) == 3 and array.shape[0] > 1:
+        return [f"{path.name} is flagged as a volume: read as a stack"]
+    return []
 
 
 def _suffix(path: Path, known: tuple[str, ...]) -> str:
@@ -120,32 +133,31 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     return suffix
 
 
-def _read_array(path: Path, suffix: str, *, as_map: bool = False) -> tuple[np.ndarray, float | None, list[str]]:
-    """The array in a file, its pixel size in Å, and notes."""
+def _find_array(path: Path, suffix: str, *, as_map: bool = False) -> StoredArray:
+    """The array in a file; a map's axes are put in order."""
     if suffix == ".npy":
-        return read_npy(path), None, []
-    if suffix in _HDF:
-        return *read_hdf(path), []
+        return find_npy(path)
+    if suffix in HDF_ENDINGS:
+        return find_hdf(path)
     header = mrc.read_header(path)
-    array, notes = mrc.read_all(header), list(header.notes)
-    if as_map:
-        array = _in_order(array, header.axes, notes)
-    elif header.is_volume and header.shape[0] > 1:
-        notes.append(f"{path.name} is flagged as a volume: read as a stack")
-    return array, header.pixel_size, notes
+    if header.volumes and suffix not in STACK_ENDINGS and not as_map:
+        raise InputError(
+            f"{path} is flagged as a stack of volumes ({header.volumes}, in {_times(header.shape)}), expected class averages: "
+            "give these, or rename it to .mrcs if it holds images all the same"
+        )
+    array = mrc.all_sections(header)
+    return _in_order(array, header.axes) if as_map else array
 
 
-def _in_order(array: np.ndarray, axes: tuple[int, int, int], notes: list[str]) -> np.ndarray:
+def _in_order(array: StoredArray, axes: tuple[int, int, int]) -> StoredArray:
     """Turn a map whose columns, rows and sections run along other axes than x, y, z into (z, y, x)."""
     if sorted(axes) != [1, 2, 3] or axes == (1, 2, 3):
         return array
-    notes.append(f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz")
     stored = axes[::-1]  # what the array's own axes run along
-    return array.transpose([stored.index(axis) for axis in (3, 2, 1)])
-
-
-def _is_cube(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[0] > 1 and len(set(shape)) == 1
+    turn = [stored.index(axis) for axis in (3, 2, 1)]
+    note = f"columns, rows and sections run along {''.join('xyz'[axis - 1] for axis in axes)}: turned to xyz"
+    shape = tuple(array.shape[axis] for axis in turn)
+    return array._replace(shape=shape, notes=[*array.notes, note], read=lambda: array.read().transpose(turn))
 
 
 def _times(shape: tuple[int, ...]) -> str:

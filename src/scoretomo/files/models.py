@@ -1,13 +1,16 @@
 """Atomic models (.cif, .pdb, packed or not) and trajectories → arrays."""
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import gemmi
 import numpy as np
 
 from ..errors import InputError
 from .reading import file_size
+
+if TYPE_CHECKING:
+    import gemmi  # else only where a model is read: it takes a while
 
 _MODELS = (".cif", ".mmcif", ".pdb", ".ent", ".cif.gz", ".pdb.gz", ".ent.gz")
 _TRAJECTORIES = (".xtc", ".trr", ".dcd", ".nc")
@@ -30,7 +33,7 @@ class Model(NamedTuple):
     a: dict[str, list[float]]
     b: dict[str, list[float]]
     occupancy: np.ndarray
-    structure: gemmi.Structure
+    structure: "gemmi.Structure"
 
 
 class Assembly(NamedTuple):
@@ -51,6 +54,8 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
     Raises:
         InputError: a file cannot be read, has no atoms, or the two do not fit.
     """
+    import gemmi
+
     file_size(path)
     try:
         structure = gemmi.read_structure(str(path))
@@ -87,16 +92,26 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
     )
 
 
-def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
-    """All frames, (frames, n, 3) in Å."""
+def require_trajectory(path: Path) -> str:
+    """The ending of a file that may hold a trajectory, which is not opened yet.
+
+    Raises:
+        InputError: it isn't there, is empty or a folder, or its name ends in something else, or mdtraj is not installed.
+    """
     suffix = path.suffix.lower()
     if suffix not in _TRAJECTORIES:
         raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(_TRAJECTORIES)}: convert it")
     file_size(path)
-    try:
-        from mdtraj import formats
-    except ImportError:
-        raise InputError("trajectories need mdtraj: pip install 'scoretomo[trajectories]'") from None
+    if find_spec("mdtraj") is None:
+        raise InputError("trajectories need mdtraj, which is not installed: pip install 'scoretomo[trajectories]'")
+    return suffix
+
+
+def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
+    """All frames, (frames, n, 3) in Å."""
+    suffix = require_trajectory(path)
+    from mdtraj import formats
+
     readers = {
         ".xtc": formats.XTCTrajectoryFile,
         ".trr": formats.TRRTrajectoryFile,
@@ -121,6 +136,8 @@ def select_atoms(model: Model, selection: str) -> np.ndarray:
     Raises:
         InputError: the selection cannot be read.
     """
+    import gemmi
+
     try:
         chosen = gemmi.Selection(selection if selection.startswith("/") else f"/*/{selection}")
     except (ValueError, RuntimeError) as error:

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mrcfile.constants import IMAGE_STACK_SPACEGROUP, VOLUME_SPACEGROUP
 from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import spacegroup_is_volume_stack
 
 from ..errors import InputError
-from .reading import check_memory, file_size, opened, recognise
+from .reading import StoredArray, check_memory, file_size, opened, pixel_size_in_header, recognise
 from .writing import atomic
 
 _HEADER = 1024
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+_IMOD_STAMP = 1146047817  # at byte 152: the next four are IMOD's flags
+_SIGNED, _HALVES = 1, 16  # of these flags: bytes are signed; a byte holds two values
 _OTHER_MODES = {3: "complex integers", 4: "complex numbers, a Fourier transform", 101: "4-bit integers"}
 
 
@@ -30,6 +34,8 @@ class Header(NamedTuple):
     pixel_size: float | None  # Å
     axes: tuple[int, int, int]  # which of x, y, z (1, 2, 3) columns, rows and sections run along
     is_volume: bool  # flagged as one volume (space group 1), not as a stack
+    is_stack: bool  # flagged as a stack of images: space group 0 and a depth of one section, as MRC2014 has it
+    volumes: int  # in a file that is flagged as a stack of volumes (space group 401 and above), else 0
     notes: list[str]
 
 
@@ -48,10 +54,12 @@ def read_header(path: Path) -> Header:
     if len(raw) < _HEADER:
         raise InputError(f"{path} ends inside its header ({len(raw)} of {_HEADER} bytes): copy or make it again")
     order, notes = _byte_order(raw)
-    columns, rows, sections, mode = struct.unpack_from(f"{order}4i", raw, 0)
-    (extension,) = struct.unpack_from(f"{order}i", raw, 92)
-    _check_numbers(path, (columns, rows, sections), mode, extension)
-    dtype = np.dtype(order + _MODES[mode])
+    fields = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
+    columns, rows, sections, mode, extension = (int(fields[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
+    stamp, flags = struct.unpack_from(f"{order}2i", raw, 152)
+    imod = flags if stamp == _IMOD_STAMP else None
+    _check_numbers(path, (columns, rows, sections), mode, extension, imod)
+    dtype = np.dtype(order + _value_type(path, fields, imod, notes))
     promised = columns * rows * sections * dtype.itemsize
     present = size - _HEADER - extension
     if present < promised:
@@ -61,11 +69,20 @@ def read_header(path: Path) -> Header:
         )
     if present > promised:
         notes.append(f"{path.name} has {present - promised} bytes after its last image: ignored")
-    (group,) = struct.unpack_from(f"{order}i", raw, 88)
-    axes = struct.unpack_from(f"{order}3i", raw, 64)
-    pixel_size = _pixel_size(path, raw, order, notes)
-    shape = (sections, rows, columns)
-    return Header(path, shape, dtype, _HEADER + extension, pixel_size, axes, group == 1, notes)
+    group, depth = int(fields["ispg"]), int(fields["mz"])
+    volumes = max(1, sections // depth) if spacegroup_is_volume_stack(group) and depth > 0 else 0
+    return Header(
+        path,
+        (sections, rows, columns),
+        dtype,
+        _HEADER + extension,
+        _pixel_size(path, fields, notes),
+        (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
+        group == VOLUME_SPACEGROUP,
+        group == IMAGE_STACK_SPACEGROUP and depth == 1,
+        volumes,
+        notes,
+    )
 
 
 def _byte_order(raw: bytes) -> tuple[str, list[str]]:
@@ -85,8 +102,10 @@ def _sensible(raw: bytes, order: str) -> bool:
     return 0 <= mode < 256 and all(0 < length < 2**20 for length in (columns, rows)) and 0 <= sections < 2**24
 
 
-def _check_numbers(path: Path, lengths: tuple[int, int, int], mode: int, extension: int) -> None:
+def _check_numbers(path: Path, lengths: tuple[int, int, int], mode: int, extension: int, imod: int | None) -> None:
     columns, rows, sections = lengths
+    if mode == 0 and imod is not None and imod & _HALVES:
+        raise InputError(f"{path} holds 4-bit integers, two in a byte (a flag of IMOD), expected whole values: give these")
     if mode in _OTHER_MODES:
         raise InputError(f"{path} holds {_OTHER_MODES[mode]} (mode {mode}), expected real images: give these")
     if mode not in _MODES or min(lengths) < 0 or extension < 0:
@@ -98,19 +117,38 @@ def _check_numbers(path: Path, lengths: tuple[int, int, int], mode: int, extensi
         raise InputError(f"{path} holds no images (size {columns}×{rows}×{sections}): make it again")
 
 
-def _pixel_size(path: Path, raw: bytes, order: str, notes: list[str]) -> float | None:
+def _value_type(path: Path, fields: np.void, imod: int | None, notes: list[str]) -> str:
+    """NumPy's name of the values. Integers of modes 0 and 1 are signed by MRC2014, but not all programs write them so.
+
+    IMOD flags which of both its bytes are; of others, a largest value that signed ones cannot have tells.
+    """
+    mode, lowest, highest = int(fields["mode"]), float(fields["dmin"]), float(fields["dmax"])
+    signed = _MODES[mode]
+    if mode not in (0, 1):
+        return signed
+    limit = np.iinfo(signed).max
+    if mode == 0 and imod is not None:
+        unsigned, why = not imod & _SIGNED, "IMOD's flag says so"
+    else:
+        unsigned, why = lowest >= 0 and limit < highest <= 2 * limit + 1, f"its header has a largest value of {highest:g}"
+    if not unsigned:
+        return signed
+    notes.append(f"{path.name} is read as unsigned integers from 0 to {2 * limit + 1}: {why}")
+    return signed.replace("i", "u")
+
+
+def _pixel_size(path: Path, fields: np.void, notes: list[str]) -> float | None:
     """Å per pixel along x and y, or None where the header has none worth the name."""
-    samples = struct.unpack_from(f"{order}2i", raw, 28)
-    cell = struct.unpack_from(f"{order}2f", raw, 40)
+    samples, cell = (int(fields["mx"]), int(fields["my"])), (float(fields["cella"]["x"]), float(fields["cella"]["y"]))
     if min(samples) <= 0 or not np.isfinite(cell).all() or min(cell) <= 0:
         return None
     x, y = (length / count for length, count in zip(cell, samples, strict=True))
     if abs(x - y) > 0.01 * x:
         notes.append(f"{path.name} has pixels of {x:.4g} × {y:.4g} Å in its header: ignored, pixels must be square")
         return None
-    if x == 1.0:
-        notes.append(f"{path.name} has a pixel size of 1 Å in its header, which often means unknown: check it")
-    return round(float(x), 6)
+    size, said = pixel_size_in_header(path, x)
+    notes += said
+    return size
 
 
 def read_sections(header: Header, numbers: np.ndarray) -> np.ndarray:
@@ -120,10 +158,16 @@ def read_sections(header: Header, numbers: np.ndarray) -> np.ndarray:
         return np.asarray(data[numbers], dtype=np.float32)
 
 
-def read_all(header: Header) -> np.ndarray:
-    """All sections; (sections, rows, columns) float32."""
+def all_sections(header: Header) -> StoredArray:
+    """All sections as one array, not read yet.
+
+    Raises:
+        InputError: they would fill this machine's memory.
+    """
     check_memory(header.path, int(np.prod(header.shape, dtype=object)))
-    return read_sections(header, np.arange(header.shape[0]))
+    is_map = True if header.is_volume or header.volumes else False if header.is_stack else None
+    numbers = np.arange(header.shape[0])
+    return StoredArray(header.shape, header.pixel_size, is_map, list(header.notes), lambda: read_sections(header, numbers))
 
 
 def write_images(path: Path, images: np.ndarray, pixel_size: float | None) -> None:

@@ -2,9 +2,12 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from ..errors import InputError
 from ..memory import usable_memory
@@ -20,7 +23,34 @@ _SIGNATURES = {
     b"II*\x00": "a TIFF picture",
     b"MM\x00*": "a TIFF picture",
 }
+MRC_ENDINGS = (".mrcs", ".mrc", ".map", ".st", ".ccp4", ".rec")
+STACK_ENDINGS = (".mrcs", ".st")  # of these, what is a stack whatever its flag says
+HDF_ENDINGS = (".hdf", ".h5", ".hdf5")
 _TEXT = frozenset(range(32, 127)) | {9, 10, 13}
+_FINEST, _COARSEST = 0.01, 1000.0  # Å: pixel sizes that images of molecules can have
+PIXEL_SIZES = f"{_FINEST:g} to {_COARSEST:g} Å"
+
+
+class StoredArray(NamedTuple):
+    """An array that a file holds, by its header alone."""
+
+    shape: tuple[int, ...]
+    pixel_size: float | None  # Å
+    is_map: bool | None  # whether the file says that it is one map (True) or images (False); None where it says neither
+    notes: list[str]
+    read: Callable[[], np.ndarray]  # its values, float32
+
+
+class FoundStack(NamedTuple):
+    """Images that a file holds or names, which are not read yet."""
+
+    shape: tuple[int, int, int]  # images, rows, columns
+    pixel_size: float | None  # Å
+    sources: list[str]  # 000003@/path/classes.mrcs, counted from 1 as RELION does
+    notes: list[str]  # what the user should know about the file, a sentence each
+    files: list[Path]  # that hold the images
+    read: Callable[[], np.ndarray]  # the images, (n, y, x) float32
+    unused: dict[int, str] = {}  # noqa: RUF012 (never changed); place of an image that stands for nothing → why
 
 
 @contextmanager
@@ -56,6 +86,11 @@ def file_size(path: Path) -> int:
     return status.st_size
 
 
+def legible(text: str) -> str:
+    """Text that can be written as UTF-8: bytes of a file's name that are not UTF-8 become ``\\xe9``."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def recognise(start: bytes) -> str | None:
     """What the first bytes of a file show it to be, if that is none of our formats without a signature."""
     for signature, name in _SIGNATURES.items():
@@ -77,3 +112,23 @@ def check_memory(path: Path, values: int) -> None:
             f"{path} would take {4 * values / 2**30:.3g} GiB of memory, there is {have / 2**30:.3g} GiB: "
             "is its header right, and are these class averages, not particles?"
         )
+
+
+def sensible_pixel_size(value: float) -> float | None:
+    """A pixel size in Å to six digits, or None where no image of a molecule has such a one: 0.01 to 1000 Å are sensible."""
+    return float(f"{value:.6g}") if _FINEST <= value <= _COARSEST else None
+
+
+def pixel_size_in_header(path: Path, value: float) -> tuple[float | None, list[str]]:
+    """The pixel size in Å that a header states, None where it means nothing, and notes where it is doubtful.
+
+    Args:
+        path: the file.
+        value: what its header states; 0, negative or not a number where it states nothing.
+    """
+    size = sensible_pixel_size(value)
+    if size == 1.0:
+        return size, [f"{path.name} has a pixel size of 1 Å in its header, which often means unknown: check it"]
+    if size is None and 0 < value < float("inf"):
+        return None, [f"{path.name} has a pixel size of {value:.4g} Å in its header, expected {PIXEL_SIZES}: ignored"]
+    return size, []

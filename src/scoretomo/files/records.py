@@ -13,6 +13,8 @@ from ..errors import InputError
 from .reading import opened
 from .writing import cannot_write, write_text
 
+csv.field_size_limit(2**31 - 1)  # or a long text of a good table would be taken for damage
+
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a CSV table; columns in the order of the first row, all rows alike. No rows, an empty file."""
@@ -41,7 +43,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
     """Add one line of JSON. A line that an interrupted write left unfinished is removed first."""
-    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    line = (json.dumps(record, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
     try:
         with open(path, "ab+") as file:
             _drop_unfinished(file)
@@ -70,7 +72,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     lines = read_text(path, errors="replace").split("\n")[:-1]
     try:
         return [json.loads(line) for line in lines]
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also of a number with too many digits, which is no JSONDecodeError
         raise InputError(f"{path} is damaged ({error}): remove it, or the line") from None
 
 
@@ -81,9 +83,10 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Content of a JSON file that holds one object."""
+    text = read_text(path)
     try:
-        content = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): make it again") from None
     if not isinstance(content, dict):
         raise InputError(f"{path} should hold one JSON object but holds something else: make it again")
@@ -92,9 +95,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """Content of a TOML file."""
+    text = read_text(path)
     try:
-        return tomllib.loads(read_text(path))
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of a number with too many digits, which is no TOMLDecodeError
         raise InputError(f"{path} is not TOML ({error}): correct it, or give another file") from None
 
 

@@ -1,15 +1,17 @@
 """Images named in a table as "number of a stack": where the stacks are, and fetching the images from them."""
 
+import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
-from .mrc import Header, read_header, read_sections
-from .reading import check_memory
+from .likeness import kind_of
+from .mrc import Header, all_sections, read_header, read_sections
+from .reading import check_memory, legible
 
 
 class Reference(NamedTuple):
@@ -19,14 +21,15 @@ class Reference(NamedTuple):
     stack: str  # as the table names it
 
 
-class Fetched(NamedTuple):
-    """Images of several stacks, in the order of their references."""
+class Named(NamedTuple):
+    """Images of several stacks, in the order of their references, which are not read yet."""
 
-    images: np.ndarray  # (n, y, x) float32
+    shape: tuple[int, int, int]  # images, rows, columns
     sources: list[str]
     pixel_sizes: list[float | None]  # of each image, as the stacks' headers say
     notes: list[str]
-    unused: dict[int, str] = {}  # noqa: RUF012 (never changed)
+    files: list[Path]  # their stacks
+    read: Callable[[], np.ndarray]  # (n, y, x) float32
 
 
 def locate(stack: str, table: Path) -> Path:
@@ -62,8 +65,8 @@ def _working_folder() -> Path:
     return Path.cwd()
 
 
-def fetch(references: Sequence[Reference], table: Path) -> Fetched:
-    """Read the images that a table names.
+def find_named(references: Sequence[Reference], table: Path) -> Named:
+    """Find the images that a table names, by the headers of their stacks.
 
     Raises:
         InputError: a stack is missing or damaged, has no image of that number, or has images of another size.
@@ -80,22 +83,24 @@ def fetch(references: Sequence[Reference], table: Path) -> Fetched:
         sizes = ", ".join(f"{rows}×{columns}" for rows, columns in sorted(shapes))
         raise InputError(f"{table} names images of different sizes ({sizes}): give images of one size")
     rows, columns = shapes.pop()
-    check_memory(table, len(references) * rows * columns)
-    images = np.empty((len(references), rows, columns), np.float32)
-    for stack, header in headers.items():
-        places = [place for place, reference in enumerate(references) if reference.stack == stack]
-        images[places] = read_sections(header, np.array([(references[place].number or 1) - 1 for place in places]))
-    return Fetched(
-        images,
-        [_legible(f"{reference.number or 1:06d}@{headers[reference.stack].path}") for reference in references],
+    shape = len(references), rows, columns
+    check_memory(table, math.prod(shape))
+
+    def read() -> np.ndarray:
+        images = np.empty(shape, np.float32)
+        for stack, header in headers.items():
+            places = [place for place, reference in enumerate(references) if reference.stack == stack]
+            images[places] = read_sections(header, np.array([(references[place].number or 1) - 1 for place in places]))
+        return images
+
+    return Named(
+        shape,
+        [legible(f"{reference.number or 1:06d}@{headers[reference.stack].path}") for reference in references],
         [headers[reference.stack].pixel_size for reference in references],
-        [_legible(note) for header in headers.values() for note in header.notes],
+        [legible(note) for header in headers.values() for note in header.notes],
+        [header.path for header in headers.values()],
+        read,
     )
-
-
-def _legible(text: str) -> str:
-    """Text that can be written as UTF-8: bytes of a file's name that are not UTF-8 become ``\\xe9``."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _check_number(reference: Reference, header: Header, table: Path) -> None:
@@ -112,8 +117,8 @@ def _check_single(header: Header, table: Path) -> None:
     """Refuse a file of many sections that is named without the number of one: a map, or a stack."""
     if header.shape[0] == 1:
         return
-    shape = "×".join(map(str, header.shape))
-    if header.is_volume or len(set(header.shape)) == 1:
+    if kind_of(header.path.suffix.lower(), all_sections(header)) != "stack":
+        shape = "×".join(map(str, header.shape))
         raise InputError(f"{table} names the map {header.path} ({shape}), expected images: give a table of class averages")
     raise InputError(
         f"{table} names {header.path}, which has {header.shape[0]} images, without a number, expected 000001@…: add it"
@@ -134,17 +139,17 @@ def one_pixel_size(sizes: Sequence[float], table: Path) -> float:
 
 
 def settle_pixel_size(
-    stated: Sequence[float], fetched: Fetched, table: Path, *, sides: Collection[int] = ()
+    stated: Sequence[float], named: Named, table: Path, *, sides: Collection[int] = ()
 ) -> tuple[float | None, list[str]]:
     """Pixel size by the table, else by the stacks' headers, and notes: where they disagree the table counts.
 
     Args:
         stated: pixel sizes in Å that the table gives.
-        fetched: its images.
+        named: its images.
         table: its path.
         sides: of the images in pixels, as the table gives them.
     """
-    in_headers = [size for size in fetched.pixel_sizes if size is not None]
+    in_headers = [size for size in named.pixel_sizes if size is not None]
     if not stated:
         return (one_pixel_size(in_headers, table), []) if in_headers else (None, [])
     size = one_pixel_size(stated, table)
@@ -152,9 +157,9 @@ def settle_pixel_size(
     others = [other for other in in_headers if abs(other - size) > 0.01 * size and other != 1.0]
     if others:
         notes.append(f"pixel size {size:.4g} Å by {table.name}, {others[0]:.4g} Å by the stack's header: the table counts")
-    if round(size, 6) == 1.0:
+    if size == 1.0:
         notes.append(f"{table.name} gives a pixel size of 1 Å, which often means unknown: check it")
-    side = max(fetched.images.shape[1:])
+    side = max(named.shape[1:])
     wrong = sorted(set(sides) - {side})
     if wrong:
         notes.append(

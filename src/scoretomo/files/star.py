@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import InputError
-from .references import Fetched, Reference, fetch, settle_pixel_size
+from .reading import PIXEL_SIZES, FoundStack, sensible_pixel_size
+from .references import Reference, find_named, settle_pixel_size
 from .star_tables import Table, read_star_file
 from .writing import write_text
 
@@ -15,8 +16,8 @@ _PARTICLE_COUNTS = ("rlnClassDistribution", "rlnParticleNr")  # of a class, as a
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def read_star(path: Path) -> tuple[Fetched, float | None, list[str]]:
-    """Images named in a RELION table, their pixel size in Å (None if nobody says), and notes.
+def find_star(path: Path) -> FoundStack:
+    """Images named in a RELION table.
 
     Takes particles or selected class averages (rlnImageName), and the classes of a model file (rlnReferenceImage).
     """
@@ -24,20 +25,19 @@ def read_star(path: Path) -> tuple[Fetched, float | None, list[str]]:
     table, column = _image_table(path, file.tables)
     general = (file.tables.get("model_general") or [{}])[0]
     _check_dimensions(path, file.tables, general, column)
-    fetched = fetch([_reference(row[column], path) for row in table], path)
-    fetched = fetched._replace(unused=_unused(table))
+    named = find_named([_reference(row[column], path) for row in table], path)
     optics, notes = _optics(path, file.tables.get("optics", []), table)
     stated = _pixel_sizes(path, table, optics, general)
     sides = {_whole(group.get("rlnImageSize")) for groups in optics for group in groups}
     sides.add(_whole(general.get("rlnOriginalImageSize")))
-    pixel_size, disagreements = settle_pixel_size(stated, fetched, path, sides=[side for side in sides if side])
-    notes += disagreements
+    pixel_size, disagreements = settle_pixel_size(stated, named, path, sides=[side for side in sides if side])
+    notes = named.notes + notes + disagreements
     if "rlnDefocusU" in table[0]:
         notes.append(f"{path.name} gives a defocus for each image: these look like particles, not class averages")
     if file.stray is not None:
         where = f"from line {file.stray} on"
         notes.append(f"{path.name} has lines that are in no table, {where}: left out, an empty line ends a table")
-    return fetched, pixel_size, notes
+    return FoundStack(named.shape, pixel_size, named.sources, notes, named.files, named.read, _unused(table))
 
 
 def _image_table(path: Path, tables: Mapping[str, Table]) -> tuple[Table, str]:
@@ -103,16 +103,24 @@ def _pixel_sizes(path: Path, table: Table, optics: Sequence[Table], general: Map
         of_groups = [group["rlnImagePixelSize"] for group in groups if "rlnImagePixelSize" in group]
         own = row.get("rlnImagePixelSize", row.get("rlnPixelSize"))
         if of_groups:
-            sizes += [_positive(path, size) for size in of_groups]
+            sizes += [_sensible(path, _positive(path, size)) for size in of_groups]
         elif own is not None:
-            sizes.append(_positive(path, own))
+            sizes.append(_sensible(path, _positive(path, own)))
         elif "rlnDetectorPixelSize" in row and "rlnMagnification" in row:
             detector = _positive(path, row["rlnDetectorPixelSize"])
             magnification = _positive(path, row["rlnMagnification"])
-            sizes.append(1e4 * detector / magnification)  # detector pixels are in µm
+            sizes.append(_sensible(path, 1e4 * detector / magnification))  # detector pixels are in µm
     if not sizes and "rlnPixelSize" in general:
-        sizes.append(_positive(path, general["rlnPixelSize"]))
+        sizes.append(_sensible(path, _positive(path, general["rlnPixelSize"])))
     return sizes
+
+
+def _sensible(path: Path, value: float) -> float:
+    """A pixel size in Å that images of molecules can have."""
+    size = sensible_pixel_size(value)
+    if size is None:
+        raise InputError(f"{path} gives a pixel size of {value:.4g} Å, expected {PIXEL_SIZES}: correct the table")
+    return size
 
 
 def _positive(path: Path, text: str) -> float:

@@ -3,7 +3,7 @@
 from .augmenting import augment, place_images
 from .background import Background, disc, find_background, otsu_level, subtract_background
 from .centring import centre_of_mass, shift
-from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, require_several, touches_edge
+from .checks import find_unusable, grey_factors, looks_inverted, touches_edge
 from .junk import JunkCriteria, find_junk
 from .preparing import Prepared, correlation, normalisation, prepare
 
@@ -22,10 +22,8 @@ __all__ = [
     "looks_inverted",
     "normalisation",
     "otsu_level",
-    "parse_selection",
     "place_images",
     "prepare",
-    "require_several",
     "shift",
     "subtract_background",
     "touches_edge",

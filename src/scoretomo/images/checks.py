@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from ..fourier import low_pass, radius
+from ..requirements import unusable
 from .background import BRIGHT, MASK_FRACTION, find_background
 
 _SAME = 1 - 1e-5  # correlation from which two images count as the same
@@ -24,16 +24,7 @@ def find_unusable(images: Tensor, numbers: Sequence[int]) -> list[str]:
         images: shape (n, y, x).
         numbers: what to call them, n.
     """
-    reasons = []
-    for image in images:
-        bad = int((~image.isfinite()).sum())
-        spread = float(image.max() - image.min()) if bad == 0 else 1.0
-        if bad:
-            reasons.append(f"{bad} pixels are not numbers (NaN or infinite)")
-        elif spread <= 1e-6 * float(image.abs().max()):
-            reasons.append(f"constant ({float(image[0, 0]):.4g} everywhere)")
-        else:
-            reasons.append("")
+    reasons = [unusable(image) for image in images.numpy(force=True)]
     usable = [number for number, reason in enumerate(reasons) if not reason]
     for later, earlier in _duplicates(images[usable]).items():
         reasons[usable[later]] = f"the same as image {numbers[usable[earlier]]}"
@@ -118,35 +109,3 @@ def touches_edge(images: Tensor) -> Tensor:
     rim = smooth[:, (distance < edge) & (distance >= edge - max(2.0, 0.06 * size))]
     top = smooth[:, distance < edge].quantile(0.995, dim=1, keepdim=True)
     return (rim > 0.2 * top).float().mean(1) > 0.0025
-
-
-def parse_selection(text: str, count: int) -> list[int]:
-    """Image numbers of a selection such as ``0,3,5-9``, sorted, each once.
-
-    Raises:
-        InputError: not of this form, or a number that the stack does not have.
-    """
-    numbers: set[int] = set()
-    for part in text.split(","):
-        ends = [end.strip() for end in part.split("-")]
-        if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) < 10 for end in ends):
-            raise InputError(f"image numbers should be given like 0,3,5-9, got {text!r}: correct {part.strip()!r}")
-        first, last = int(ends[0]), int(ends[-1])
-        if first > last:
-            raise InputError(f"image numbers should be given like 0,3,5-9, got {part.strip()!r} in {text!r}: turn it round")
-        if last >= count:
-            raise InputError(f"there is no image {last}, the numbers go from 0 to {count - 1}: correct {text!r}")
-        numbers.update(range(first, last + 1))
-    return sorted(numbers)
-
-
-def require_several(numbers: Sequence[int]) -> None:
-    """Refuse to reconstruct from fewer than two usable images: nothing would say how the particle looks from the side.
-
-    Raises:
-        InputError: there are none, or one.
-    """
-    if len(numbers) < 2:
-        raise InputError(
-            f"a reconstruction needs at least 2 usable images, got {len(numbers)}: give more class averages (some tens are good)"
-        )

@@ -8,15 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import InputError
 from ..fourier import pad_or_crop, resample
+from ..requirements import field_of_view, left_out_notes, parse_selection, require_usable
 from ..settings import ImportSettings
 from .background import MASK_FRACTION, Background, disc, find_background, subtract_background
 from .centring import centre_of_mass, shift
-from .checks import find_unusable, grey_factors, looks_inverted, parse_selection, touches_edge
+from .checks import find_unusable, grey_factors, looks_inverted, touches_edge
 from .junk import find_junk, robust_spread
 
-_SMALLEST = 8  # pixels
 _NONE: Mapping[int, str] = MappingProxyType({})
 _UNLIKE = 6.0  # factor between the power of an image and the median from which the image does not count for μ and s
 _DEVIATIONS = 4.5  # and robust standard deviations of its logarithm
@@ -58,11 +57,10 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
         InputError: a setting does not fit the images, or no image can be used.
     """
     count, height, width = images.shape
-    side = _check_sizes(height, width, settings, name)
+    side = field_of_view(height, width, settings, name)
     reasons = _reasons(images, settings.select, unused)
     numbers = [number for number in range(count) if not reasons[number]]
-    if not numbers:
-        raise InputError(f"no image of {name} can be used ({_left_out_notes(reasons)[0]}): give other images")
+    require_usable(reasons, name)
     sign = -1.0 if settings.invert else 1.0
     used = _square(images[numbers].float() * sign, side)
     contrast = _contrast_notes(used, inverted=settings.invert)
@@ -77,7 +75,7 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
         numbers, used, background = [numbers[place] for place in clean], used[clean], background.of(clean)
     else:
         notes += _junk_notes(numbers, junk)
-    notes = _left_out_notes(reasons) + notes
+    notes = left_out_notes(reasons) + notes
     factors = grey_factors(used, disc(used.shape[-1], device=used.device))
     notes += _background_notes(background, factors)
     scale = (torch.ones_like(background.value) if factors is None else factors) * (settings.size or side) / side
@@ -99,24 +97,6 @@ def _square(images: Tensor, side: int) -> Tensor:
     return pad_or_crop(images - border, max(height, width), 2) + border
 
 
-def _check_sizes(height: int, width: int, settings: ImportSettings, name: str) -> int:
-    """Side of the field of view in pixels of the input."""
-    if height != width and settings.crop is None:
-        raise InputError(
-            f"images must be square, got {height}×{width} in {name}: "
-            f"crop or pad them first (scoretomo import --crop {min(height, width)})"
-        )
-    side = min(height, width) if settings.crop is None else settings.crop
-    if side < _SMALLEST:
-        raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
-    if settings.size is not None and not _SMALLEST <= settings.size <= side:
-        raise InputError(
-            f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
-            f"give {'one of these' if settings.size < _SMALLEST else 'less, as images are never enlarged'}"
-        )
-    return side
-
-
 def _reasons(images: Tensor, select: str | None, unused: Mapping[int, str]) -> list[str]:
     """Why each image is left out before it is compared with the others, or ""."""
     chosen = list(range(len(images))) if select is None else parse_selection(select, len(images))
@@ -124,11 +104,6 @@ def _reasons(images: Tensor, select: str | None, unused: Mapping[int, str]) -> l
     for number, reason in zip(chosen, find_unusable(images[chosen], chosen), strict=True):
         reasons[number] = reason or unused.get(number, "")
     return reasons
-
-
-def _left_out_notes(reasons: Sequence[str]) -> list[str]:
-    found = [f"image {number} left out: {reason}" for number, reason in enumerate(reasons) if reason not in ("", "not selected")]
-    return found if len(found) <= 20 else [*found[:20], f"{len(found) - 20} more images left out: see the table"]
 
 
 def _junk_notes(numbers: Sequence[int], junk: Sequence[str]) -> list[str]:

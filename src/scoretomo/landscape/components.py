@@ -45,7 +45,8 @@ def soft_mask(volumes: Tensor) -> Tensor:
     bright = low_pass(mean + 2 * (volumes - mean).square().mean(0).sqrt(), volumes.shape[-1] / 4, 3)
     inside = binary_dilation((bright > _BRIGHT * bright.max()).cpu().numpy(), iterations=_GROWN)
     outside = torch.from_numpy(distance_transform_edt(~inside)).to(volumes)
-    return 0.5 * (1 + torch.cos(math.pi * (outside / _EDGE).clamp(0, 1)))
+    edge = 0.5 * (1 + torch.cos(math.pi * (outside / _EDGE).clamp(0, 1)))
+    return torch.where(outside < _EDGE, edge, 0.0)  # 0 on every processor, where a cosine is rounded
 
 
 def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> Components:
@@ -59,16 +60,19 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
     place = mask > 0
     count = min(_COMPONENTS, len(volumes) - 1)
     inside = (volumes * mask)[:, place].numpy()
-    found = PCA(count, svd_solver="full").fit(inside)
+    with np.errstate(invalid="ignore"):  # of volumes that are all the same it divides by their variance
+        found = PCA(count, svd_solver="full").fit(inside)
     noise = (differences * mask)[:, place].double().numpy()
     chance = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
     maps = torch.zeros(count, *mask.shape)
     maps[:, place] = torch.from_numpy(found.components_).float()
     mean = torch.zeros(mask.shape)
     mean[place] = torch.from_numpy(found.mean_).float()
-    coordinates = found.transform(inside)
-    total = float(found.explained_variance_.sum() / max(found.explained_variance_ratio_.sum(), 1e-12))
-    return Components(mean, maps, coordinates, found.explained_variance_, np.maximum(chance, 0.0), total)
+    coordinates, variances = found.transform(inside), found.explained_variance_
+    total = float(inside.var(0, ddof=1, dtype=np.float64).sum())
+    if total == 0:  # what is there is rounding
+        coordinates, variances = np.zeros_like(coordinates), np.zeros_like(variances)
+    return Components(mean, maps, coordinates, variances, np.maximum(chance, 0.0), total)
 
 
 def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jinja2
@@ -68,11 +69,12 @@ class Common(NamedTuple):
     motion_map: Embedded | None  # what moves in the consensus
 
 
-def render_report(run: Path) -> str:
+def render_report(run: Path, instead: Mapping[str, Path] = MappingProxyType({})) -> str:
     """One self-contained HTML page about a run: it needs no other file and no network.
 
     Args:
         run: the run directory; it may be unfinished, and need not have been evaluated.
+        instead: where some of its files and folders are, by their names, before they take their places.
 
     Returns:
         The page; under 30 MB for 300 volumes.
@@ -82,7 +84,7 @@ def render_report(run: Path) -> str:
     """
     if not (run / "images.csv").exists():
         raise InputError(f"{run} is not a run directory: it has no images.csv; give the folder that scoretomo run wrote")
-    results = read_run(run)
+    results = read_run(run, instead)
     reach = _reach(results.with_status("done"))
     sheets = list(_sheets(results, reach))
     motion, consensus = describe_motion(results, reach), _consensus(results, reach)

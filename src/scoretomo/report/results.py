@@ -3,13 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from ..files import read_images, read_json, read_records, read_table, read_toml, read_weights
-from ..images import parse_selection
+from ..requirements import parse_selection
 from ..rotations import rotations_from_euler
 
 
@@ -210,15 +211,31 @@ class Run(NamedTuple):
         return [volume.score for volume in self.volumes if volume.score]
 
 
-def read_run(run: Path) -> Run:
-    """Read a run directory, finished or not; what a run has not made yet is empty."""
+class _Folder(NamedTuple):
+    """A run directory, of which some files and folders are elsewhere."""
+
+    path: Path
+    instead: Mapping[str, Path]
+
+    def __truediv__(self, name: str | Path) -> Path:
+        return self.instead.get(str(name), self.path / name)
+
+
+def read_run(path: Path, instead: Mapping[str, Path] = MappingProxyType({})) -> Run:
+    """Read a run directory, finished or not; what a run has not made yet is empty.
+
+    Args:
+        path: the run directory.
+        instead: where some of its files and folders are, by their names, before they take their places.
+    """
+    run = _Folder(path, instead)
     log = run / "log.jsonl"
     settings = _toml(run / "config.toml")
     records = read_records(log) if log.exists() else []
     images = _images(run)
     volumes = _volumes(run, images, settings, records)
     return Run(
-        name=run.resolve().name,
+        name=path.resolve().name,
         images=images,
         volumes=volumes,
         imported=_json(run / "images.json") or {},
@@ -231,7 +248,7 @@ def read_run(run: Path) -> Run:
     )
 
 
-def _shared(run: Path, volumes: Sequence[Volume]) -> Shared | None:
+def _shared(run: _Folder, volumes: Sequence[Volume]) -> Shared | None:
     poses, starts = _table(run / "poses.csv"), _table(run / "consensus" / "starts.csv")
     if not poses or not starts:
         return None
@@ -260,7 +277,7 @@ def _shared(run: Path, volumes: Sequence[Volume]) -> Shared | None:
     )
 
 
-def _landscape(run: Path) -> Landscape | None:
+def _landscape(run: _Folder) -> Landscape | None:
     rows, folder = _table(run / "landscape.csv"), run / "landscape"
     if not rows:
         return None
@@ -295,7 +312,7 @@ def _table(path: Path) -> list[dict[str, str]]:
     return read_table(path) if path.exists() else []
 
 
-def _images(run: Path) -> list[Image]:
+def _images(run: _Folder) -> list[Image]:
     rows = _table(run / "images.csv")
     kept = [row for row in rows if row["kept"] == "1"]
     stack = read_images(run / "images.mrcs").images if kept else np.empty((0, 0, 0), np.float32)
@@ -311,7 +328,7 @@ def _images(run: Path) -> list[Image]:
     ]
 
 
-def _learned(run: Path) -> Learned | None:
+def _learned(run: _Folder) -> Learned | None:
     """The network score of a run, trained or in training; None if there is none."""
     score, weights = run / "score", run / "score" / "weights.safetensors"
     if not (weights.exists() or (score / "loss.csv").exists()):
@@ -333,7 +350,7 @@ def _samples(folder: Path) -> Samples | None:
     return Samples(images, nearest, rows)
 
 
-def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Volume]:
+def _volumes(run: _Folder, images: list[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Volume]:
     """The volumes asked for, in the order of their images, from volumes.csv or, while the run goes on, from the log."""
     logged = [record for record in records if record.get("event") == "volume"]
     rows = {int(record["image"]): {name: str(value) for name, value in record.items() if value is not None} for record in logged}
@@ -363,7 +380,7 @@ def _volumes(run: Path, images: list[Image], settings: Mapping[str, Any], record
     return volumes
 
 
-def _trusts(run: Path) -> dict[int, Trust]:
+def _trusts(run: _Folder) -> dict[int, Trust]:
     """What is known of how far to believe each volume, by image number."""
     return {
         int(row["image"]): Trust(
@@ -383,7 +400,7 @@ def _number(text: str) -> float | None:
     return float(text) if text else None
 
 
-def _poses(run: Path) -> dict[int, Pose]:
+def _poses(run: _Folder) -> dict[int, Pose]:
     """Poses in the frame of the consensus, by image number; empty without one."""
     poses = {}
     for row in _table(run / "poses.csv"):
@@ -408,7 +425,7 @@ def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
     return kept & set(parse_selection(str(chosen), len(images))) if chosen else kept
 
 
-def _scores(run: Path) -> dict[int, Score]:
+def _scores(run: _Folder) -> dict[int, Score]:
     curves = {
         int(row["image"]): [float(value) for name, value in row.items() if name.startswith("shell_") and value != ""]
         for row in _table(run / "evaluation" / "fsc.csv")

@@ -135,6 +135,7 @@ def _mean(values: Sequence[float]) -> float | None:
 def remarks(run: Run) -> list[str]:
     """What there is to say about the images: what import said, and which were left out or are doubtful."""
     said = [str(note) for note in run.imported.get("notes", []) if " left out" not in str(note)]
+    said += (run.evaluation or {}).get("notes", [])
     said = [note if "." in note.split()[0] else note[:1].upper() + note[1:] for note in said]  # a file keeps its name
     reasons: dict[str, list[int]] = {}
     for image in run.images:

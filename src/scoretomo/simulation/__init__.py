@@ -1,6 +1,6 @@
 """Random conformation + random pose → image, with its truth."""
 
-from .averaging import ClassAverage, average_class, check_realism, contrast_transfer
+from .averaging import ClassAverage, average_class, contrast_transfer
 from .junk import JUNK_KINDS, Junk, junk_class, with_junk
 from .maps import MovingMap, isolated, voxel_places
 from .statistics import StackStatistics, measure
@@ -18,7 +18,6 @@ __all__ = [
     "Specimen",
     "StackStatistics",
     "average_class",
-    "check_realism",
     "contrast_transfer",
     "isolated",
     "junk_class",

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn.functional import conv1d
 
 from ..compute import random_stream
-from ..errors import InputError
 from ..fourier import radius, soft_edge
 from ..projection import project
 from ..rotations import random_rotations, rotation_from_vector
@@ -36,25 +35,6 @@ _SPHERICAL_ABERRATION = 2.7  # mm
 _AMPLITUDE_CONTRAST = 0.1
 _MASK = 0.95  # half sides; where the soft mask ends
 _TRUST = 2.0  # how far classification programs trust the signal more than its estimate
-
-
-def check_realism(settings: RealismSettings) -> None:
-    """Check the ranges.
-
-    Raises:
-        InputError: one is reversed, or begins where there is nothing.
-    """
-    lowest = {"particles": 1, "orientation_scatter": 0, "defocus": 0, "snr": 1e-6}
-    for name, least in lowest.items():
-        low, high = getattr(settings, name)
-        if not least <= low <= high < math.inf:
-            flag = f"--{name.replace('_', '-')}"
-            raise InputError(
-                f"{flag} should be two numbers, the smaller first and at least {least:g}, got {low:g} {high:g}: correct them"
-            )
-    for name in ("shift_scatter", "b_factor", "bad_classes"):
-        if not math.isfinite(getattr(settings, name)):
-            raise InputError(f"--{name.replace('_', '-')} should be a number, got {getattr(settings, name)}: correct it")
 
 
 class ClassAverage(NamedTuple):

@@ -1,9 +1,8 @@
 """A run directory: where each file is, and the record of what has happened."""
 
 import platform
-import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -11,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, files
-from ..compute import available_cores
+from ..memory import available_cores
+from .inputs import digest
 from .pulse import Word, has_locked, let_go, require_alone, tell
 from .record import write_settings
 
-_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation")
+LANDSCAPE = ("landscape", "landscape.csv", "reliability.csv", "report.html")  # what belongs together, the report last
+EVALUATING = ".evaluation.begun"  # what is compared until all is
+_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation", EVALUATING)
 _MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
 _RESULTS = (
-    "consensus/poses.csv",
-    "log.jsonl",
     *_MAPS,
     "poses.csv",
     "motion.csv",
@@ -102,20 +102,36 @@ class RunDirectory:
         """Where the descent of an image is recorded, step by step."""
         return self.path / "convergence" / f"{number:03d}.csv"
 
-    def begin(self, settings: Mapping[str, Any], *, keep_images: bool) -> None:
-        """Begin a run; results of an earlier one are removed, and nothing else that may lie there.
-
-        The settings are written last: killed before, the directory is as it was or holds an earlier run without results.
+    def begin(self, settings: Mapping[str, Any], write_images: Callable[[Path], None] | None = None) -> None:
+        """Begin a run; the results of an earlier one go when the new one has begun, and nothing else that may lie there.
 
         Args:
             settings: what is asked for.
-            keep_images: the prepared images are there already and stay, as does a network that has learned from them.
+            write_images: writes the prepared images to a folder; None if they are there already and stay, as does a network that
+                has learned from them.
         """
         files.make_folder(self.path)
         self.go_on()
-        self.clear(keep_images=keep_images)
-        write_settings(self.config, settings)
-        self.record("start", scoretomo=__version__, **_machine())
+        with files.replaced_together(self.path, "run", self.results(keep_images=write_images is None)) as folder:
+            if write_images:
+                write_images(folder)
+            images = (folder if write_images else self.path) / self.images.name
+            write_settings(folder / self.config.name, settings)
+            files.append_record(folder / self.log.name, entry("start", scoretomo=__version__, **_machine()))
+            files.append_record(folder / self.log.name, entry("images", sha256=digest(images)))
+
+    def require_same_images(self) -> None:
+        """Refuse to go on where other images have been imported since.
+
+        Raises:
+            InputError: they have.
+        """
+        known = [record["sha256"] for record in files.read_records(self.log) if record["event"] == "images"]
+        if known and known[-1] != digest(self.images):
+            raise files.InputError(
+                f"{self.images} holds other images than those that {self.path} was begun with: "
+                "use another directory, or --force to start afresh"
+            )
 
     def go_on(self) -> None:
         """Say to other processes that this one works on the run.
@@ -140,24 +156,30 @@ class RunDirectory:
         before = has_locked(self.path)
         require_alone(self.progress)
         try:
+            files.recover(self.path)
             yield
         finally:
             if not before:
                 let_go(self.path)
 
-    def clear(self, *, keep_images: bool) -> None:
-        """Remove results, and unless the prepared images stay, these and the network that has learned from them."""
-        for name in _RESULTS if keep_images else (*IMAGES, *_RESULTS):  # first: they say that something is finished
-            (self.path / name).unlink(missing_ok=True)
-        for room in _ROOMS if keep_images else (*_ROOMS, self.score.name, self.samples.name):
-            shutil.rmtree(self.path / room, ignore_errors=True)
+    def results(self, *, keep_images: bool) -> list[str]:
+        """Names of what a new beginning removes: all results, and the images and what has learned from them unless they stay."""
+        learned = () if keep_images else (self.score.name, self.samples.name, *reversed(IMAGES))
+        return [*learned, *_ROOMS, *reversed(_RESULTS), self.log.name, self.config.name]
+
+    def with_landscape_in(self, folder: Path) -> "RunDirectory":
+        """The same run, but for what moves in it and how far volumes can be trusted, which is in another folder."""
+        run = RunDirectory(self.path)
+        run.landscape, run.landscape_table, run.reliability = (folder / name for name in LANDSCAPE[:3])
+        return run
 
     def require_one_frame(self) -> None:
-        """Refuse what is no finished run of the ensemble method.
+        """Refuse what is no finished run of the ensemble method, once what was completed is in place.
 
         Raises:
             InputError: there are no volumes in one frame.
         """
+        files.recover(self.path)
         if not self.volumes_star.exists() or not self.poses.exists():
             raise files.InputError(
                 f"{self.path} should hold a finished run of the ensemble method, whose volumes are in one frame: "
@@ -166,8 +188,12 @@ class RunDirectory:
 
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        files.append_record(self.log, {"time": now, "event": event, **details})
+        files.append_record(self.log, entry(event, **details))
+
+
+def entry(event: str, **details: Any) -> dict[str, Any]:
+    """A line of log.jsonl about what happens now."""
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **details}
 
 
 class Stopwatch:
@@ -182,15 +208,41 @@ class Stopwatch:
 
 
 def require_run(path: Path) -> RunDirectory:
-    """The run directory at a path.
+    """The run directory at a path, once what was completed is in place.
 
     Raises:
         InputError: there is no run.
     """
+    files.recover(path)
     run = RunDirectory(path)
     if not run.config.exists() and not run.weights.exists():
         raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
     return run
+
+
+def require_begun(path: Path) -> RunDirectory:
+    """The run directory at a path.
+
+    Raises:
+        InputError: no run has begun there.
+    """
+    run = RunDirectory(path)
+    if not run.config.exists() and not (run.score / "train.toml").exists():
+        raise files.InputError(
+            f"{path} should be the directory of a run, and none has begun there: scoretomo run STACK --output {path}"
+        )
+    return run
+
+
+def require_network(run: RunDirectory) -> None:
+    """Refuse a run whose network was never trained, once what was completed is in place.
+
+    Raises:
+        InputError: there is none.
+    """
+    files.recover(run.path)
+    if not run.weights.exists():
+        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
 
 
 def _machine() -> dict[str, Any]:

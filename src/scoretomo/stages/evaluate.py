@@ -2,9 +2,9 @@
 
 import hashlib
 import math
-import re
+import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from rich.table import Table
+from scipy.stats import skew
 
 from .. import files
 from ..compute import available_cores, run_tasks
@@ -19,13 +20,17 @@ from ..evaluation import Pair, common_grid, compare, conformation_gain, interpol
 from ..projection import rotate
 from ..report import words
 from ..rotations import euler_from_rotations, rotations_from_euler
-from .directory import RunDirectory, Stopwatch
+from .before import COMPARED, require_room, run_to_evaluate, unlike
+from .directory import EVALUATING, RunDirectory, Stopwatch, entry
+from .pairing import POSES, numbered, paired, true_poses
 from .progress import console, progress_bar, say, warn, word_of
 from .pulse import telling
-from .report import report_run
+from .report import report_beside, report_run
 
-_LOG = "progress.jsonl"
-_MAPS = (".mrc", ".map", ".hdf", ".npy")
+_TABLES = ("fsc.csv", "scores.csv", "summary.json")
+_WRITTEN = ("aligned", "single_map.mrc", COMPARED, *_TABLES)  # what belongs together
+_APART = 0.05  # share by which sizes differ that can't both be right
+_SKEWED = 0.5  # of the density of a molecule on an even ground, at least
 
 
 class Judgement(NamedTuple):
@@ -40,44 +45,106 @@ class Judgement(NamedTuple):
     scale: float | None  # length of a run's voxels, in pixels of the user's images
 
 
+class Asked(NamedTuple):
+    """What is to be compared, and how."""
+
+    pairs: dict[int, Path]  # maps by number
+    truths: dict[int, Path]
+    truth: Path  # the one of all, or the folder of theirs
+    poses: dict[int, tuple[float, float, float]]
+    scale: float | None
+    told: Path | None  # progress.json of the run
+    workers: int | None
+
+    def task(self, number: int, folder: Path | None, single: Path | None) -> Judgement:
+        """The comparison of one map."""
+        truth = self.truths.get(number, self.truth)
+        return Judgement(number, self.pairs[number], truth, folder, self.poses.get(number), single, self.scale)
+
+    @property
+    def key(self) -> dict[str, str]:
+        """Another one where a map or a truth is another one, or is written anew."""
+        truths = [*self.truths.values(), *([self.truth / POSES] if self.poses else [])]
+        return {"maps": _fingerprint(self.pairs.values()), "truths": _fingerprint(truths)}
+
+
 def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int | None) -> None:
     """Judge a run, a folder of maps or one map; write what was found where there is a place for it."""
-    run = RunDirectory(maps) if (maps / "config.toml").exists() else None
-    if run and not run.volumes_table.exists():
-        raise files.InputError(f"the run in {maps} is not finished: run it again to continue, then evaluate it")
-    truths = _numbered(truth)
-    pairs = _paired(_numbered(run.path / "volumes" if run else maps), truths, truth)
+    run = run_to_evaluate(maps)
+    truths, found = numbered(truth), numbered(run.path / "volumes" if run else maps)
+    pairs = paired(found, truths, truth)
+    without = [path.name for number, path in found.items() if number not in pairs]
+    if without:
+        warn(f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}")
     folder = output or (run.evaluation if run else None)
-    scale = _scale(run) if run else None
-    number, path = next(iter(pairs.items()))
-    _on_one_grid(path, files.read_map(path), files.read_map(truths.get(number, truth)), scale)
-    clock = Stopwatch()
-    poses = _poses(truth, truths) if len(truths) > 1 else {}
-    records = _begin(folder, pairs, truths) if folder else {}
+    poses = true_poses(truth, truths) if len(truths) > 1 else {}
+    asked = Asked(pairs, truths, truth, poses, _scale(run) if run else None, run.progress if run else None, workers)
+    first = asked.task(next(iter(pairs)), None, None)
+    _on_one_grid(first.path, files.read_map(first.path), files.read_map(first.truth), asked.scale)
+    if folder is None:
+        records = _compare(asked, None, {})
+        _show(records, _summary(records))
+    elif run and folder == run.evaluation:
+        _evaluate_run(run, asked)
+    else:
+        _evaluate_into(folder, asked)
+
+
+def _evaluate_run(run: RunDirectory, asked: Asked) -> None:
+    """Judge the volumes of a run; scores and the report that shows them take the places of earlier ones all together."""
+    name, clock = run.evaluation.name, Stopwatch()
+    finished = _finished(run.evaluation, asked)
+    if finished:
+        _show(finished, _summary(finished))
+        report_run(run.path)
+    else:
+        work = run.path / EVALUATING
+        records = _judge_all(asked, work / "new" / name)
+        event = entry("evaluated", truth=str(asked.truth.absolute()), seconds=clock.seconds())
+        report_beside(run, work / "new", (name,), event)
+        files.put_in_place(work, [*(f"{name}/{file}" for file in _WRITTEN), run.report.name])
+        files.append_record(run.log, event)
+        _show(records, _summary(records))
+    say(f"scores, curves and moved maps: {run.evaluation}")
+
+
+def _evaluate_into(folder: Path, asked: Asked) -> None:
+    """Judge maps, and write what was found to a folder."""
+    records = _finished(folder, asked)
+    if not records:
+        records = _judge_all(asked, folder / EVALUATING / "new")
+        files.put_in_place(folder / EVALUATING, _WRITTEN)
+    _show(records, _summary(records))
+    say(f"scores, curves and moved maps: {folder}")
+
+
+def _judge_all(asked: Asked, folder: Path) -> list[dict[str, Any]]:
+    """Compare what an interrupted evaluation has not compared yet, and write everything to a folder."""
+    records = _compare(asked, folder, _begin(folder, asked))
+    _write(folder, records, _summary(records))
+    return records
+
+
+def _compare(asked: Asked, folder: Path | None, done: dict[int, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare every map with its truth, and log that in a folder if there is one.
+
+    Args:
+        asked: what to compare.
+        folder: for the log and for moved maps.
+        done: what was compared before, by number.
+    """
+    records, count = dict(done), len(asked.pairs)
     with TemporaryDirectory() as temporary:
-        single = _single_map(folder or Path(temporary), truths, poses) if poses else None
-        tasks = [
-            Judgement(number, path, truths.get(number, truth), folder, poses.get(number), single, scale)
-            for number, path in pairs.items()
-            if number not in records
-        ]
-        with progress_bar(count=True) as bar, telling(run.progress if run else None, lambda: word_of(bar)):
-            shown = bar.add_task(f"comparing {len(pairs)} maps", total=len(pairs), completed=len(pairs) - len(tasks))
-            for _, record in run_tasks(judge, tasks, workers or available_cores()):
+        single = _single_map(folder or Path(temporary), asked.truths, asked.poses) if asked.poses else None
+        tasks = [asked.task(number, folder, single) for number in asked.pairs if number not in done]
+        with progress_bar(count=True) as bar, telling(asked.told, lambda: word_of(bar)):
+            shown = bar.add_task(f"comparing {count} maps", total=count, completed=len(done))
+            for _, record in run_tasks(judge, tasks, asked.workers or available_cores()):
                 records[record["row"]["image"]] = record
                 if folder:
-                    files.append_record(folder / _LOG, record)
+                    files.append_record(folder / COMPARED, record)
                 bar.advance(shown)
-    ordered = [records[number] for number in pairs]
-    summary = _summary(ordered)
-    _show(ordered, summary)
-    if folder:
-        _write(folder, ordered, summary)
-        say(f"scores, curves and moved maps: {folder}")
-    if run and folder == run.evaluation:
-        run.record("evaluated", truth=str(truth.absolute()), seconds=clock.seconds())
-        if run.volumes_table.exists():
-            report_run(run.path)
+    return [records[number] for number in asked.pairs]
 
 
 def judge(task: Judgement) -> Iterator[dict[str, Any]]:
@@ -105,6 +172,7 @@ def judge(task: Judgement) -> Iterator[dict[str, Any]]:
         "curve": [round(value, 5) for value in score.curve.tolist()],
         "pixel_size": pair.pixel_size,
         "size": pair.second.shape[-1],
+        "notes": list(_notes(task, found, true)),
     }
     if task.euler and task.single:
         rotation = rotations_from_euler(torch.tensor(task.euler, dtype=torch.float64))
@@ -116,6 +184,26 @@ def judge(task: Judgement) -> Iterator[dict[str, Any]]:
         scores = compare(rigid, pair.second), compare(ceiling, pair.second, near=True)
         record |= {name: [of.mean_fsc, of.auc] for name, of in zip(("single_map", "ceiling"), scores, strict=True)}
     yield record
+
+
+def _notes(task: Judgement, found: files.Map, true: files.Map) -> Iterator[tuple[str, str]]:
+    """What is odd about a map, its truth, or both together: a sentence, and the same of any map."""
+    for kind, path, read in (("map", task.path, found), ("truth", task.truth, true)):
+        for note in read.notes:
+            yield f"{kind}: {note}", f"{kind}: {note.replace(path.name, '')}"
+    if found.pixel_size and true.pixel_size:
+        sizes = found.pixel_size, true.pixel_size
+        boxes = len(found.density) * sizes[0], len(true.density) * sizes[1]
+        if all(max(pair) > (1 + _APART) * min(pair) for pair in (sizes, boxes)):
+            yield (
+                f"{task.path.name} has voxels of {sizes[0]:.4g} Å in a box of {boxes[0]:.4g} Å, its truth {task.truth.name} of "
+                f"{sizes[1]:.4g} Å in one of {boxes[1]:.4g} Å: if one is wrong, so are all scores; correct the header",
+                "voxels",
+            )
+    first, second = (float(skew(read.density, axis=None)) for read in (found, true))
+    if min(abs(first), abs(second)) > _SKEWED and first * second < 0:
+        dark, bright = (task.path, task.truth) if first < 0 else (task.truth, task.path)
+        yield f"{dark} is dark on bright, unlike {bright}: multiply one of them by −1, or scores mean nothing", "contrast"
 
 
 def _scale(run: RunDirectory) -> float | None:
@@ -136,90 +224,45 @@ def _on_one_grid(path: Path, found: files.Map, true: files.Map, scale: float | N
             return common_grid(first, second, scale, 1.0)._replace(pixel_size=None)
         return common_grid(first, second, found.pixel_size, true.pixel_size)
     except ValueError as error:
-        raise files.InputError(f"{path} and its truth do not fit together: {error}") from None
+        raise unlike(path, error) from None
 
 
-def _numbered(path: Path) -> dict[int, Path]:
-    """Maps by number, the last one in each file name; a file without one is number 0."""
-    if not path.exists():
-        raise files.InputError(f"there are no maps at {path}: give a run directory with volumes, a folder of maps, or a map")
-    if path.is_file():
-        digits = re.findall(r"\d+", path.stem)
-        return {int(digits[-1]) if digits else 0: path}
-    found: dict[int, Path] = {}
-    for file in sorted(path.iterdir()):
-        digits = re.findall(r"\d+", file.stem)
-        if file.suffix not in _MAPS or file.name.startswith(".") or not digits:
-            continue
-        number = int(digits[-1])
-        if number in found:
-            raise files.InputError(f"{found[number].name} and {file.name} in {path} have the same number: rename one")
-        found[number] = file
-    if not found:
-        raise files.InputError(f"{path} should hold maps with numbers in their names, such as 000.mrc, but holds none")
-    return found
-
-
-def _paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[int, Path]:
-    """Maps that have a truth, by number; one truth serves all."""
-    if truth.is_file():
-        return maps
-    pairs = {number: path for number, path in maps.items() if number in truths}
-    without = [path.name for number, path in maps.items() if number not in truths]
-    if not pairs or (without and len(maps) == len(truths)):
-        raise files.InputError(
-            f"maps and truths should have the same numbers, got {min(maps)} … {max(maps)} and {min(truths)} … {max(truths)}: "
-            "name them alike, such as 007.mrc and 007.mrc"
-        )
-    if without:
-        warn(f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}")
-    return pairs
-
-
-def _poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float, float]]:
-    """Euler angles by image from truth.csv; none where there is no such file."""
-    table = truth / "truth.csv"
-    if not table.exists():
-        return {}
-    rows = files.read_table(table)
-    try:
-        poses = {int(row["image"]): (float(row["rot"]), float(row["tilt"]), float(row["psi"])) for row in rows}
-    except (KeyError, ValueError) as error:
-        raise files.InputError(f"{table} should have columns image, rot, tilt, psi with numbers, got {error}: correct it") from None
-    missing = sorted(truths.keys() - poses.keys())
-    if missing:
-        raise files.InputError(f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove truth.csv")
-    return poses
-
-
-def _begin(folder: Path, maps: dict[int, Path], truths: dict[int, Path]) -> dict[int, dict[str, Any]]:
-    """What an interrupted evaluation of the same maps by the same truths has done, by number.
+def _finished(folder: Path, asked: Asked) -> list[dict[str, Any]] | None:
+    """What a finished evaluation of the same maps by the same truths has found; None if there is none.
 
     Raises:
         InputError: the folder holds something else than an evaluation.
     """
-    log = folder / _LOG
-    asked = {"maps": _fingerprint(maps), "truths": _fingerprint(truths)}
-    if folder.exists() and not log.exists() and any(folder.iterdir()):
-        raise files.InputError(f"{folder} should be a new or empty folder for scores but holds other files: give another --output")
+    require_room(folder)
+    records = _logged(folder, asked)
+    complete = records.keys() == asked.pairs.keys() and all((folder / name).exists() for name in _TABLES)
+    return [records[number] for number in asked.pairs] if complete else None
+
+
+def _begin(folder: Path, asked: Asked) -> dict[int, dict[str, Any]]:
+    """What an interrupted evaluation of the same maps by the same truths has done, by number; another one is removed."""
+    records = _logged(folder, asked)
+    if not records:
+        shutil.rmtree(folder, ignore_errors=True)
     files.make_folder(folder / "aligned")
     files.remove_unfinished(folder)
-    records = files.read_records(log)
-    if records and records[0] == asked:
-        return {
-            record["row"]["image"]: record
-            for record in records[1:]
-            if (folder / "aligned" / f"{record['row']['image']:03d}.mrc").exists()
-        }
-    for stale in (folder / "single_map.mrc", *(folder / "aligned").glob("*.mrc"), log):
-        stale.unlink(missing_ok=True)
-    files.append_record(log, asked)
-    return {}
+    if not records:
+        files.append_record(folder / COMPARED, asked.key)
+    return records
 
 
-def _fingerprint(maps: dict[int, Path]) -> str:
-    """Changes when a map is added, taken away or written anew."""
-    states = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in maps.values()]
+def _logged(folder: Path, asked: Asked) -> dict[int, dict[str, Any]]:
+    """What has been compared of the same maps and truths, by number, as far as the moved maps are there."""
+    records = files.read_records(folder / COMPARED)
+    if not records or records[0] != asked.key:
+        return {}
+    found = {record["row"]["image"]: record for record in records[1:]}
+    return {number: record for number, record in found.items() if (folder / "aligned" / f"{number:03d}.mrc").exists()}
+
+
+def _fingerprint(paths: Iterable[Path]) -> str:
+    """Changes when a file is added, taken away or written anew."""
+    states = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr(states).encode()).hexdigest()
 
 
@@ -247,6 +290,16 @@ def _of_one_size(truths: dict[int, Path]) -> Iterator[np.ndarray]:
         yield density
 
 
+def _told_once(records: Sequence[dict[str, Any]]) -> list[str]:
+    """The notes of all comparisons, of those that are alike the first, with how many more there are."""
+    alike: dict[str, dict[str, None]] = {}
+    for record in records:
+        for sentence, general in record.get("notes", []):
+            alike.setdefault(general, {})[sentence] = None
+    said = [(next(iter(sentences)), len(sentences) - 1) for sentences in alike.values()]
+    return [f"{sentence} (and {more} more)" if more else sentence for sentence, more in said]
+
+
 def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     first = records[0]
     means = {name: statistics.mean(record["row"][name] for record in records) for name in ("mean_fsc", "auc")}
@@ -256,6 +309,7 @@ def _summary(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "unit": "Å" if first["pixel_size"] else "px",
         "size": first["size"],
         "pixel_size": first["pixel_size"],
+        "notes": _told_once(records),
     }
     if all("single_map" in record for record in records):
         for place, name in enumerate(("mean_fsc", "auc")):
@@ -284,6 +338,8 @@ def _write(folder: Path, records: Sequence[dict[str, Any]], summary: dict[str, A
 
 
 def _show(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> None:
+    for note in summary["notes"]:
+        warn(note)
     unit = summary["unit"]
     table = Table(box=None, header_style="bold")
     for heading in ("map", "mean FSC", "AUC", f"FSC 0.5 ({unit})", f"FSC 0.143 ({unit})", "hand"):

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,15 @@ from .importing import PreparedStack, read_prepared
 from .progress import say, warn
 
 _MASK_SIDE = 64  # pixels, at which the mask is made
+_STATES = {"relion": r"state-\d+\.mrc", "cryosparc": r"state-\d+\.mrc", "eman2": r"state-\d+\.(hdf|lst)"}  # maps and lists of them
+_IF_THERE_ARE_STATES = {"relion": ("references.star",), "cryosparc": ("states.cs", "states.csg")}
+
+
+class Place(NamedTuple):
+    """Where an export is written, and where it lies when all of it is written, which its files name."""
+
+    new: Path
+    folder: Path
 
 
 class Poses(NamedTuple):
@@ -42,9 +52,9 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     prepared, poses = read_prepared(run.images), _poses(run)
     folder = output or run.path / "export" / to
     _require_sense(run, folder, to, prepared)
-    files.make_folder(folder)
     how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "eman2": _eman2, "cryodrgn": _cryodrgn}
-    said = how[to](run, folder, prepared, poses)
+    with files.replaced_together(folder, to, _of_an_earlier_export(folder, to)) as new:
+        said = how[to](run, Place(new, folder.absolute()), prepared, poses)
     if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
         warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
     if to == "relion":
@@ -60,7 +70,12 @@ def _require_sense(run: RunDirectory, folder: Path, to: files.Program, prepared:
     size = prepared.images.shape[-1]
     if size % 2 and to in ("relion", "eman2", "cryodrgn"):
         raise files.InputError(f"{to} expects images with an even side, got {size}: run again with --size {size - 1}")
-    for path in (str(run.path.absolute()), str(folder.absolute())):
+    named = {
+        "relion": (run.path, folder),
+        "eman2": (folder,),
+        "chimerax": (run.path,),
+    }  # the others keep paths of any kind, or none
+    for path in (str(path.absolute()) for path in named.get(to, ())):
         if '"' in path:
             raise files.InputError(f"{path} has a quotation mark, which {to} can't read: choose a plain path")
         if to != "chimerax" and any(sign.isspace() for sign in path):  # ChimeraX's script has every path in quotation marks
@@ -79,7 +94,7 @@ def _poses(run: RunDirectory) -> Poses:
     return Poses(np.array(places), rows, posed_rotations(rows).numpy(), origins, own)
 
 
-def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+def _relion(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
     """particles.star with poses and states, the consensus as reference, a mask, and a reference for every state."""
     stack = run.images.absolute()
     rows = [
@@ -90,25 +105,23 @@ def _relion(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Pos
         }
         for number, (place, row) in enumerate(zip(poses.places.tolist(), poses.rows, strict=True))
     ]
-    (folder / "references.star").unlink(missing_ok=True)
-    files.write_pose_star(folder / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
-    states = _write_maps(run, folder, prepared)
+    files.write_pose_star(place.new / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+    states = _write_maps(run, place, prepared)
     if states:
-        files.write_reference_star(folder / "references.star", states)
-    return f"for RELION: {folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
+        files.write_reference_star(place.new / "references.star", states)
+    return f"for RELION: {place.folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
 
 
-def _write_maps(run: RunDirectory, folder: Path, prepared: PreparedStack) -> list[Path]:
+def _write_maps(run: RunDirectory, place: Place, prepared: PreparedStack) -> list[Path]:
     """reference.mrc, mask.mrc and a map for every state, where there are some; returns where these are."""
     pixel_size = prepared.pixel_size or 1.0
-    _remove_states(folder, "mrc")
     consensus = files.read_map(run.consensus).density
-    files.write_map(folder / "reference.mrc", consensus, pixel_size)
-    files.write_map(folder / "mask.mrc", _mask(consensus), pixel_size)
+    files.write_map(place.new / "reference.mrc", consensus, pixel_size)
+    files.write_map(place.new / "mask.mrc", _mask(consensus), pixel_size)
     maps = []
     for row in _states(run):
-        maps.append((folder / f"state-{row['state']}.mrc").absolute())
-        files.write_map(maps[-1], files.read_map(run.volume(int(row["representative"]))).density, pixel_size)
+        maps.append(place.folder / f"state-{row['state']}.mrc")
+        files.write_map(place.new / maps[-1].name, files.read_map(run.volume(int(row["representative"]))).density, pixel_size)
     return maps
 
 
@@ -124,22 +137,20 @@ def _states(run: RunDirectory) -> list[dict[str, str]]:
     return files.read_table(path) if path.exists() else []
 
 
-def _remove_states(folder: Path, *kinds: str) -> None:
-    """Remove maps and lists of the states of an earlier export, and nothing else that is called alike."""
-    for path in folder.glob("state-*"):
-        if re.fullmatch(rf"state-\d+\.({'|'.join(kinds)})", path.name, re.ASCII):
-            path.unlink()
+def _of_an_earlier_export(folder: Path, to: files.Program) -> list[str]:
+    """Names of what an export of an earlier run may have written that this one need not write, and of nothing else."""
+    pattern = re.compile(_STATES.get(to, "$"), re.ASCII)
+    maps = [path.name for path in folder.glob("state-*") if pattern.fullmatch(path.name) and not path.is_dir()]
+    return sorted([*maps, *_IF_THERE_ARE_STATES.get(to, ())])
 
 
-def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+def _cryosparc(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
     """Result groups of the images with their poses, of the consensus and of the states, and a mask."""
-    for name in ("states.cs", "states.csg"):
-        (folder / name).unlink(missing_ok=True)
     # cryoSPARC keeps the turn from the image's frame to the volume's: the inverse of RELION's
     turns = vector_from_rotation(torch.from_numpy(poses.rotations).mT).numpy()
     size, pixel_size = prepared.images.shape[-1], prepared.pixel_size or 1.0
     files.write_cryosparc_particles(
-        folder,
+        place.new,
         run.images.absolute(),
         poses.places,
         turns,
@@ -148,48 +159,48 @@ def _cryosparc(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: 
         pixel_size=pixel_size,
         size=size,
     )
-    groups = {"reference": [(folder / "reference.mrc").absolute()], "states": _write_maps(run, folder, prepared)}
+    groups = {"reference": [place.folder / "reference.mrc"], "states": _write_maps(run, place, prepared)}
     for name, maps in groups.items():
         if maps:
-            files.write_cryosparc_volumes(folder, name, maps, pixel_size=pixel_size, size=size)
+            files.write_cryosparc_volumes(place.new, name, maps, pixel_size=pixel_size, size=size)
     written = ", ".join(f"{name}.csg" for name in ("particles", *(name for name, maps in groups.items() if maps)))
-    return f"for cryoSPARC's Import Result Group, in {folder}: {written}; mask.mrc for Import 3D Volumes"
+    return f"for cryoSPARC's Import Result Group, in {place.folder}: {written}; mask.mrc for Import 3D Volumes"
 
 
-def _eman2(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+def _eman2(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
     """particles.hdf with a pose in each header, the same as a list, one for every state, and maps."""
     pixel_size = prepared.pixel_size or 1.0
     # EMAN2 turns the volume by RELION's matrix, then moves the view by the last column onto the image
     transforms = np.concatenate([poses.rotations, np.zeros((len(poses.places), 3, 1))], 2)
     transforms[:, :2, 3] = -poses.origins
-    _remove_states(folder, "hdf", "lst")
-    stack = folder / "particles.hdf"
-    files.write_eman(stack, prepared.images.numpy()[poses.places], pixel_size, transforms)
-    files.write_eman_list(folder / "particles.lst", stack.absolute(), range(len(transforms)), transforms)
+    stack = place.folder / "particles.hdf"
+    files.write_eman(place.new / stack.name, prepared.images.numpy()[poses.places], pixel_size, transforms)
+    files.write_eman_list(place.new / "particles.lst", stack, range(len(transforms)), transforms)
     consensus = files.read_map(run.consensus).density
-    files.write_eman(folder / "reference.hdf", consensus[None], pixel_size)
-    files.write_eman(folder / "mask.hdf", _mask(consensus)[None], pixel_size)
+    files.write_eman(place.new / "reference.hdf", consensus[None], pixel_size)
+    files.write_eman(place.new / "mask.hdf", _mask(consensus)[None], pixel_size)
     for row in _states(run):
         density = files.read_map(run.volume(int(row["representative"]))).density
-        files.write_eman(folder / f"state-{row['state']}.hdf", density[None], pixel_size)
+        files.write_eman(place.new / f"state-{row['state']}.hdf", density[None], pixel_size)
         if poses.states is not None:
             own = np.flatnonzero(poses.states == int(row["state"])).tolist()
-            files.write_eman_list(folder / f"state-{row['state']}.lst", stack.absolute(), own, transforms[own])
+            files.write_eman_list(place.new / f"state-{row['state']}.lst", stack, own, transforms[own])
     return f"for EMAN2: {stack}, or particles.lst, with reference.hdf, mask.hdf and the maps of the states beside it"
 
 
-def _cryodrgn(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+def _cryodrgn(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
     count, size = prepared.images.shape[:2]
     rotations, shifts = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 2))  # it wants a pose for every image of the stack
     rotations[poses.places], shifts[poses.places] = poses.rotations, poses.origins / size
-    files.write_cryodrgn(folder, rotations, shifts, poses.places)
+    files.write_cryodrgn(place.new, rotations, shifts, poses.places)
+    poses_file, indices, output = (quote(str(place.folder / name)) for name in ("poses.pkl", "ind.pkl", "output"))
     return (
-        f"for cryoDRGN (few images to train on): cryodrgn train_vae {run.images} --poses {folder / 'poses.pkl'} "
-        f"--ind {folder / 'ind.pkl'} --uninvert-data --zdim 8 --outdir {folder / 'output'}"
+        f"for cryoDRGN (few images to train on): cryodrgn train_vae {quote(str(run.images))} --poses {poses_file} "
+        f"--ind {indices} --uninvert-data --zdim 8 --outdir {output}"
     )
 
 
-def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: Poses) -> str:
+def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
     """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion, or through all volumes."""
     home = run.path.absolute()
     pale, orange = (_named(colour) for colour in (pictures.PALE, pictures.ORANGE))
@@ -218,11 +229,11 @@ def _chimerax(run: RunDirectory, folder: Path, prepared: PreparedStack, poses: P
         shown = f"hide #1-{2 + len(series)} models; show #{number} models"
         lines.append(f"alias {name} {shown}; vseries play #{number} direction oscillate loop true")
     lines.append("view #1")
-    files.write_text(folder / "motion.cxc", "\n".join(lines) + "\n")
+    files.write_text(place.new / "motion.cxc", "\n".join(lines) + "\n")
     names = list(series)
     see = "it move" if ways else "one after the other"
     typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {see}"
-    return f"for ChimeraX: open {folder / 'motion.cxc'}{typed}"
+    return f"for ChimeraX: open {place.folder / 'motion.cxc'}{typed}"
 
 
 def _named(colour: tuple[float, float, float]) -> str:

@@ -1,9 +1,7 @@
 """From what a run has found to movies for a talk and figures for a paper: figures/."""
 
-import shutil
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +13,7 @@ from torch import Tensor
 from .. import files
 from ..report import figures, movies
 from ..report.results import Run, read_run
+from .before import require_figures
 from .directory import RunDirectory, Stopwatch
 from .progress import progress_bar, say
 
@@ -42,16 +41,21 @@ def draw_figures(directory: Path, output: Path | None) -> None:
     Raises:
         InputError: the ``figures`` extra is missing, or there is no finished run with volumes in one frame.
     """
-    missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
-    if missing:
-        raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
+    require_figures()
     directory_of_run = RunDirectory(directory)
     directory_of_run.require_one_frame()
     clock, run = Stopwatch(), read_run(directory)
     ways = {series.name: series.paths for series in run.landscape.series} if run.landscape else {}
     folder = output or directory_of_run.figures
-    if output is None:
-        shutil.rmtree(folder, ignore_errors=True)  # also movies along motions that are no more
+    place, names = (directory, (folder.name,)) if output is None else (folder, ())  # ours goes as a whole: motions may be no more
+    with files.replaced_together(place, "figures", names) as new:
+        _draw_all(directory_of_run, run, ways, new / folder.name if output is None else new)
+    directory_of_run.record("figures", folder=str(folder), seconds=clock.seconds())
+    say(f"movies and figures: {folder.absolute()}")
+
+
+def _draw_all(directory: RunDirectory, run: Run, ways: dict[str, list[Path]], folder: Path) -> None:
+    """Draw to a folder."""
     files.make_folder(folder)
     for name, figure in figures.charts(run).items():
         figures.save(figure, folder / name)
@@ -62,11 +66,9 @@ def draw_figures(directory: Path, output: Path | None) -> None:
         spread = files.read_map(run.landscape.motion_map).density if run.landscape and ways else None
         for name, way in ways.items():
             _draw_motion(drawing, run, name, _volumes(way), spread)
-        body = _volumes([directory_of_run.consensus])
+        body = _volumes([directory.consensus])
         view = movies.best_view(_volumes(next(iter(ways.values()))) if ways else body)
         _draw_consensus(drawing, run, body, movies.scene_of(body, view, spread))
-    directory_of_run.record("figures", folder=str(folder), seconds=clock.seconds())
-    say(f"movies and figures: {folder.absolute()}")
 
 
 def _volumes(paths: Iterable[Path]) -> Tensor:

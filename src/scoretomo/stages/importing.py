@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from torch import Tensor
 from .. import files
 from ..images import Prepared, prepare
 from ..settings import ImportSettings
+from .before import asked_of_import, is_imported, require_pixel_size
+from .inputs import remember
 from .progress import say, warn
 
 
@@ -57,21 +59,13 @@ class Imported:
 
 def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
     """Read, check, prepare and write class averages; say what was found."""
-    if output.suffix != ".mrcs":
-        raise files.InputError(f"--output should end in .mrcs, got {output}: name the stack to write, such as images.mrcs")
-    record = output.with_suffix(".json")
-    if output.absolute() == stack.absolute():
-        raise files.InputError(f"--output {output} is the input itself, which is never changed: give another name")
-    if output.exists() and not force:
-        if not record.exists():
-            raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
-        if files.read_json(record).get("asked") != _asked(stack, pixel_size, settings):
-            raise files.InputError(f"{output} was imported with other settings: give another --output, or --force to replace it")
+    if is_imported(stack, output, pixel_size, settings, force=force):
         say(f"{output} is finished")
         return
     imported = read_and_prepare(stack, pixel_size, settings)
-    files.make_folder(output.parent)
-    write_prepared(output, imported)
+    parts = [output.with_suffix(suffix).name for suffix in (".csv", ".json", ".mrcs")]
+    with files.replaced_together(output.parent, output.name, parts) as folder:
+        write_prepared(folder / output.name, imported)
     say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
 
 
@@ -81,12 +75,11 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     Raises:
         InputError: the stack cannot be read or used.
     """
-    if pixel_size is not None and not 0 < pixel_size < 1000:
-        raise files.InputError(f"--pixel-size should be Å per pixel between 0 and 1000, got {pixel_size}: correct it")
+    require_pixel_size(pixel_size)
     read = files.read_images(stack)
     prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
-    notes = [*read.notes, *_pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
+    notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]
     kept, count = len(prepared.numbers), len(read.images)
     output_size = None if input_size is None else input_size * prepared.pixel_factor
@@ -105,15 +98,15 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         "mu": prepared.mu,
         "s": prepared.s,
         "notes": notes,
-        "asked": _asked(stack, pixel_size, settings),
+        "asked": asked_of_import(stack, pixel_size, settings),
+        "files": remember([stack, *read.files]),
     }
     return Imported(prepared, read.sources, output_size, properties)
 
 
 def write_prepared(output: Path, imported: Imported) -> None:
-    """Write images.csv, images.json and, last, the stack: it is there only when all of them are."""
+    """Write the stack, and beside it images.csv and images.json."""
     prepared = imported.prepared
-    output.unlink(missing_ok=True)
     rows = [
         {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
         for row, source in zip(prepared.rows, imported.sources, strict=True)
@@ -145,11 +138,8 @@ def fingerprint(prepared: PreparedStack) -> str:
     return digest.hexdigest()[:12]
 
 
-def _asked(stack: Path, pixel_size: float | None, settings: ImportSettings) -> dict[str, Any]:
-    return {"stack": str(stack.absolute()), "pixel_size": pixel_size, **asdict(settings)}
-
-
-def _pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+def pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+    """What a user should know of the pixel size that a stack states and the one that was given."""
     if stated is None and given is None:
         return [f"{stack.name} does not say its pixel size: lengths are in pixels; give --pixel-size if you know it"]
     if stated is not None and given is not None and abs(stated - given) > 0.01 * given:

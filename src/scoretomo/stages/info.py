@@ -9,8 +9,9 @@ import torch
 from .. import files
 from ..images import prepare
 from ..settings import ImportSettings
+from .before import kind_to_show, require_picture, require_pixel_size
 from .directory import RunDirectory, require_run
-from .importing import read_prepared
+from .importing import pixel_size_notes, read_prepared
 from .montage import in_characters, in_rows, sheet, shows_pictures, tiles
 from .progress import console, say, warn
 from .pulse import feel, is_locked
@@ -19,16 +20,23 @@ _TILE = 96  # pixels of a picture in a montage file
 _CELL = 20  # pixels of a picture in the terminal
 
 
-def show_info(file: Path, montage: Path | None) -> None:
-    """Say what is in a file or run directory, show it in the terminal, and write a montage if asked for."""
-    if montage is not None and montage.suffix.lower() not in (".png", ".jpg", ".webp"):
-        raise files.InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")
-    if file.is_dir():
+def show_info(file: Path, montage: Path | None, pixel_size: float | None, settings: ImportSettings) -> None:
+    """Say what is in a file or run directory, show it in the terminal, and write a montage if asked for.
+
+    Args:
+        file: a stack, a map or a run directory.
+        montage: picture to write.
+        pixel_size: Å per pixel of a stack.
+        settings: how images of a stack would be prepared; if they are the usual ones, images are shown as they are.
+    """
+    require_picture(montage)
+    kind = kind_to_show(file, pixel_size, settings)
+    if kind == "run":
         shown = _show_run(file)
-    elif files.is_map(file):
+    elif kind == "map":
         shown = _show_map(file)
     else:
-        shown = _show_stack(file)
+        shown = _show_stack(file, pixel_size, settings)
     _draw(shown)
     if montage is not None:
         with files.atomic(montage) as temporary:
@@ -36,21 +44,28 @@ def show_info(file: Path, montage: Path | None) -> None:
         say(f"montage of {len(shown)} pictures: {montage}")
 
 
-def _show_stack(file: Path) -> list[np.ndarray]:
+def _show_stack(file: Path, pixel_size: float | None, settings: ImportSettings) -> list[np.ndarray]:
+    require_pixel_size(pixel_size)
     read = files.read_images(file)
+    known = pixel_size or read.pixel_size
     count, height, width = read.images.shape
-    say(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(read.pixel_size)}")
+    say(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(known)}")
     _statistics(read.images)
-    for note in read.notes:
+    for note in [*read.notes, *pixel_size_notes(file, read.pixel_size, pixel_size)]:
         warn(note)
-    if height == width:
-        prepared = prepare(torch.from_numpy(read.images), ImportSettings(), name=str(file), unused=read.unused)
-        for note in prepared.notes:
-            warn(note)
-        say(f"{len(prepared.numbers)} of {count} images can be used as they are")
-    else:
+    if height != width and settings.crop is None:
         warn(f"images are not square: import them with --crop {min(height, width)}")
-    return [np.nan_to_num(image) for image in read.images]
+        return [np.nan_to_num(image) for image in read.images]
+    prepared = prepare(torch.from_numpy(read.images), settings, name=file.name, unused=read.unused)
+    for note in prepared.notes:
+        warn(note)
+    if settings == ImportSettings():
+        say(f"{len(prepared.numbers)} of {count} images can be used as they are")
+        return [np.nan_to_num(image) for image in read.images]
+    side = prepared.images.shape[-1]
+    scale = "" if known is None else f", {_pixel_size(known * prepared.pixel_factor)}"
+    say(f"{len(prepared.numbers)} of {count} images can be used so, at {side}×{side} pixels{scale}")
+    return list(prepared.images.numpy())
 
 
 def _show_map(file: Path) -> list[np.ndarray]:

@@ -1,7 +1,5 @@
 """From the volumes of a run to what moves: landscape.csv and landscape/."""
 
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..compute import one_thread
 from ..fourier import low_pass, resample
 from ..landscape import (
     FEWEST,
@@ -31,12 +30,13 @@ from ..landscape import (
     way_along,
     way_between,
 )
+from .before import require_umap
 from .consensus import explained_images, posed_rotations
-from .directory import RunDirectory, Stopwatch
+from .directory import LANDSCAPE, RunDirectory, Stopwatch, entry
 from .importing import PreparedStack, read_prepared
 from .progress import say, working
 from .reliability import agreement, read_replicas, settle_reliability
-from .report import report_run
+from .report import report_beside
 
 _FEWEST = 3  # volumes that have a landscape
 _AGREE = 0.5  # FSC of replicas up to which shells are used
@@ -79,6 +79,13 @@ class Seen(NamedTuple):
         return [f"{'motion' if self.counted else 'component'}-{k + 1}" for k in range(self.coordinates.shape[1])]
 
 
+class Found(NamedTuple):
+    """What came of looking for what moves, once it is written."""
+
+    event: dict[str, Any]  # for log.jsonl
+    shown: dict[int, list[float]]  # how much of each motion the image of each volume shows, by its number
+
+
 def landscape_only(directory: Path, *, umap: bool) -> None:
     """Find what moves in the volumes of a run, again, and write its report.
 
@@ -92,24 +99,49 @@ def landscape_only(directory: Path, *, umap: bool) -> None:
         raise files.InputError(
             f"{directory} has {len(numbers)} volumes of one molecule, expected {_FEWEST} or more: make more of them"
         )
-    if umap and find_spec("umap") is None:
-        raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
-    with run.alone():
-        settle_landscape(run, umap=umap)
-        report_run(directory)
+    if umap:
+        require_umap()
+    with run.alone(), one_thread():  # as in the run
+        report_landscape(run, umap=umap)
 
 
-def settle_landscape(run: RunDirectory, *, umap: bool = False) -> None:
-    """Write landscape.csv and landscape/, of three volumes or more in one frame, and reliability.csv of as many as there are."""
-    for result in (run.report, run.landscape_table, run.reliability):  # the report first: it says that all is done
-        result.unlink(missing_ok=True)
-    shutil.rmtree(run.landscape, ignore_errors=True)
+def report_landscape(run: RunDirectory, *, umap: bool = False) -> None:
+    """Write landscape.csv and landscape/, reliability.csv and the report, which take the places of earlier ones all together."""
+    with files.replaced_together(run.path, "landscape", LANDSCAPE) as new:
+        found = _settle(run, new, umap=umap)
+        report_beside(run, new, LANDSCAPE[:3], found and found.event)
+    _tell(run, found)
+    say(f"report: {run.report.absolute()}")
+
+
+def settle_landscape(run: RunDirectory) -> None:
+    """The same without the report; an earlier report goes."""
+    with files.replaced_together(run.path, "landscape", LANDSCAPE) as new:
+        found = _settle(run, new, umap=False)
+    _tell(run, found)
+
+
+def _settle(run: RunDirectory, new: Path, *, umap: bool) -> Found | None:
+    """Write to a folder what there is to write: of three volumes or more in one frame what moves, of any how far to trust them."""
     if not run.poses.exists() or not run.volumes_table.exists():
-        return
+        return None
     numbers = _numbers(run)
-    prepared = read_prepared(run.images)
-    seen = _look(run, prepared, numbers, umap=umap) if len(numbers) >= _FEWEST else {}
-    settle_reliability(run, prepared, seen)
+    prepared, written = read_prepared(run.images), run.with_landscape_in(new)
+    found = _look(written, prepared, numbers, umap=umap) if len(numbers) >= _FEWEST else None
+    settle_reliability(written, prepared, found.shown if found else {})
+    return found
+
+
+def _tell(run: RunDirectory, found: Found | None) -> None:
+    """Record and say what was found, which is in its place now."""
+    if found is None:
+        return
+    files.append_record(run.log, found.event)
+    motions = found.event["motions"]
+    if motions is None:
+        say(f"how the volumes differ: {run.landscape_table}")
+    else:
+        say(f"{motions or 'no'} motion{'' if motions == 1 else 's'}: {run.landscape_table}")
 
 
 def landscape_missing(run: RunDirectory) -> bool:
@@ -117,8 +149,8 @@ def landscape_missing(run: RunDirectory) -> bool:
     return run.poses.exists() and run.volumes_table.exists() and not run.reliability.exists()
 
 
-def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, umap: bool) -> dict[int, list[float]]:
-    """Find what moves, and write it; returns how much of each motion the image of each volume shows."""
+def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, umap: bool) -> Found:
+    """Find what moves, and write it."""
     clock = Stopwatch()
     with working("looking for what moves", run.progress):
         read = _read(run, prepared, numbers)
@@ -142,12 +174,7 @@ def _look(run: RunDirectory, prepared: PreparedStack, numbers: list[int], *, uma
     }
     files.write_json(run.landscape / "summary.json", summary)
     files.write_table(run.landscape_table, rows)
-    run.record("landscape", motions=seen.motions, seconds=clock.seconds())
-    if seen.counted:
-        say(f"{seen.motions or 'no'} motion{'' if seen.motions == 1 else 's'}: {run.landscape_table}")
-    else:
-        say(f"how the volumes differ: {run.landscape_table}")
-    return shown
+    return Found(entry("landscape", motions=seen.motions, seconds=clock.seconds()), shown)
 
 
 def _find(read: Read, moves: bool | None, ways: dict[int, list[float]]) -> Seen:
@@ -232,16 +259,29 @@ def _write_tables(run: RunDirectory, read: Read, seen: Seen, *, umap: bool) -> l
         components = {f"component_{k + 1}": float(f"{value:.6g}") for k, value in enumerate(found.coordinates[place, :written])}
         rows.append({"image": number, "state": int(seen.groups.members[place]) + 1, **motions, **components})
     if umap:
-        for row, at in zip(rows, umap_embedding(found), strict=True):
+        for row, at in zip(rows, _embedding(found), strict=True):
             row |= {f"umap_{k + 1}": round(float(value), 4) for k, value in enumerate(at)}
-    files.write_table(
-        run.landscape / "scree.csv",
-        [
-            {"component": k + 1, "variance": f"{value:.6g}", "share": round(value / found.total, 5), "chance": f"{chance:.6g}"}
-            for k, (value, chance) in enumerate(zip(found.variances.tolist(), found.chance.tolist(), strict=True))
-        ],
-    )
+    scree = [
+        {"component": k + 1, "variance": f"{value:.6g}", "share": round(value / (found.total or 1.0), 5), "chance": f"{chance:.6g}"}
+        for k, (value, chance) in enumerate(zip(found.variances.tolist(), found.chance.tolist(), strict=True))
+    ]
+    files.write_table(run.landscape / "scree.csv", scree)
     return rows
+
+
+def _embedding(found: Components) -> np.ndarray:
+    """Places of the volumes in a plane, shape (n, 2).
+
+    Raises:
+        InputError: what compiles UMAP has no room for what it has compiled.
+    """
+    try:
+        return umap_embedding(found)
+    except OSError as error:
+        what = (error.strerror or str(error)).lower()
+        raise files.InputError(
+            f"--umap needs a folder for compiled code ({what}): set NUMBA_CACHE_DIR to one with space, or leave --umap out"
+        ) from None
 
 
 def _write_maps(run: RunDirectory, prepared: PreparedStack, read: Read, seen: Seen) -> list[Travel]:

@@ -1,6 +1,7 @@
 """What is wrong with the words of a command, in one sentence."""
 
 import inspect
+import os
 import re
 
 from cyclopts import App, Argument, CycloptsError, MissingArgumentError, UnusedCliTokensError
@@ -38,3 +39,11 @@ def _needed(error: MissingArgumentError, argument: Argument, app: App) -> str:
     positional = argument.field_info.kind.name != "KEYWORD_ONLY"
     name = argument.name.removeprefix("--").upper() if positional else argument.name
     return f"{name} ({' '.join(said[1].split()).rstrip('.')})" if said else name
+
+
+def of_the_system(error: OSError) -> str:
+    """A failure of the system that nothing has met before; libraries often do not say of which file."""
+    what = (error.strerror or " ".join(str(error).split()) or type(error).__name__).lower()
+    if error.filename is None:
+        return f"the system failed ({what}): check the disk, and your rights to what was given"
+    return f"cannot use {os.fsdecode(error.filename)} ({what}): check the path"

@@ -33,8 +33,9 @@ def sheet(rows: Sequence[Sequence[np.ndarray] | np.ndarray], side: int, scale: p
 
 
 def shows_pictures(console: Console) -> bool:
-    """Whether a terminal has colours enough for pictures of characters."""
-    return console.is_terminal and not console.no_color and console.color_system in ("256", "truecolor")
+    """Whether a terminal has colours enough for pictures of characters, and the character."""
+    coloured = not console.no_color and console.color_system in ("256", "truecolor")
+    return console.is_terminal and coloured and console.encoding.startswith("utf")
 
 
 def in_characters(shown: Sequence[np.ndarray]) -> list[Text]:

@@ -1,7 +1,5 @@
 """A name or a file → an object that moves."""
 
-import math
-import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -30,12 +28,12 @@ from ..phantoms import (
 from ..rotations import point_group
 from ..settings import ObjectSettings
 from ..simulation import MovingMap, Phantom, Specimen, isolated, voxel_places
+from .kinds import map_pixel_size, object_kind, read_motion, require_mask
 
 SHAPES: dict[str, Callable[[], Phantom]] = {"box": MovingBox, "capsid": MovingCapsid}
 STRANDS = {"large-subunit": large_subunit, "ribosome": ribosome}
 _FILLED = 0.85  # of the side, by an object of unknown pixel size
 _ROOM = 0.95  # of the side: the largest object
-_MAPS = (".mrc", ".map", ".ccp4", ".hdf", ".npy")
 
 
 class Scene(NamedTuple):
@@ -43,6 +41,7 @@ class Scene(NamedTuple):
 
     movable: Phantom | Specimen
     pixel_size: float | None  # Å
+    notes: tuple[str, ...] = ()  # on the file it comes from
 
 
 @lru_cache(maxsize=1)
@@ -52,26 +51,23 @@ def open_object(name: str, size: int, pixel_size: float | None, settings: Object
     Raises:
         InputError: there is no such object, or the settings do not fit it.
     """
-    if name in SHAPES:
-        _refuse(settings, name, ("resolution", "symmetry", "trajectory", "move"))
+    kind, path = object_kind(name, settings), Path(name)
+    if kind == "shape":
         return Scene(SHAPES[name](), pixel_size)
-    if name in STRANDS:
-        _refuse(settings, name, ("symmetry", "trajectory", "move"))
+    if kind == "strands":
         return _fitted(STRANDS[name](1.0, 1.0), name, size, pixel_size, settings)
-    path = Path(name)
-    if files.is_model(path):
+    if kind == "model":
         return _fitted(_moving_model(path, settings), name, size, pixel_size, settings)
-    if path.suffix.lower() in _MAPS:
-        _refuse(settings, name, ("symmetry", "trajectory"))
-        return _moving_map(path, size, pixel_size, settings)
-    known = ", ".join([*SHAPES, *STRANDS])
-    raise files.InputError(f"{name} should be one of {known}, a map (.mrc) or an atomic model (.cif, .pdb): correct it")
+    return _moving_map(path, size, pixel_size, settings)
 
 
-def _refuse(settings: ObjectSettings, name: str, fields: tuple[str, ...]) -> None:
-    for field in fields:
-        if getattr(settings, field):
-            raise files.InputError(f"--{field} can't be used with {name}: leave it out")
+def files_of(name: str, settings: ObjectSettings) -> list[Path]:
+    """Files that an object is read from: a model or a map, and its trajectory or masks."""
+    kind = object_kind(name, settings)
+    if kind in ("shape", "strands"):
+        return []
+    masks = [Path(read_motion(text)[0]) for text in settings.move] if kind == "map" else []
+    return [Path(name), *([settings.trajectory] if settings.trajectory else []), *masks]
 
 
 def _fitted(atoms: MovingAtoms, name: str, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
@@ -105,10 +101,7 @@ def _moving_model(path: Path, settings: ObjectSettings) -> MovingAtoms:
         found = files.read_assembly(model, path)
         return replace(moving, copies=torch.from_numpy(found.copies), which=torch.from_numpy(found.members))
     if settings.symmetry is not None:
-        try:
-            turns = point_group(settings.symmetry)
-        except ValueError as error:
-            raise files.InputError(f"--symmetry: {error}, nor assembly: correct it") from None
+        turns = point_group(settings.symmetry)
         return replace(moving, copies=torch.cat([turns, torch.zeros(len(turns), 3, 1, dtype=turns.dtype)], 2))
     return moving
 
@@ -122,13 +115,9 @@ def _superposed(frames: Tensor) -> Tensor:
 def _moving_map(path: Path, size: int, pixel_size: float | None, settings: ObjectSettings) -> Scene:
     """A map in images of another size, or of a larger pixel size."""
     read = files.read_map(path)
-    if read.pixel_size is None:
-        raise files.InputError(f"{path} does not say its pixel size, which is needed here: set it in the file's header")
-    input_size = read.pixel_size
+    input_size = map_pixel_size(path, read.pixel_size, pixel_size)
     density = isolated(torch.from_numpy(read.density))
     found = pixel_size or len(density) * input_size / size
-    if found < input_size and pixel_size is not None:
-        raise files.InputError(f"{path} has voxels of {input_size:g} Å, --pixel-size {pixel_size:g} is smaller: give a larger one")
 
     def on_grid(volume: Tensor) -> Tensor:
         return resample(volume, size, 3) if pixel_size is None else regrid(volume, size, pixel_size / input_size)
@@ -138,8 +127,7 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
 
     def bright_part(file: str) -> Tensor:
         mask = torch.from_numpy(files.read_map(Path(file)).density)
-        if mask.shape != density.shape:
-            raise files.InputError(f"{file} should be a mask on the grid of {path} ({len(density)}³), got {len(mask)}³: make it so")
+        require_mask(Path(file), len(mask), path, len(density))
         masks.append(mask.clamp(0, 1))
         return masks[-1][bright] > 0.5
 
@@ -156,14 +144,14 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
         density = centred_ifft(centred_fft(density, 3) * blur, 3).real
     rest = density * (1 - sum(masks, torch.zeros_like(density))).clamp(min=0)
     parts = torch.stack([on_grid(part) for part in (rest, *(density * mask for mask in masks))])
-    return Scene(MovingMap(parts, found, motions), found)
+    return Scene(MovingMap(parts, found, motions), found, tuple(read.notes))
 
 
 def _motions(texts: tuple[str, ...], part: Callable[[str], Tensor], positions: Tensor) -> tuple[Motion, ...]:
     """Read "PART hinge|shift LOW HIGH [axis X,Y,Z] [through X,Y,Z]"."""
     found = []
     for number, text in enumerate(texts, start=1):
-        selection, kind, low, high, direction, point = _read_motion(text)
+        selection, kind, low, high, direction, point = read_motion(text)
         chosen = part(selection)
         if not chosen.any() or chosen.all():
             amount = "all of it" if chosen.any() else "nothing"
@@ -172,21 +160,3 @@ def _motions(texts: tuple[str, ...], part: Callable[[str], Tensor], positions: T
         name = f"{kind}_{number}"
         found.append(motion_of(name, kind, chosen, positions, low, high, direction=axis, point=through))  # type: ignore[arg-type]
     return tuple(found)
-
-
-def _read_motion(text: str) -> tuple[str, str, float, float, list[float] | None, list[float] | None]:
-    try:
-        selection, kind, low, high, *rest = shlex.split(text)
-        more = dict(zip(rest[::2], (list(map(float, row.split(","))) for row in rest[1::2]), strict=True))
-        bounds = float(low), float(high)
-        numbers = [*bounds, *(number for row in more.values() for number in row)]
-        known = kind in ("hinge", "shift") and more.keys() <= {"axis", "through"}
-        if not known or {len(row) for row in more.values()} - {3} or not all(map(math.isfinite, numbers)):
-            raise ValueError
-        if not any(more.get("axis", [1.0])):
-            raise ValueError
-    except ValueError:
-        raise files.InputError(
-            f'--move should read like "B hinge -20 20" or "A/10-50 shift 0 8 axis 0,0,1", got {text!r}: correct it'
-        ) from None
-    return selection, kind, *bounds, more.get("axis"), more.get("through")

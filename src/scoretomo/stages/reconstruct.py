@@ -17,12 +17,12 @@ from ..ensemble.fitting import Fitting
 from ..ensemble.refinement import Refined, Refinement, Streams, refine_volumes
 from ..errors import NoVolumesError
 from ..fourier import mean_fsc, resample
-from ..images import correlation, parse_selection, require_several
+from ..images import correlation
 from ..presets import MOTION, PRESETS, REFINEMENTS
 from ..projection import project, rotate
 from ..reconstruction import EXPLODED, Denoiser, Descent, Step, reconstruct
 from ..report import words
-from ..rotations import point_group
+from ..requirements import parse_selection, require_several
 from ..settings import ReconstructSettings
 from .consensus import FEWEST_TO_MOVE, Posed, centred_images, explained_images, find_consensus, read_consensus
 from .directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
@@ -184,23 +184,6 @@ def _tasks(
             if some:
                 tasks.append(Batch(run.path, tuple(some), _schedule_asked(settings, size, begin), settings.seed, settings.denoiser))
     return tasks
-
-
-def require_sense(settings: ReconstructSettings) -> None:
-    """Refuse settings that contradict each other.
-
-    Raises:
-        InputError: there is no such symmetry, or no consensus that it could be imposed on.
-    """
-    if settings.method != "ensemble" and (settings.symmetry.upper(), settings.hand) != ("C1", "found"):
-        raise files.InputError(
-            f"--symmetry and --hand are about a consensus, which --method {settings.method} has none of: leave them out"
-        )
-    if settings.symmetry != "auto":
-        try:
-            point_group(settings.symmetry)
-        except ValueError as error:
-            raise files.InputError(f"--symmetry: {error}, nor auto: correct it") from None
 
 
 def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], outlook: Outlook, processes: int) -> None:

@@ -54,7 +54,9 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping):
             plain[name] = _plain(value)
         elif value is not None:
-            plain[name] = str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            plain[name] = (
+                files.legible(str(value)) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+            )
     return plain
 
 

@@ -3,7 +3,7 @@
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import torch
 
 from .. import files
 from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process, volumes_together
+from ..experiments import Experiment
 from ..images import disc
-from ..presets import EXPERIMENTS, PRESETS, TRAININGS, Experiment
+from ..presets import PRESETS, TRAININGS
 from ..reconstruction import reconstruct
 from ..report import words
 from ..score.network import NetworkScore, PreconditionedUNet, architecture_for
@@ -27,6 +28,7 @@ from ..settings import (
     TrainSettings,
 )
 from ..training import begin_training, train
+from .before import asked_of_reproduction
 from .directory import RunDirectory
 from .evaluate import evaluate_maps
 from .importing import read_prepared
@@ -56,22 +58,16 @@ def reproduce_experiment(
         InputError: the experiment needs images, and none are given.
     """
     require_one_process()
-    plan = _plan_asked(settings, name)
-    if stack is None and plan.simulated is None:
-        raise files.InputError(f"{name} needs real class averages: give --stack FILE, and --truth MAP to have volumes judged")
-    if stack is None and (truth is not None or pixel_size is not None):
-        raise files.InputError("--truth and --pixel-size are about images of your own: give them with --stack")
-    asked: dict[str, Any] = {"stack": stack and stack.absolute(), "truth": truth and truth.absolute(), "pixel_size": pixel_size}
+    plan, asked = asked_of_reproduction(name, settings, stack, truth, pixel_size)
     record, folder, data = output / "experiment.toml", output / "run", output / "data"
     run = RunDirectory(folder)
-    asked_for = {"reproduce": {"experiment": name, **asked, **asdict(settings)}}
-    begun = check_settings(record, asked_for, force=force)
+    begun = check_settings(record, asked, force=force)
     files.make_folder(folder)
     require_alone(run.progress)
     if not begun:
-        write_settings(record, asked_for)
+        write_settings(record, asked)
     if stack is not None and settings.images is None:
-        count = len(files.read_images(stack).images)
+        count = files.find_images(stack).shape[0]
         plan = replace(plan, images=count, volumes=min(plan.volumes, count))
     if not run.volumes_star.exists():
         _say_what_it_costs(name, plan, workers or available_cores())
@@ -131,10 +127,3 @@ def _seconds_of_a_step(steps: Iterator[Any]) -> float:
     begin = time.perf_counter()
     next(steps)
     return time.perf_counter() - begin
-
-
-def _plan_asked(settings: ReproduceSettings, name: str) -> Experiment:
-    """The experiment of this name at the size that is asked for."""
-    preset = EXPERIMENTS[f"{'paper' if settings.full else 'small'}-{name}"]
-    plan = replace(preset, size=settings.size or preset.size, images=settings.images or preset.images)
-    return replace(plan, volumes=min(plan.volumes, plan.images))

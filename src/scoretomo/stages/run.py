@@ -1,20 +1,21 @@
 """Import → reconstruct → report in one go."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from .. import files
 from ..compute import best_device, joined_group, require_one_process
 from ..settings import ImportSettings, ReconstructSettings, TrainSettings
+from .before import asked_of_reconstruction, asked_of_run
 from .directory import RunDirectory
 from .importing import import_stack, read_and_prepare, write_prepared
-from .landscape import landscape_missing, settle_landscape
+from .inputs import require_same_input
+from .landscape import landscape_missing, report_landscape, settle_landscape
 from .progress import say
 from .pulse import require_alone
 from .quality import measure_score
-from .reconstruct import reconstruct_run, require_sense, require_volumes, select_numbers
+from .reconstruct import reconstruct_run, require_volumes, select_numbers
 from .record import check_settings
 from .report import report_run
 from .train import train_network
@@ -35,23 +36,15 @@ def run_all(
 ) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     require_one_process()
-    require_sense(volumes)
-    run = RunDirectory(output)
-    if stack.absolute() == run.images.absolute():
-        raise files.InputError(f"{output} holds the input itself, which is never changed: give another --output")
-    learns = volumes.denoiser == "network"
-    if training != TrainSettings() and not learns:
-        raise files.InputError("--network, --examples and --held-out are about a learned score: give --denoiser network as well")
-    settings = asdict(importing) | asdict(volumes) | (asdict(training) if learns else {})
-    asked: dict[str, Any] = {"run": {"stack": stack.absolute(), "pixel_size": pixel_size, **settings}}
+    run, learns = RunDirectory(output), volumes.denoiser == "network"
+    asked = asked_of_run(stack, output, pixel_size, importing, training, volumes)
     with run.alone():
         _begin_or_go_on(run, importing, asked["run"], force=force)
         if learns:
             _learn(run, training, volumes.seed, workers=workers)
         worked = reconstruct_run(run, volumes, workers=workers)
         if worked or not run.report.exists() or landscape_missing(run):
-            settle_landscape(run)
-            report_run(output)
+            report_landscape(run)
         else:
             say(f"{output} is finished: {run.report.absolute()}")
         run.end()
@@ -66,12 +59,13 @@ def _begin_or_go_on(run: RunDirectory, importing: ImportSettings, asked: Mapping
     """
     begun = check_settings(run.config, {"run": asked}, force=force, beside=(run.progress.name,))
     if begun and run.images.exists():
+        require_same_input(run.images.with_suffix(".json"))
+        run.require_same_images()
         run.go_on()
     else:
         imported = read_and_prepare(asked["stack"], asked["pixel_size"], importing)
         select_numbers(imported.prepared.numbers, len(imported.sources), asked["images"])
-        run.begin({"run": asked}, keep_images=False)
-        write_prepared(run.images, imported)
+        run.begin({"run": asked}, lambda folder: write_prepared(folder / run.images.name, imported))
 
 
 def run_with(
@@ -127,16 +121,12 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
 
 def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> bool:
     """The same as a part of a job that goes on; returns whether there was anything to do."""
-    require_sense(volumes)
-    run = RunDirectory(directory)
-    record = run.images.with_suffix(".json")
-    if not record.exists() or not run.images.exists():
-        raise files.InputError(f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {run.images}")
-    asked = {"run": {**files.read_json(record)["asked"], **asdict(volumes)}}
+    run, asked = RunDirectory(directory), asked_of_reconstruction(directory, volumes)
     if check_settings(run.config, asked, force=force, beside=None):
+        run.require_same_images()
         run.go_on()
     else:
-        run.begin(asked, keep_images=True)
+        run.begin(asked)
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or landscape_missing(run):
         settle_landscape(run)
@@ -164,6 +154,7 @@ def train_imported(
     with joined_group() as group:
         if group.rank == 0:
             require_alone(run.progress)
+            files.recover(output)
             _import(stack, run, pixel_size, importing, force=force)
             run.go_on()
         group.wait_for_first()
@@ -187,9 +178,8 @@ def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: 
     own = stack.absolute() == run.images.absolute()
     if force and not own and run.images.with_suffix(".json").exists():
         imported = read_and_prepare(stack, pixel_size, settings)
-        run.clear(keep_images=False)
-        run.config.unlink(missing_ok=True)
-        write_prepared(run.images, imported)
+        with files.replaced_together(run.path, "run", run.results(keep_images=False)) as folder:
+            write_prepared(folder / run.images.name, imported)
     else:
         import_stack(stack, run.images, pixel_size, settings, force=False)
 

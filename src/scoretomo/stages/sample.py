@@ -20,7 +20,7 @@ from .progress import progress_bar, say, word_of
 from .pulse import telling
 from .quality import measure_score
 from .record import check_settings, write_settings
-from .report import report_run
+from .report import report_beside, report_run
 from .train import held_out_numbers, open_network
 
 _TILE = 96  # pixels of a sample in the montage
@@ -29,21 +29,45 @@ _COLUMNS = 9
 
 def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:
     """Draw samples of a run's network, and write the report again."""
-    sample_run(path, settings, force=force)
-    report_run(path)
+    run = RunDirectory(path)
+    if _is_finished(run, settings, force=force):
+        report_run(path)
+        return
+    with files.replaced_together(path, "samples", (run.samples.name, run.report.name)) as new:
+        _draw(run, new / run.samples.name, settings)
+        report_beside(run, new, (run.samples.name,), None)
+    _say_where(run, settings)
+    say(f"report: {run.report.absolute()}")
 
 
 def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
     """Draw samples of a run's network, find the nearest class average of each, and measure the network."""
-    run, device = RunDirectory(path), best_device()
-    network = open_network(run, device)
-    record, table = run.samples / "samples.toml", run.samples / "samples.csv"
-    begun = check_settings(record, {"sample": asdict(settings)}, force=force, beside=None)
-    if begun and table.exists():
+    run = RunDirectory(path)
+    if not _is_finished(run, settings, force=force):
+        with files.replaced_together(path, "samples", (run.samples.name,)) as new:
+            _draw(run, new / run.samples.name, settings)
+        _say_where(run, settings)
+
+
+def _is_finished(run: RunDirectory, settings: SampleSettings, *, force: bool) -> bool:
+    """Whether these samples are there; says so."""
+    files.recover(run.path)
+    begun = check_settings(run.samples / "samples.toml", {"sample": asdict(settings)}, force=force, beside=None)
+    finished = begun and (run.samples / "samples.csv").exists()
+    if finished:
         say(f"{run.samples} is finished")
-        return
-    table.unlink(missing_ok=True)
-    write_settings(record, {"sample": asdict(settings)})
+    return finished
+
+
+def _say_where(run: RunDirectory, settings: SampleSettings) -> None:
+    say(f"{settings.samples} samples, each above its nearest class average: {run.samples / 'montage.png'}")
+
+
+def _draw(run: RunDirectory, folder: Path, settings: SampleSettings) -> None:
+    """Write samples, and what is nearest to them, to a folder."""
+    device = best_device()
+    network = open_network(run, device)
+    write_settings(folder / "samples.toml", {"sample": asdict(settings)})
     torch.set_num_threads(available_cores())
     measure_score(run, device)
     prepared, held_out = read_prepared(run.images), held_out_numbers(run)
@@ -74,9 +98,8 @@ def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
     ]
     pairs = [(images * prepared.s + prepared.mu).cpu().numpy() for images in (drawn, nearest.template)]
     for name, images in zip(("samples", "nearest"), pairs, strict=True):
-        files.write_images(run.samples / f"{name}.mrcs", images, prepared.pixel_size)
+        files.write_images(folder / f"{name}.mrcs", images, prepared.pixel_size)
     bands = [images[first : first + _COLUMNS] for first in range(0, len(drawn), _COLUMNS) for images in pairs]
-    with files.atomic(run.samples / "montage.png") as temporary:
+    with files.atomic(folder / "montage.png") as temporary:
         sheet(bands, _TILE, pictures.common_scale(np.concatenate(pairs))).save(temporary, "PNG")
-    files.write_table(table, rows)
-    say(f"{settings.samples} samples, each above its nearest class average: {run.samples / 'montage.png'}")
+    files.write_table(folder / "samples.csv", rows)

@@ -1,9 +1,8 @@
 """Simulated class averages with their truth: images.mrcs and truth/."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +10,12 @@ import torch
 from .. import files
 from ..compute import available_cores, run_tasks
 from ..settings import ObjectSettings, RealismSettings, SimulateSettings
-from ..simulation import average_class, check_realism, simulate_image, truth_row
-from .objects import SHAPES, STRANDS, open_object
-from .progress import progress_bar, say
+from ..simulation import average_class, simulate_image, truth_row
+from .before import asked_of_simulation
+from .inputs import INPUTS, remember, require_same_input
+from .objects import files_of, open_object
+from .pairing import POSES
+from .progress import progress_bar, say, warn
 from .record import check_settings, write_settings
 
 _CHUNK = 4
@@ -43,29 +45,30 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
         InputError: the object can't be had, or the settings do not fit together.
     """
     name, settings = plan.object, plan.settings
-    if name not in (*SHAPES, *STRANDS):
-        plan = plan._replace(object=str(Path(name).absolute()))
-    if plan.realism != RealismSettings() and not settings.realistic:
-        raise files.InputError("settings of particles and their averages are for realistic images: give --realistic as well")
-    if settings.realistic and settings.noise:
-        raise files.InputError("--noise is for images that are not realistic: give --snr, the particles' own, instead")
-    check_realism(plan.realism)
+    asked = asked_of_simulation(name, settings, plan.objects, plan.realism)
+    plan = plan._replace(object=asked["simulate"]["object"])
     record, stack, truth = output / "simulation.toml", output / "images.mrcs", output / "truth"
-    realism = asdict(plan.realism) if settings.realistic else {}
-    asked: dict[str, Any] = {"simulate": {"object": plan.object, **asdict(settings), **asdict(plan.objects), **realism}}
+    files.recover(output)
     begun = check_settings(record, asked, force=force)
-    finished = stack.exists() and (truth / "truth.csv").exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
+    inputs = output / INPUTS
+    if begun:
+        require_same_input(inputs)
+    finished = stack.exists() and (truth / POSES).exists() and len(list(truth.glob("[0-9]*.mrc"))) == settings.images
     if begun and finished:
         say(f"{output} is finished: {settings.images} images with their truths")
         return
-    pixel_size = open_object(plan.object, settings.size, settings.pixel_size, plan.objects).pixel_size
-    if settings.realistic and pixel_size is None:
-        raise files.InputError(f"realistic images of {name} need its size: give --pixel-size, in Å")
+    open_object.cache_clear()  # its file may be another one than the last time
+    scene = open_object(plan.object, settings.size, settings.pixel_size, plan.objects)
+    pixel_size = scene.pixel_size
+    for note in scene.notes:
+        warn(note)
     if not begun:
-        files.make_folder(truth)
-        for old in (stack, truth / "truth.csv", *truth.glob("[0-9]*.mrc")):
-            old.unlink(missing_ok=True)
-        write_settings(record, asked)
+        old = [str(path.relative_to(output)) for path in (*truth.glob("[0-9]*.mrc"), truth / POSES, stack)]
+        with files.replaced_together(output, "simulation", [*old, inputs.name, record.name]) as folder:
+            if read := files_of(plan.object, plan.objects):
+                files.write_json(folder / inputs.name, {"files": remember(read)})
+            write_settings(folder / record.name, asked)
+    files.make_folder(truth)
     files.remove_unfinished(output)
     _simulate_all(plan, pixel_size, output, workers or available_cores())
     said = "" if pixel_size is None else f" of {pixel_size:.3g} Å"
@@ -82,14 +85,14 @@ def _simulate_all(plan: Plan, pixel_size: float | None, output: Path, workers: i
         for _, (number, image, row) in run_tasks(simulate_chunk, chunks, workers):
             images[number], rows[number] = image, row
             bar.advance(shown)
-    files.write_table(truth / "truth.csv", [rows[number] for number in numbers])
+    files.write_table(truth / POSES, [rows[number] for number in numbers])
     files.write_images(output / "images.mrcs", np.stack([images[number] for number in numbers]), pixel_size)
 
 
 def simulate_chunk(chunk: Chunk) -> Iterator[tuple[int, np.ndarray, dict[str, object]]]:
     """Write the true volumes of some images; yields (number, image, row of truth.csv)."""
     name, settings, objects, realism = chunk.plan
-    movable, pixel_size = open_object(name, settings.size, settings.pixel_size, objects)
+    movable, pixel_size, _ = open_object(name, settings.size, settings.pixel_size, objects)
     for number in chunk.numbers:
         path = chunk.folder / f"{number:03d}.mrc"
         known = torch.from_numpy(files.read_map(path).density) if path.exists() else None

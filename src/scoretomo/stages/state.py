@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from .. import files
-from ..images import parse_selection
 from ..report.words import counted, images
+from ..requirements import parse_selection
 from .directory import RunDirectory
 from .pulse import Word, feel
 
@@ -38,20 +38,6 @@ class State(NamedTuple):
     def over(self) -> bool:
         """Nobody works on it."""
         return self.job in ("stopped", "finished")
-
-
-def require_begun(path: Path) -> RunDirectory:
-    """The run directory at a path.
-
-    Raises:
-        InputError: no run has begun there.
-    """
-    run = RunDirectory(path)
-    if not run.config.exists() and not (run.score / "train.toml").exists():
-        raise files.InputError(
-            f"{path} should be the directory of a run, and none has begun there: scoretomo run STACK --output {path}"
-        )
-    return run
 
 
 def read_state(run: RunDirectory) -> State:

@@ -1,7 +1,6 @@
 """From prepared images to a network that knows them: score/weights.safetensors."""
 
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -12,12 +11,13 @@ import torch
 
 from .. import __version__, files
 from ..compute import Group, available_cores, random_stream
-from ..images import disc, require_several
+from ..images import disc
 from ..presets import TRAININGS
+from ..requirements import require_several
 from ..score.network import Architecture, NetworkScore, PreconditionedUNet, architecture_for
 from ..settings import TrainSettings
 from ..training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
-from .directory import RunDirectory, Stopwatch
+from .directory import RunDirectory, Stopwatch, require_network
 from .importing import PreparedStack, fingerprint, read_prepared
 from .progress import progress_bar, word_of
 from .pulse import telling
@@ -110,8 +110,7 @@ def held_out_numbers(run: RunDirectory) -> list[int]:
 
 
 def _read_network(run: RunDirectory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    if not run.weights.exists():
-        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
+    require_network(run)
     return files.read_weights(run.weights)
 
 
@@ -132,9 +131,8 @@ def _begin(run: RunDirectory, asked: dict[str, Any], *, force: bool) -> None:
     """Continue what was begun with the same settings, or make room for something new."""
     record = run.score / "train.toml"
     if not check_settings(record, asked, force=force, beside=None):
-        shutil.rmtree(run.score, ignore_errors=True)
-        shutil.rmtree(run.samples, ignore_errors=True)
-        write_settings(record, asked)
+        with files.replaced_together(run.path, "score", (run.samples.name, run.score.name)) as folder:
+            write_settings(folder / run.score.name / record.name, asked)
     files.remove_unfinished(run.score)
 
 

@@ -22,12 +22,12 @@ from ..images import shift
 from ..projection import project
 from ..report.pictures import common_scale
 from ..report.words import duration
-from .directory import RunDirectory
+from .directory import RunDirectory, require_begun
 from .live import served
 from .montage import in_characters, shows_pictures, tiles
 from .opening import OpenRun
 from .progress import console, say
-from .state import Stage, State, read_state, require_begun
+from .state import Stage, State, read_state
 
 _LOOK = 1.0  # seconds from look to look
 _LOOKS = 5  # at a run whose files can't be read, before that is an error

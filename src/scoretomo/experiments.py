@@ -1,0 +1,52 @@
+"""The paper's experiments, as data: at its size, and small."""
+
+from dataclasses import dataclass, replace
+
+from .settings import ReproduceSettings
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One of the paper's four experiments, at some size.
+
+    Attributes:
+        simulated: object that takes the place of images nobody has given; none where that would prove nothing.
+        realistic: whether it is seen as a microscope would.
+        images: how many class averages.
+        size: their side in pixels.
+        network: of the score.
+        volumes: how many images are reconstructed, from the first one on.
+        method: preset of the descent.
+    """
+
+    simulated: str | None
+    realistic: bool
+    images: int
+    size: int
+    network: str
+    volumes: int
+    method: str
+
+
+def experiment_asked(name: str, settings: ReproduceSettings) -> Experiment:
+    """The experiment of this name at the size that is asked for."""
+    preset = EXPERIMENTS[f"{'paper' if settings.full else 'small'}-{name}"]
+    plan = replace(preset, size=settings.size or preset.size, images=settings.images or preset.images)
+    return replace(plan, volumes=min(plan.volumes, plan.images))
+
+
+# fmt: off
+#: The paper's experiments, at its size and small.
+EXPERIMENTS: dict[str, Experiment] = {
+    #                               simulated     realistic  images  side  network            volumes  method
+    "paper-box":         Experiment("box",        False,     300,    88,   "paper",           300,     "paper"),
+    "paper-capsid":      Experiment("capsid",     False,     200,    88,   "paper",           200,     "paper"),
+    "paper-ribosome":    Experiment("ribosome",   True,      100,    136,  "paper-ribosome",  1,       "paper"),
+    "paper-betagal":     Experiment(None,         False,     34,     64,   "paper",           1,       "paper"),
+    # Small enough for two cores and half an hour.
+    "small-box":         Experiment("box",        False,     300,    32,   "fast",            8,       "paper"),
+    "small-capsid":      Experiment("capsid",     False,     200,    32,   "fast",            8,       "paper"),
+    "small-ribosome":    Experiment("ribosome",   True,      100,    32,   "fast",            4,       "paper"),
+    "small-betagal":     Experiment(None,         False,     34,     32,   "fast",            4,       "paper"),
+}
+# fmt: on

@@ -1,0 +1,149 @@
+"""What is asked for, against what there is: image numbers, sizes, symmetries. Settings and counts are enough to know, or NumPy.
+
+It stands here, and not beside what computes, so that a mistake is told before anything heavy is loaded.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .errors import InputError
+from .settings import ImportSettings, RealismSettings, ReconstructSettings, point_group_name
+
+_SMALLEST = 8  # pixels
+
+
+def field_of_view(height: int, width: int, settings: ImportSettings, name: str) -> int:
+    """Side of the field of view in pixels of the input.
+
+    Raises:
+        InputError: the images are not square, or the sizes that are asked for do not fit them.
+    """
+    if height != width and settings.crop is None:
+        raise InputError(
+            f"images must be square, got {height}×{width} in {name}: "
+            f"crop or pad them first (scoretomo import --crop {min(height, width)})"
+        )
+    side = min(height, width) if settings.crop is None else settings.crop
+    if side < _SMALLEST:
+        raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
+    if settings.size is not None and not _SMALLEST <= settings.size <= side:
+        raise InputError(
+            f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
+            f"give {'one of these' if settings.size < _SMALLEST else 'less, as images are never enlarged'}"
+        )
+    return side
+
+
+def unusable(image: np.ndarray) -> str:
+    """Why an image, (y, x), can't be used, or "" where it can: not finite, or constant."""
+    bad = int(np.count_nonzero(~np.isfinite(image)))
+    if bad:
+        return f"{bad} pixels are not numbers (NaN or infinite)"
+    if float(image.max() - image.min()) <= 1e-6 * float(np.abs(image).max()):
+        return f"constant ({float(image[0, 0]):.4g} everywhere)"
+    return ""
+
+
+def left_out_notes(reasons: Sequence[str]) -> list[str]:
+    """A sentence for each image that can't be used, 20 at most, by why it can't."""
+    found = [f"image {number} left out: {reason}" for number, reason in enumerate(reasons) if reason not in ("", "not selected")]
+    return found if len(found) <= 20 else [*found[:20], f"{len(found) - 20} more images left out: see the table"]
+
+
+def require_usable(reasons: Sequence[str], name: str) -> None:
+    """Refuse a stack of which every image is left out.
+
+    Args:
+        reasons: why each image is left out, "" where it is not.
+        name: what to call the stack.
+
+    Raises:
+        InputError: all of them are.
+    """
+    if all(reasons):
+        raise InputError(f"no image of {name} can be used ({left_out_notes(reasons)[0]}): give other images")
+
+
+def parse_selection(text: str, count: int) -> list[int]:
+    """Image numbers of a selection such as ``0,3,5-9``, sorted, each once.
+
+    Raises:
+        InputError: not of this form, or a number that the stack does not have.
+    """
+    numbers: set[int] = set()
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isascii() and end.isdigit() and len(end) < 10 for end in ends):
+            raise InputError(f"image numbers should be given like 0,3,5-9, got {text!r}: correct {part.strip()!r}")
+        first, last = int(ends[0]), int(ends[-1])
+        if first > last:
+            raise InputError(f"image numbers should be given like 0,3,5-9, got {part.strip()!r} in {text!r}: turn it round")
+        if last >= count:
+            raise InputError(f"there is no image {last}, the numbers go from 0 to {count - 1}: correct {text!r}")
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)
+
+
+def require_several(numbers: Sequence[int]) -> None:
+    """Refuse to reconstruct from fewer than two usable images: nothing would say how the particle looks from the side.
+
+    Raises:
+        InputError: there are none, or one.
+    """
+    if len(numbers) < 2:
+        raise InputError(
+            f"a reconstruction needs at least 2 usable images, got {len(numbers)}: give more class averages (some tens are good)"
+        )
+
+
+def require_sense(settings: ReconstructSettings) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        InputError: there is no such symmetry, or no consensus that it could be imposed on.
+    """
+    if settings.method != "ensemble" and (settings.symmetry.upper(), settings.hand) != ("C1", "found"):
+        raise InputError(
+            f"--symmetry and --hand are about a consensus, which --method {settings.method} has none of: leave them out"
+        )
+    if settings.symmetry != "auto":
+        try:
+            point_group_name(settings.symmetry)
+        except ValueError as error:
+            raise InputError(f"--symmetry: {error}, nor auto: correct it") from None
+
+
+def check_realism(settings: RealismSettings) -> None:
+    """Check the ranges.
+
+    Raises:
+        InputError: one is reversed, or begins where there is nothing.
+    """
+    lowest = {"particles": 1, "orientation_scatter": 0, "defocus": 0, "snr": 1e-6}
+    for name, least in lowest.items():
+        low, high = getattr(settings, name)
+        if not least <= low <= high < math.inf:
+            flag = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{flag} should be two numbers, the smaller first and at least {least:g}, got {low:g} {high:g}: correct them"
+            )
+    for name in ("shift_scatter", "b_factor", "bad_classes"):
+        if not math.isfinite(getattr(settings, name)):
+            raise InputError(f"--{name.replace('_', '-')} should be a number, got {getattr(settings, name)}: correct it")
+
+
+def require_comparable(first: int, second: int) -> None:
+    """Refuse to compare maps of different sides where a pixel size is unknown.
+
+    Args:
+        first, second: their sides in voxels.
+
+    Raises:
+        ValueError: they differ.
+    """
+    if first != second:
+        raise ValueError(
+            f"maps of {first} and {second} voxels can't be compared without their pixel sizes: give both in Å per pixel"
+        )

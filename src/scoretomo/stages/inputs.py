@@ -1,0 +1,57 @@
+"""What was read, by content: a file that is another one by now is not taken for it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .. import files
+
+INPUTS = "inputs.json"  # beside a simulation
+
+
+def remember(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Path, size, time of the last change and digest of each file, once."""
+    known = []
+    for path in dict.fromkeys(path.absolute() for path in paths):
+        status = path.stat()
+        known.append({"path": str(path), "size": status.st_size, "modified": status.st_mtime_ns, "sha256": digest(path)})
+    return known
+
+
+def require_same_input(record: Path, what_to_do: str = "use another --output, or --force to start afresh") -> None:
+    """Refuse to go on with what was made from files that hold something else by now; a file that is gone is none of them.
+
+    Args:
+        record: a file with what `remember` said of them; an earlier version wrote none, or nothing of that.
+        what_to_do: instead of putting the file back.
+
+    Raises:
+        InputError: a file has changed.
+    """
+    for known in files.read_json(record).get("files", []) if record.exists() else []:
+        _require_unchanged(known, what_to_do)
+
+
+def _require_unchanged(record: Mapping[str, Any], what_to_do: str) -> None:
+    path = Path(record["path"])
+    try:
+        status = path.stat()
+    except OSError:
+        return
+    if (status.st_size, status.st_mtime_ns) == (record["size"], record["modified"]):
+        return
+    if status.st_size != record["size"]:
+        what = f"it had {record['size']} bytes and has {status.st_size}"
+    elif digest(path) != record["sha256"]:
+        what = f"as large, but with other content since {datetime.fromtimestamp(status.st_mtime):%H:%M on %d %B %Y}"
+    else:
+        return
+    raise files.InputError(f"{path} is not what was read here before ({what}): put the old file back, or {what_to_do}")
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of the content of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
