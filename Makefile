@@ -5,6 +5,7 @@ SCORETOMO = .venv/bin/scoretomo
 
 # What an x86 processor is taken for: libraries use these instructions and no newer ones.
 AVX2 = ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
+PLAIN = ATEN_CPU_CAPABILITY=default
 SSE = ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
 
 .PHONY: demo test test-processors check docs clean
@@ -24,10 +25,10 @@ demo: .venv/installed
 test: .venv/installed
 	.venv/bin/python -m pytest --numprocesses 2 -p no:randomly
 
-# The whole suite three times, each time in another order: a line for each, and all that pytest says where tests fail.
+# The whole suite four times, each time in another order: a line for each, and all that pytest says where tests fail.
 test-processors: .venv/installed
 	@log=$$(mktemp); seed=0; failed=0; \
-	for processor in "OMP_NUM_THREADS=2" "OMP_NUM_THREADS=1 $(AVX2)" "OMP_NUM_THREADS=2 $(SSE)"; do \
+	for processor in "OMP_NUM_THREADS=2" "OMP_NUM_THREADS=1 $(AVX2)" "OMP_NUM_THREADS=2 $(PLAIN)" "OMP_NUM_THREADS=1 $(SSE)"; do \
 		seed=$$((seed + 1)); \
 		env OMP_WAIT_POLICY=passive $$processor .venv/bin/python -m pytest $(TESTS) --numprocesses 2 --randomly-seed $$seed > $$log 2>&1 \
 			|| { failed=1; cat $$log; }; \

@@ -6,8 +6,6 @@ The result goes to benchmarks/refusals.json.
 """
 
 import json
-import os
-import platform
 import resource
 import shlex
 import statistics
@@ -15,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from machine import described
 
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent / "tests"))
@@ -37,18 +37,6 @@ def seconds(refusal: Refusal, folder: Path) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def commit() -> str:
-    """What is measured."""
-    asked = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    return subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def processor() -> str:
-    """Name of the processor, where Linux says it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
 def main() -> None:
     with TemporaryDirectory() as name:
         write_inputs(folder := Path(name))
@@ -58,10 +46,7 @@ def main() -> None:
             measured[kind] = round(statistics.median(seconds(refusal, folder) for _ in range(TIMES)), 2)
             print(f"{measured[kind]:5.2f} s  {kind}", flush=True)
     record = {
-        "commit": commit(),
-        "machine": processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
+        **described(),
         "times": TIMES,
         "cpu_seconds": measured,
     }
