@@ -92,8 +92,9 @@ def reconstruct(directory: Path, volumes: ReconstructSettings, *, force: bool) -
 def evaluate(maps: Path, truth: Path, output: Path | None) -> None:
     """Refuse what `evaluate_maps` would refuse of the first map and its truth, and of the output."""
     directory = run_to_evaluate(maps)
-    if output is not None:
-        require_room(output)
+    folder = output or (directory.evaluation if directory else None)
+    if folder is not None:
+        require_room(folder)
     truths = numbered(truth)
     pairs = paired(numbered(directory.path / "volumes" if directory else maps), truths, truth)
     number, path = next(iter(pairs.items()))
