@@ -247,6 +247,35 @@ def test_a_header_s_pixel_size_of_one_is_doubted(name: str, tmp_path: Path) -> N
     assert "often means unknown" in found.notes[0]
 
 
+@pytest.mark.parametrize(("stated", "notes"), [(4.0, []), (None, ["a.mrcs has a pixel size of 1 Å in its header"])])
+def test_a_stack_s_pixel_size_of_one_is_doubted_only_where_its_table_gives_none(
+    stated: float | None, notes: list[str], tmp_path: Path
+) -> None:
+    files.write_images(tmp_path / "a.mrcs", blobs(), 1.0)
+    fields: list[tuple[str, str]] = [("blob/path", "S10"), ("blob/idx", "u4")]
+    row: tuple[object, ...] = (b"a.mrcs", 0)
+    if stated:
+        fields.append(("blob/psize_A", "f4"))
+        row = (*row, stated)
+    with open(tmp_path / "a.cs", "wb") as file:
+        np.save(file, np.array([row], dtype=fields))
+    found = files.find_images(tmp_path / "a.cs")
+    assert found.pixel_size == (stated or 1.0)
+    assert [note.partition(", which")[0] for note in found.notes] == notes
+
+
+def test_a_map_whose_voxels_are_no_cubes_is_said_to_have_none(tmp_path: Path) -> None:
+    values = density()
+    path = write(tmp_path / "a.mrc", values, group=1, depth=24)
+    raw = bytearray(path.read_bytes())
+    struct.pack_into("<f", raw, 48, 24 * 2.0)
+    path.write_bytes(raw)
+    assert files.read_map(path).notes == ["a.mrc has voxels of 4 × 4 × 2 Å in its header: taken as cubes of 4 Å"]
+    struct.pack_into("<f", raw, 48, 24 * 4.0)
+    path.write_bytes(raw)
+    assert files.read_map(path).notes == []
+
+
 def test_a_cryosparc_table_of_many_columns_is_read(tmp_path: Path) -> None:
     files.write_images(tmp_path / "a.mrcs", blobs(), 2.0)
     more = [(f"alignments_of_some_class_{number}/shift_in_some_unit", "f4", (2,)) for number in range(800)]

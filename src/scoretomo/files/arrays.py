@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .reading import FoundStack, StoredArray, check_memory, file_size, opened, pixel_size_in_header, sensible_pixel_size
+from .reading import FoundStack, StoredArray, check_memory, doubts, file_size, opened, pixel_size_in_header, sensible_pixel_size
 from .references import Reference, find_named, settle_pixel_size
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def _find_eman(path: Path, group: "h5py.Group") -> StoredArray:
     shape = shapes.pop()
     check_memory(path, len(names) * int(np.prod(shape, dtype=object)))
     pixel_size, notes = pixel_size_in_header(path, _number(group[names[0]], "apix_x"))
+    notes += doubts(path, pixel_size)
 
     def read() -> np.ndarray:
         with _opened_hdf(path) as file:

@@ -146,7 +146,13 @@ def _find_array(path: Path, suffix: str, *, as_map: bool = False) -> StoredArray
             "give these, or rename it to .mrcs if it holds images all the same"
         )
     array = mrc.all_sections(header)
-    return _in_order(array, header.axes) if as_map else array
+    if not as_map:
+        return array
+    side, height = header.pixel_size, header.spacing
+    if side and height and abs(side - height) > 0.01 * side:
+        note = f"{path.name} has voxels of {side:.4g} × {side:.4g} × {height:.4g} Å in its header: taken as cubes of {side:.4g} Å"
+        array = array._replace(notes=[*array.notes, note])
+    return _in_order(array, header.axes)
 
 
 def _in_order(array: StoredArray, axes: tuple[int, int, int]) -> StoredArray:

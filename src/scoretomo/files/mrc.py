@@ -14,7 +14,7 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import spacegroup_is_volume_stack
 
 from ..errors import InputError
-from .reading import StoredArray, check_memory, file_size, opened, pixel_size_in_header, recognise
+from .reading import StoredArray, check_memory, doubts, file_size, opened, pixel_size_in_header, recognise, sensible_pixel_size
 from .writing import atomic
 
 _HEADER = 1024
@@ -32,6 +32,7 @@ class Header(NamedTuple):
     dtype: np.dtype
     offset: int  # of the first value, in bytes
     pixel_size: float | None  # Å
+    spacing: float | None  # Å from section to section; None where the file is no map
     axes: tuple[int, int, int]  # which of x, y, z (1, 2, 3) columns, rows and sections run along
     is_volume: bool  # flagged as one volume (space group 1), not as a stack
     is_stack: bool  # flagged as a stack of images: space group 0 and a depth of one section, as MRC2014 has it
@@ -77,6 +78,7 @@ def read_header(path: Path) -> Header:
         dtype,
         _HEADER + extension,
         _pixel_size(path, fields, notes),
+        sensible_pixel_size(float(fields["cella"]["z"]) / depth) if depth == sections else None,
         (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
         group == VOLUME_SPACEGROUP,
         group == IMAGE_STACK_SPACEGROUP and depth == 1,
@@ -167,7 +169,8 @@ def all_sections(header: Header) -> StoredArray:
     check_memory(header.path, int(np.prod(header.shape, dtype=object)))
     is_map = True if header.is_volume or header.volumes else False if header.is_stack else None
     numbers = np.arange(header.shape[0])
-    return StoredArray(header.shape, header.pixel_size, is_map, list(header.notes), lambda: read_sections(header, numbers))
+    notes = header.notes + doubts(header.path, header.pixel_size)
+    return StoredArray(header.shape, header.pixel_size, is_map, notes, lambda: read_sections(header, numbers))
 
 
 def write_images(path: Path, images: np.ndarray, pixel_size: float | None) -> None:

@@ -120,15 +120,22 @@ def sensible_pixel_size(value: float) -> float | None:
 
 
 def pixel_size_in_header(path: Path, value: float) -> tuple[float | None, list[str]]:
-    """The pixel size in Å that a header states, None where it means nothing, and notes where it is doubtful.
+    """The pixel size in Å that a header states, None where it means nothing, and a note where it is ignored.
 
     Args:
         path: the file.
         value: what its header states; 0, negative or not a number where it states nothing.
     """
     size = sensible_pixel_size(value)
-    if size == 1.0:
-        return size, [f"{path.name} has a pixel size of 1 Å in its header, which often means unknown: check it"]
     if size is None and 0 < value < float("inf"):
         return None, [f"{path.name} has a pixel size of {value:.4g} Å in its header, expected {PIXEL_SIZES}: ignored"]
     return size, []
+
+
+def doubts(path: Path, pixel_size: float | None) -> list[str]:
+    """A note on the pixel size of 1 Å that many programs write where they know none, if it is the only one that is known."""
+    return (
+        [f"{legible(path.name)} has a pixel size of 1 Å in its header, which often means unknown: check it"]
+        if pixel_size == 1.0
+        else []
+    )

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import InputError
 from .likeness import kind_of
 from .mrc import Header, all_sections, read_header, read_sections
-from .reading import check_memory, legible
+from .reading import check_memory, doubts, legible
 
 
 class Reference(NamedTuple):
@@ -151,7 +151,8 @@ def settle_pixel_size(
     """
     in_headers = [size for size in named.pixel_sizes if size is not None]
     if not stated:
-        return (one_pixel_size(in_headers, table), []) if in_headers else (None, [])
+        size = one_pixel_size(in_headers, table) if in_headers else None
+        return size, doubts(named.files[0], size)
     size = one_pixel_size(stated, table)
     notes = []
     others = [other for other in in_headers if abs(other - size) > 0.01 * size and other != 1.0]
