@@ -12,6 +12,7 @@ scoretomo.images.junk were set on other sets, and on the capsid.
 import argparse
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -53,7 +54,7 @@ SIMULATED = {  # images of a set, and how they are simulated
     "large subunit, noise 2 σ": ("large-subunit", "--images", 60, "--size", 32, "--pixel-size", 10, "--noise", 2),
 }
 BETAGAL = "β-galactosidase, real"
-FIRST = ",".join(map(str, range(12)))  # volumes of the box that are made
+VOLUMES = 12  # of the box that are made
 
 
 def good_images(name: str, data: Path) -> Tensor:
@@ -100,30 +101,46 @@ def detect(data: Path) -> list[dict[str, Any]]:
 def volumes(data: Path) -> list[dict[str, Any]]:
     """Mean FSC of the volumes of the good images, with and without junk among them.
 
-    Mixtures of which import leaves the same images, bit by bit, have the same volumes and are computed once.
+    Mixtures of which import leaves the same images, bit by bit, have the same volumes and are computed once. In the last mixture
+    of each set the junk comes first: then the good images have other numbers, and so other random numbers.
     """
-    rows, known = [], dict[str, dict[str, Any]]()
-    truths = {"box": RESULTS / "box" / "truth", BETAGAL: data / "betaGal_map_64px_3.54A.mrc"}
-    for name, truth in truths.items():
-        good = good_images(name, data)
-        chosen = ("--images", FIRST) if name == "box" else ("--images", ",".join(map(str, range(len(good)))))
-        for kind, share, kinds in mixtures():
-            if kind != "all kinds" and share != 0.2:
+    rows: list[dict[str, Any]] = []
+    for name in ("box", BETAGAL):
+        good, known = good_images(name, data), dict[str, dict[str, Any]]()
+        for kind, share, kinds in (*mixtures(), ("all kinds, junk first", 0.2, JUNK_KINDS)):
+            if not kind.startswith("all kinds") and share != 0.2:
                 continue
             stack = with_junk(good, share, SEED, kinds)
-            left = prepare(stack, ImportSettings())
-            same = hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[:12]
-            options = chosen if name == "box" else (*chosen, "--symmetry", "D2")
+            first = len(stack) - len(good) if "first" in kind else 0
+            stack = stack.roll(first, 0)
+            same = fingerprint(stack)
             if same not in known:
-                begin = time.perf_counter()
-                path = RESULTS / f"{same}.mrcs"
-                write_images(path, stack.numpy(), 4.0 if name == "box" else 3.54 * 2)
-                found = judged(path, truth, f"junk/{same}", *options, "--workers", 2)
-                known[same] = {"mean FSC": found["mean_fsc"], "seconds": round(time.perf_counter() - begin)}
-            junk = counted(good, share, kinds)
-            rows.append({"set": name, "kind": kind, "share": share, **junk, **known[same], "prepared": same})
+                known[same] = measured(name, stack, first, same, data)
+            rows.append({"set": name, "kind": kind, "share": share, **counted(good, share, kinds), **known[same], "prepared": same})
             print(rows[-1], flush=True)
     return rows
+
+
+def fingerprint(stack: Tensor) -> str:
+    """A short name of what import makes of a stack."""
+    left = prepare(stack, ImportSettings())
+    return hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[:12]
+
+
+def measured(name: str, stack: Tensor, first: int, same: str, data: Path) -> dict[str, Any]:
+    """Mean FSC of the volumes of good images, the first of which has this number, and the seconds that this took."""
+    begin = time.perf_counter()
+    write_images(RESULTS / f"{same}.mrcs", stack.numpy(), 4.0 if name == "box" else 2 * 3.54)
+    options: tuple[object, ...] = ("--symmetry", "D2")
+    truth, count = data / "betaGal_map_64px_3.54A.mrc", 16
+    if name == "box":
+        options, truth, count = (), RESULTS / f"{same}-truth", VOLUMES
+        truth.mkdir(exist_ok=True)
+        for number in range(count):
+            shutil.copy(RESULTS / "box" / "truth" / f"{number:03d}.mrc", truth / f"{first + number:03d}.mrc")
+    chosen = ",".join(str(first + number) for number in range(count))
+    found = judged(RESULTS / f"{same}.mrcs", truth, f"junk/{same}", "--images", chosen, "--workers", 2, *options)
+    return {"mean FSC": round(float(str(found["mean_fsc"])), 4), "seconds": round(time.perf_counter() - begin)}
 
 
 def tables(record: dict[str, Any]) -> Iterator[str]:
