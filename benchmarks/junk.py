@@ -54,6 +54,7 @@ SIMULATED = {  # images of a set, and how they are simulated
     "large subunit, noise 2 σ": ("large-subunit", "--images", 60, "--size", 32, "--pixel-size", 10, "--noise", 2),
 }
 BETAGAL = "β-galactosidase, real"
+STAGES = ("consensus", "motion", "left out", "reconstructed", "landscape")  # of a run, with their seconds in its log
 VOLUMES = 12  # of the box that are made
 
 
@@ -129,7 +130,6 @@ def fingerprint(stack: Tensor) -> str:
 
 def measured(name: str, stack: Tensor, first: int, same: str, data: Path) -> dict[str, Any]:
     """Mean FSC of the volumes of good images, the first of which has this number, and the seconds that this took."""
-    begin = time.perf_counter()
     write_images(RESULTS / f"{same}.mrcs", stack.numpy(), 4.0 if name == "box" else 2 * 3.54)
     options: tuple[object, ...] = ("--symmetry", "D2")
     truth, count = data / "betaGal_map_64px_3.54A.mrc", 16
@@ -140,7 +140,9 @@ def measured(name: str, stack: Tensor, first: int, same: str, data: Path) -> dic
             shutil.copy(RESULTS / "box" / "truth" / f"{number:03d}.mrc", truth / f"{first + number:03d}.mrc")
     chosen = ",".join(str(first + number) for number in range(count))
     found = judged(RESULTS / f"{same}.mrcs", truth, f"junk/{same}", "--images", chosen, "--workers", 2, *options)
-    return {"mean FSC": round(float(str(found["mean_fsc"])), 4), "seconds": round(time.perf_counter() - begin)}
+    records = map(json.loads, (RESULTS / same / "log.jsonl").read_text().splitlines())
+    seconds = sum(record["seconds"] for record in records if record["event"] in STAGES)
+    return {"mean FSC": round(float(str(found["mean_fsc"])), 4), "seconds": round(seconds)}
 
 
 def tables(record: dict[str, Any]) -> Iterator[str]:
