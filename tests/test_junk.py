@@ -62,6 +62,9 @@ def test_what_was_not_used_before_is_left_out(boxes: Tensor) -> None:
     result = prepare(boxes, AS_THEY_ARE, unused={3: "no particle is in this class"})
     assert result.rows[3]["reason"] == "no particle is in this class"
     assert result.numbers == [number for number in range(30) if number != 3]
+    selected = prepare(boxes, ImportSettings(select="0-7"), unused={3: "no particle is in this class"})
+    assert selected.numbers == list(range(8))
+    assert "image 3 was not used before (no particle is in this class): used, as it was selected" in selected.notes
 
 
 @pytest.mark.parametrize("kind", JUNK_KINDS)
@@ -95,10 +98,31 @@ def test_particles_off_the_centre_are_no_junk(boxes: Tensor) -> None:
     assert find_junk(shift(boxes, aside)) == [""] * len(boxes)
 
 
-def test_where_most_images_would_be_junk_or_few_are_there_none_is_called_so(boxes: Tensor) -> None:
-    stack = with_junk(boxes[:10], 0.6, 0, ("white noise",))
-    assert find_junk(stack) == [""] * len(stack)
-    assert find_junk(with_junk(boxes[:3], 0.25, 0, ("white noise",))) == [""] * 4
+def test_where_most_images_would_be_junk_all_are_used_at_their_own_scale(boxes: Tensor) -> None:
+    faint = with_junk(boxes[:10], 0.6, 0, ("dark blob", "empty"))
+    result = prepare(faint, AS_THEY_ARE)
+    assert result.numbers[:10] == list(range(10))
+    assert result.images.abs().max() < 1.1 * faint.abs().max()
+    assert any("look like junk: all are used" in note for note in result.notes)
+
+
+def test_of_few_images_a_dark_one_is_junk(boxes: Tensor) -> None:
+    stack = with_junk(boxes[:3], 0.25, 0, ("dark blob",))
+    result = prepare(stack, AS_THEY_ARE)
+    assert result.numbers == [0, 1, 2]
+    assert prepare(with_junk(boxes[:3], 0.25, 0, ("white noise",)), AS_THEY_ARE).numbers == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", JUNK_KINDS)
+def test_junk_that_is_selected_keeps_its_own_scale_and_leaves_the_others_theirs(boxes: Tensor, kind: Junk) -> None:
+    gains = torch.where(torch.arange(30) % 3 == 0, 3.0, 1.0)[:, None, None]
+    mixed = boxes * gains
+    plain = prepare(mixed, AS_THEY_ARE)
+    stack = with_junk(mixed, 0.1, 0, (kind,))
+    result = prepare(stack, ImportSettings(select="0-32"))
+    assert any("grey scales differ" in note for note in result.notes)
+    torch.testing.assert_close(result.images[:30], plain.images)
+    assert [row["scale"] for row in result.rows[30:]] == [1.0] * 3
 
 
 def test_noise_in_all_images_is_no_junk(boxes: Tensor) -> None:
@@ -129,16 +153,9 @@ def test_volumes_are_the_same_with_junk_in_the_stack_and_the_report_names_it(
     assert "Image 20 was left out: looks like junk (dark where the others are bright)" in page
 
 
-REAL = {
-    "betagal_relion16/betagal_cavgs16_64px_3.54A.mrcs": 16,
-    "slicem_60S/cavgs_60S_47_96px_4.36A.mrcs": 47,
-    "ribosome80S/pf80S_cavgs_first24_136px_2.68A.mrcs": 24,
-    "ribosome70S_particles/class_averages.mrcs": 100,
-    "ribosome70S_hard/class_averages.mrcs": 100,
-}
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_no_real_class_average_is_taken_for_junk(name: str, shared_data: Callable[[str], Path]) -> None:
-    images = torch.from_numpy(read_images(shared_data(name)).images)
-    assert prepare(images, ImportSettings(size=32)).numbers == list(range(REAL[name]))
+@pytest.mark.parametrize("kind", JUNK_KINDS)
+def test_junk_is_left_out_of_real_class_averages_and_none_of_these(kind: Junk, shared_data: Callable[[str], Path]) -> None:
+    images = torch.from_numpy(read_images(shared_data("betagal_relion16/betagal_cavgs16_64px_3.54A.mrcs")).images)
+    background = images[:, :8, :8].mean()
+    result = prepare(with_junk(images - background, 0.2, 0, (kind,)) + background, ImportSettings(size=32))
+    assert result.numbers == list(range(16))

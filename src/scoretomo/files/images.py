@@ -76,6 +76,9 @@ def find_map(path: Path) -> StoredArray:
     array = _find_array(path, _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".npy")), as_map=True)
     if len(array.shape) != 3 or len(set(array.shape)) != 1:
         raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
+    if kind_of(path.suffix.lower(), array) == "stack":
+        note = f"{path.name} looks like a stack of images ({_times(array.shape)}): read as a map"
+        array = array._replace(notes=[*array.notes, note])
     return array
 
 

@@ -76,7 +76,10 @@ def find_named(references: Sequence[Reference], table: Path) -> Named:
     headers: dict[str, Header] = {}
     for reference in references:
         if reference.stack not in headers:
-            headers[reference.stack] = read_header(locate(reference.stack, table))
+            headers[reference.stack] = header = read_header(locate(reference.stack, table))
+            if header.shape[0] > 1 and kind_of(header.path.suffix.lower(), all_sections(header)) == "map":
+                sides = "×".join(map(str, header.shape))
+                raise InputError(f"{table} names the map {header.path} ({sides}), expected images: give a table of class averages")
         _check_number(reference, headers[reference.stack], table)
     shapes = {header.shape[1:] for header in headers.values()}
     if len(shapes) > 1:
@@ -117,9 +120,6 @@ def _check_single(header: Header, table: Path) -> None:
     """Refuse a file of many sections that is named without the number of one: a map, or a stack."""
     if header.shape[0] == 1:
         return
-    if kind_of(header.path.suffix.lower(), all_sections(header)) != "stack":
-        shape = "×".join(map(str, header.shape))
-        raise InputError(f"{table} names the map {header.path} ({shape}), expected images: give a table of class averages")
     raise InputError(
         f"{table} names {header.path}, which has {header.shape[0]} images, without a number, expected 000001@…: add it"
     )

@@ -4,10 +4,11 @@ from .augmenting import augment, place_images
 from .background import Background, disc, find_background, otsu_level, subtract_background
 from .centring import centre_of_mass, shift
 from .checks import find_unusable, grey_factors, looks_inverted, touches_edge
-from .junk import JunkCriteria, find_junk
+from .junk import JUNK, JunkCriteria, find_junk
 from .preparing import Prepared, correlation, normalisation, prepare
 
 __all__ = [
+    "JUNK",
     "Background",
     "JunkCriteria",
     "Prepared",

@@ -68,25 +68,29 @@ def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
     8 bit). The scale of an image differs only if both sums say so; where that of few does, the others keep theirs.
 
     Args:
-        images: background 0, shape (n, d, d).
+        images: views of one particle, without junk, background 0, shape (n, d, d).
         mask: circular mask, shape (d, d).
 
     Returns:
-        Shape (n,), 1 for the median; None while all are within a factor 1.5 of the median.
+        Shape (n,), 1 for the median and for an image whose sum is not positive; None while all are within a factor 1.5.
     """
     inside = images[:, mask > 0]
-    bright = bright_sum(inside)
-    total = inside.sum(1)
-    if not (bright > 0).all():
-        return None
-    surround = -inside.clamp(max=0).sum(1) / inside.clamp(min=0).sum(1)
-    sums = [total, bright] if surround.median() < 0.1 and (total > 0).all() else [bright, total]
-    factors = [measure.median() / measure for measure in sums if (measure > 0).all()]
-    differ = torch.stack([factor.log().abs() > math.log(_GREY_TOLERANCE) for factor in factors]).all(0)
+    bright, total = bright_sum(inside), inside.sum(1)
+    surround = -inside.clamp(max=0).sum(1) / inside.clamp(min=0).sum(1).clamp(min=1e-30)
+    by_bright, by_total = _factors(bright), _factors(total)
+    told = bool(total.quantile(_FEW) > 0)  # the whole sum tells something
+    factors = by_total if told and bool(surround.median() < 0.1) else by_bright
+    trusted = [by_bright, by_total] if told else [by_bright]
+    differ = torch.stack([factor.log().abs() > math.log(_GREY_TOLERANCE) for factor in trusted]).all(0)
     if not differ.any():
         return None
     few = differ.float().mean() <= _FEW
-    return torch.where(differ, factors[0], 1.0) if few else factors[0]
+    return torch.where(differ, factors, 1.0) if few else factors
+
+
+def _factors(sums: Tensor) -> Tensor:
+    """What brings sums (n,) to their median; 1 where a sum is not positive."""
+    return torch.where(sums > 0, sums.median() / sums.clamp(min=1e-30), 1.0) if sums.median() > 0 else torch.ones_like(sums)
 
 
 def bright_sum(inside: Tensor) -> Tensor:

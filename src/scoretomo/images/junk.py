@@ -56,44 +56,44 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
 
     Args:
         images: bright on dark, background 0, shape (n, d, d).
-        criteria: from where on an image is junk.
+        criteria: from where on an image is junk. Of few images only those are found that are dark.
 
     Returns:
-        Reasons, n; all empty where there are too few images to compare, or where most of them would be junk.
+        Reasons, n.
     """
-    if len(images) < criteria.fewest:
-        return [""] * len(images)
     inside = images[:, disc(images.shape[-1], device=images.device) > 0]
     inverted = -inside.quantile(0.005, dim=1) > criteria.inverted * inside.quantile(0.995, dim=1)
+    if len(images) < criteria.fewest:
+        return ["dark where the others are bright" if each else "" for each in inverted.tolist()]
     brightness = bright_sum(inside).clamp(min=1e-30).log()
     usual, spread = robust_spread(brightness)
-    unlike = (brightness - usual).abs() > max(math.log(criteria.brightness), criteria.deviations * spread)
-    brighter = brightness - usual > max(math.log(criteria.doubled), criteria.deviations * spread)
+    allowed = criteria.deviations * spread
+    fainter = usual - brightness > max(math.log(criteria.brightness), allowed)
+    brighter = brightness - usual > max(math.log(criteria.brightness), allowed)
+    doubled = brightness - usual > max(math.log(criteria.doubled), allowed)
     surroundings = _surroundings(images)
-    often = float(surroundings.median())
-    spread = _TO_SIGMA * float((often - surroundings[surroundings <= often]).median())  # of those below: junk is above
-    beyond = surroundings > max(_EMPTY_SPACE, often + criteria.deviations * spread)
-    crowded = beyond & (surroundings > criteria.surroundings)
-    reasons = []
-    for number in range(len(images)):
-        if inverted[number]:
-            reasons.append("dark where the others are bright")
-        elif unlike[number]:
-            how = "brighter" if brightness[number] > usual else "fainter"
-            reasons.append(f"more than {criteria.brightness:g} times {how} than the others")
-        elif crowded[number]:
-            reasons.append("no particle with empty space around it")
-        elif beyond[number] and brighter[number]:
-            reasons.append("several particles: brighter than the others, and reaching further out")
-        else:
-            reasons.append("")
-    return reasons if 2 * sum(map(bool, reasons)) < len(images) else [""] * len(images)
+    reaches_out = surroundings > max(_EMPTY_SPACE, float(surroundings.median()) + criteria.deviations * _spread_below(surroundings))
+    crowded = reaches_out & (surroundings > criteria.surroundings)
+    kinds = {  # the first that fits is said
+        "dark where the others are bright": inverted,
+        f"more than {criteria.brightness:g} times fainter than the others": fainter,
+        f"more than {criteria.brightness:g} times brighter than the others": brighter,
+        "no particle with empty space around it": crowded,
+        "several particles: brighter than the others, and reaching further out": reaches_out & doubled,
+    }
+    return [next((reason for reason, fits in kinds.items() if fits[number]), "") for number in range(len(images))]
 
 
 def robust_spread(values: Tensor) -> tuple[float, float]:
     """Median and robust standard deviation, from the median absolute deviation, of values of shape (n,)."""
     middle = values.median()
     return float(middle), _TO_SIGMA * float((values - middle).abs().median())
+
+
+def _spread_below(values: Tensor) -> float:
+    """Robust standard deviation of values (n,) from those below their median: what junk raises, it does not touch."""
+    middle = values.median()
+    return _TO_SIGMA * float((middle - values[values <= middle]).median())
 
 
 def _surroundings(images: Tensor) -> Tensor:

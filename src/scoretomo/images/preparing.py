@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
 def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack", unused: Mapping[int, str] = _NONE) -> Prepared:
     """Select, check, and prepare images: one affine map each, then shift, crop, Fourier cropping and the circular mask.
 
-    Junk is left out, unless the settings select images: then these are used, whatever they look like.
+    Junk is left out, unless the settings select images, or half of the images or more would be junk: then all are used.
 
     In the rows' words, a prepared image is (x − background) · scale, moved by (shift_x, shift_y) pixels of the input. The scale
     holds the contrast (−1 if inverted), the grey scale if images differ in it, and size/side for downsampled images, since
@@ -66,17 +66,16 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
     contrast = _contrast_notes(used, inverted=settings.invert)
     background = find_background(used, MASK_FRACTION * min(side, used.shape[-1]) / 2)
     used = subtract_background(used, background)
-    junk = [""] * len(numbers) if contrast else find_junk(used)
-    notes = contrast
-    if settings.select is None:
+    junk = [""] * len(numbers) if contrast else find_junk(used)  # of images with the wrong contrast all are dark
+    notes = contrast + _junk_notes(numbers, junk, unused, selected=settings.select is not None)
+    if settings.select is None and _is_minority(junk):
         for number, reason in zip(numbers, junk, strict=True):
             reasons[number] = reason and f"looks like junk ({reason})"
         clean = [place for place, reason in enumerate(junk) if not reason]
         numbers, used, background = [numbers[place] for place in clean], used[clean], background.of(clean)
-    else:
-        notes += _junk_notes(numbers, junk)
+        junk = [""] * len(clean)
     notes = left_out_notes(reasons) + notes
-    factors = grey_factors(used, disc(used.shape[-1], device=used.device))
+    factors = None if contrast else _grey_factors(used, [not reason for reason in junk])
     notes += _background_notes(background, factors)
     scale = (torch.ones_like(background.value) if factors is None else factors) * (settings.size or side) / side
     shifts = -centre_of_mass(used) if settings.recentre else torch.zeros_like(background.value)[:, None].expand(-1, 2)
@@ -102,16 +101,31 @@ def _reasons(images: Tensor, select: str | None, unused: Mapping[int, str]) -> l
     chosen = list(range(len(images))) if select is None else parse_selection(select, len(images))
     reasons = ["not selected"] * len(images)
     for number, reason in zip(chosen, find_unusable(images[chosen], chosen), strict=True):
-        reasons[number] = reason or unused.get(number, "")
+        reasons[number] = reason or ("" if select else unused.get(number, ""))
     return reasons
 
 
-def _junk_notes(numbers: Sequence[int], junk: Sequence[str]) -> list[str]:
-    return [
-        f"image {number} looks like junk ({reason}): used, as it was selected"
-        for number, reason in zip(numbers, junk, strict=True)
-        if reason
-    ]
+def _is_minority(junk: Sequence[str]) -> bool:
+    return 2 * sum(map(bool, junk)) < len(junk)
+
+
+def _junk_notes(numbers: Sequence[int], junk: Sequence[str], unused: Mapping[int, str], *, selected: bool) -> list[str]:
+    """What is said of junk that is used all the same: because it was selected, or because nobody can say what is good."""
+    if not selected:
+        count = sum(map(bool, junk))
+        if _is_minority(junk):
+            return []
+        return [f"{count} of {len(junk)} images look like junk: all are used; name the good ones with --select"]
+    doubts = [(number, f"looks like junk ({reason})") for number, reason in zip(numbers, junk, strict=True) if reason]
+    doubts += [(number, f"was not used before ({unused[number]})") for number in numbers if number in unused]
+    return [f"image {number} {doubt}: used, as it was selected" for number, doubt in sorted(doubts)]
+
+
+def _grey_factors(images: Tensor, good: Sequence[bool]) -> Tensor | None:
+    """What brings the good images to one grey scale, and 1 for the others; None if they have one already."""
+    places = [place for place, is_good in enumerate(good) if is_good]
+    factors = grey_factors(images[places], disc(images.shape[-1], device=images.device)) if places else None
+    return None if factors is None else torch.ones(len(images)).to(factors).index_put((torch.tensor(places),), factors)
 
 
 def _contrast_notes(images: Tensor, *, inverted: bool) -> list[str]:

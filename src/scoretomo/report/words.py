@@ -1,5 +1,6 @@
 """The sentences of the page: what came in, what came out, and what to believe of it."""
 
+import re
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from .results import Run, Series, Shared, Trust, seconds_taken
 
 WORDS = ("trust", "with care", "do not")  # of how far to believe a volume, the best first
+_LEFT_OUT = re.compile(r"(image )?\d+ (more images )?left out: ")  # notes of import that the table of images has, too
 _STILL = 1.5  # pixels that surfaces seem to go where nothing moves
 
 
@@ -134,7 +136,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def remarks(run: Run) -> list[str]:
     """What there is to say about the images: what import said, and which were left out or are doubtful."""
-    said = [str(note) for note in run.imported.get("notes", []) if " left out" not in str(note)]
+    said = [str(note) for note in run.imported.get("notes", []) if not _LEFT_OUT.match(str(note))]
     said += (run.evaluation or {}).get("notes", [])
     said = [note if "." in note.split()[0] else note[:1].upper() + note[1:] for note in said]  # a file keeps its name
     reasons: dict[str, list[int]] = {}

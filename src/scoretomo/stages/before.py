@@ -190,7 +190,8 @@ def _images(stack: Path, pixel_size: float | None, importing: ImportSettings, se
     numbers = list(range(count)) if importing.select is None else parse_selection(importing.select, count)
     if math.prod(found.shape) <= _FEW:
         images = found.read()
-        reasons = [unusable(images[number]) or found.unused.get(number, "") for number in numbers]
+        unused = found.unused if importing.select is None else {}
+        reasons = [unusable(images[number]) or unused.get(number, "") for number in numbers]
         require_usable(reasons, stack.name)
         numbers = [number for number, reason in zip(numbers, reasons, strict=True) if not reason]
     if selection is not None:
@@ -366,6 +367,7 @@ def asked_of_simulation(name: str, settings: SimulateSettings, objects: ObjectSe
     if settings.realistic and settings.noise:
         raise files.InputError("--noise is for images that are not realistic: give --snr, the particles' own, instead")
     check_realism(realism)
+    require_pixel_size(settings.pixel_size)
     if settings.realistic and settings.pixel_size is None and object_kind(name, objects) == "shape":
         raise files.InputError(f"realistic images of {name} need its size: give --pixel-size, in Å")
     path = name if is_name(name) else str(Path(name).absolute())

@@ -180,6 +180,7 @@ class RunDirectory:
             InputError: there are no volumes in one frame.
         """
         files.recover(self.path)
+        self.require_same_images()
         if not self.volumes_star.exists() or not self.poses.exists():
             raise files.InputError(
                 f"{self.path} should hold a finished run of the ensemble method, whose volumes are in one frame: "

@@ -85,9 +85,11 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
         records = _compare(asked, None, {})
         _show(records, _summary(records))
     elif run and folder == run.evaluation:
-        _evaluate_run(run, asked)
+        with run.alone():
+            _evaluate_run(run, asked)
     else:
-        _evaluate_into(folder, asked)
+        with RunDirectory(folder).alone():
+            _evaluate_into(folder, asked)
 
 
 def _evaluate_run(run: RunDirectory, asked: Asked) -> None:

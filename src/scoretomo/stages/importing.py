@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from .. import files
-from ..images import Prepared, prepare
+from ..images import JUNK, Prepared, prepare
 from ..settings import ImportSettings
 from .before import asked_of_import, is_imported, require_pixel_size
-from .inputs import remember
+from .inputs import remember, require_unchanged
 from .progress import say, warn
 
 
@@ -76,15 +76,18 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         InputError: the stack cannot be read or used.
     """
     require_pixel_size(pixel_size)
-    read = files.read_images(stack)
-    prepared = prepare(torch.from_numpy(read.images), settings, name=stack.name, unused=read.unused)
+    read = files.find_images(stack)
+    known = remember([stack, *read.files])
+    images = torch.from_numpy(read.read())
+    require_unchanged(known, "wait until nothing writes to it any more")
+    prepared = prepare(images, settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
     notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]
-    kept, count = len(prepared.numbers), len(read.images)
+    kept, count = len(prepared.numbers), len(images)
     output_size = None if input_size is None else input_size * prepared.pixel_factor
     scale = "" if output_size is None else f", {output_size:.4g} Å/pixel"
-    say(f"{stack}: {count} images of {'×'.join(map(str, read.images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
+    say(f"{stack}: {count} images of {'×'.join(map(str, images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
     for note in notes:
         warn(note)
     properties = {
@@ -93,13 +96,14 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         "size": size,
         "side": prepared.side,
         "pixel_size": output_size,
-        "original_size": list(read.images.shape[1:]),
+        "original_size": list(images.shape[1:]),
         "original_pixel_size": input_size,
         "mu": prepared.mu,
         "s": prepared.s,
         "notes": notes,
         "asked": asked_of_import(stack, pixel_size, settings),
-        "files": remember([stack, *read.files]),
+        "files": known,
+        "junk": asdict(JUNK),
     }
     return Imported(prepared, read.sources, output_size, properties)
 

@@ -30,25 +30,37 @@ def require_same_input(record: Path, what_to_do: str = "use another --output, or
     Raises:
         InputError: a file has changed.
     """
-    for known in files.read_json(record).get("files", []) if record.exists() else []:
-        _require_unchanged(known, what_to_do)
+    require_unchanged(
+        files.read_json(record).get("files", []) if record.exists() else [], f"put the old file back, or {what_to_do}"
+    )
 
 
-def _require_unchanged(record: Mapping[str, Any], what_to_do: str) -> None:
-    path = Path(record["path"])
+def require_unchanged(known: Iterable[Mapping[str, Any]], what_to_do: str) -> None:
+    """Refuse files that hold something else than when `remember` saw them; a file that is gone is none of them.
+
+    Raises:
+        InputError: a file has changed.
+    """
+    for record in known:
+        path = Path(record["path"])
+        what = _change(path, record)
+        if what:
+            raise files.InputError(f"{path} is not what was read here before ({what}): {what_to_do}")
+
+
+def _change(path: Path, record: Mapping[str, Any]) -> str:
+    """How a file differs from what is known of it, or "" where it is the same or gone."""
     try:
         status = path.stat()
     except OSError:
-        return
+        return ""
     if (status.st_size, status.st_mtime_ns) == (record["size"], record["modified"]):
-        return
+        return ""
     if status.st_size != record["size"]:
-        what = f"it had {record['size']} bytes and has {status.st_size}"
-    elif digest(path) != record["sha256"]:
-        what = f"as large, but with other content since {datetime.fromtimestamp(status.st_mtime):%H:%M on %d %B %Y}"
-    else:
-        return
-    raise files.InputError(f"{path} is not what was read here before ({what}): put the old file back, or {what_to_do}")
+        return f"it had {record['size']} bytes and has {status.st_size}"
+    if digest(path) != record["sha256"]:
+        return f"as large, but with other content since {datetime.fromtimestamp(status.st_mtime):%H:%M on %d %B %Y}"
+    return ""
 
 
 def digest(path: Path) -> str:

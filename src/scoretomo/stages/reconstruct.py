@@ -381,8 +381,8 @@ def _why_diverged(run: RunDirectory, failed: Sequence[int]) -> str:
     odd = f" ({', '.join(unlike[:5])} times as strong as the others)" if unlike else ""
     first = min(_diverged_at(run, number) for number in failed)
     return (
-        f"the descent diverged for {words.images(failed)}{odd}, first at step {first}, where a view of the volume left its image: "
-        "leave such images out with --select, and see convergence/ for each step"
+        f"the descent diverged for {words.images(failed)}{odd}, first at step {first}: "
+        f"{'leave such images out with --select' if unlike else 'try --method ensemble'}, and see convergence/ for each step"
     )
 
 

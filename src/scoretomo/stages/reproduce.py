@@ -34,6 +34,7 @@ from .evaluate import evaluate_maps
 from .importing import read_prepared
 from .progress import say
 from .pulse import require_alone
+from .reconstruct import require_volumes
 from .record import check_settings, write_settings
 from .report import report_run
 from .run import reconstruct_prepared, train_imported
@@ -88,11 +89,12 @@ def reproduce_experiment(
         seed=settings.seed,
     )
     reconstruct_prepared(folder, volumes, workers=workers, force=force)
-    if truth is not None:
+    if truth is not None and any((folder / "volumes").glob("*.mrc")):
         evaluate_maps(folder, truth, None, workers=workers)
     else:
         report_run(folder)
     run.end()
+    require_volumes(run)
 
 
 def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:

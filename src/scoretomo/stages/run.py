@@ -115,6 +115,7 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
     with run.alone():
         worked = reconstruct_prepared(directory, volumes, workers=workers, force=force)
         run.end()
+        require_volumes(run)
     done = "" if worked else f"{directory} is finished: "
     say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
 
@@ -130,7 +131,6 @@ def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, worke
     worked = reconstruct_run(run, volumes, workers=workers)
     if worked or landscape_missing(run):
         settle_landscape(run)
-    require_volumes(run)
     return worked
 
 
