@@ -49,6 +49,35 @@ def test_one_dark_blob_among_good_averages_changes_nothing(boxes: Tensor) -> Non
     assert result.s == pytest.approx(prepare(boxes, AS_THEY_ARE).s, rel=0.02)  # it was 523 times as large
 
 
+@pytest.mark.parametrize("value", [1e4, -1e6, 1e30])
+def test_an_image_with_a_hot_pixel_is_left_out(boxes: Tensor, value: float) -> None:
+    stack = boxes.clone()
+    stack[4, 12, 12] = value
+    result = prepare(stack, AS_THEY_ARE)
+    assert result.rows[4]["reason"] == "looks like junk (a few pixels far from all others)"
+    assert result.numbers == [number for number in range(30) if number != 4]
+    assert result.s == pytest.approx(prepare(boxes, AS_THEY_ARE).s, rel=0.02)
+
+
+@pytest.mark.parametrize("gain", [30.0, 1000.0])
+@pytest.mark.parametrize("first", [10, 20])
+def test_images_of_two_jobs_are_brought_to_one_scale_however_different(boxes: Tensor, gain: float, first: int) -> None:
+    stack = boxes.clone()
+    stack[first:] *= gain
+    result = prepare(stack, AS_THEY_ARE)
+    assert result.numbers == list(range(30))
+    strength = result.images.flatten(1).norm(dim=1)
+    assert strength.max() < 3 * strength.min()
+
+
+def test_where_half_of_the_stack_is_inverted_it_is_said_and_nothing_is_rescaled(boxes: Tensor) -> None:
+    stack = boxes.clone()
+    stack[15:] *= -1
+    result = prepare(stack, AS_THEY_ARE)
+    assert any("15 of 30 images look like junk (most: dark where the others are bright)" in note for note in result.notes)
+    assert {row["scale"] for row in result.rows} == {1.0}
+
+
 @pytest.mark.parametrize("brightness", [5e-8, 1e3])
 def test_an_image_as_the_others_but_far_fainter_or_brighter_is_not_raised_to_their_weight(boxes: Tensor, brightness: float) -> None:
     stack = boxes.clone()
@@ -103,7 +132,7 @@ def test_where_most_images_would_be_junk_all_are_used_at_their_own_scale(boxes: 
     result = prepare(faint, AS_THEY_ARE)
     assert result.numbers[:10] == list(range(10))
     assert result.images.abs().max() < 1.1 * faint.abs().max()
-    assert any("look like junk: all are used" in note for note in result.notes)
+    assert any("images look like junk (most: " in note for note in result.notes)
 
 
 def test_of_few_images_a_dark_one_is_junk(boxes: Tensor) -> None:

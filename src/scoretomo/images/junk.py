@@ -28,8 +28,10 @@ class JunkCriteria:
 
     Attributes:
         inverted: darkest over brightest pixels. Averages have 0 – 0.6, a dark blob has 20.
+        outlying: strength of the strongest pixel over that of the third strongest (of large images: of the strongest 0.1 %).
         brightness: factor between the brightness of an image and the median. Within one job averages stay within 1.5, in
             stacks from several jobs within 12; averages without particles are fainter by 60 and more.
+        several: share of the images from which those of another brightness are taken for another job's, if they show particles.
         surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of few
             particles up to 0.32; an edge has 0.5, noise 0.9 and more.
         doubled: factor of brightness from which an image that also reaches further out than the others shows several particles.
@@ -39,7 +41,9 @@ class JunkCriteria:
     """
 
     inverted: float = 1.5
+    outlying: float = 10.0
     brightness: float = 20.0
+    several: float = 0.1
     surroundings: float = 0.35
     doubled: float = 1.5
     deviations: float = 4.5
@@ -48,6 +52,7 @@ class JunkCriteria:
 
 JUNK = JunkCriteria()
 _EMPTY_SPACE = 0.05  # surroundings below this all count as empty
+_FEW_PIXELS = 3
 _TOGETHER = 256  # images that are moved at once
 
 
@@ -56,16 +61,32 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
 
     Args:
         images: bright on dark, background 0, shape (n, d, d).
-        criteria: from where on an image is junk. Of few images only those are found that are dark.
+        criteria: from where on an image is junk. Of few images none is compared with the others.
 
     Returns:
         Reasons, n.
     """
     inside = images[:, disc(images.shape[-1], device=images.device) > 0]
-    inverted = -inside.quantile(0.005, dim=1) > criteria.inverted * inside.quantile(0.995, dim=1)
-    if len(images) < criteria.fewest:
-        return ["dark where the others are bright" if each else "" for each in inverted.tolist()]
-    brightness = bright_sum(inside).clamp(min=1e-30).log()
+    darkest, brightest = inside.quantile(0.005, dim=1), inside.quantile(0.995, dim=1)
+    strongest = inside.abs().topk(max(_FEW_PIXELS, inside.shape[1] // 1000), dim=1).values
+    kinds = {  # the first that fits is said
+        "a few pixels far from all others": strongest[:, 0] > criteria.outlying * strongest[:, -1],
+        "dark where the others are bright": -darkest > criteria.inverted * brightest,
+    }
+    if len(images) >= criteria.fewest:
+        kinds |= _unlike_others(images, bright_sum(inside), criteria)
+    return [next((reason for reason, fits in kinds.items() if fits[number]), "") for number in range(len(images))]
+
+
+def _unlike_others(images: Tensor, sums: Tensor, criteria: JunkCriteria) -> dict[str, Tensor]:
+    """Which images differ in brightness and surroundings from most; reason → (n,), bool.
+
+    Args:
+        images: as in `find_junk`.
+        sums: of their bright pixels, (n,).
+        criteria: from where on.
+    """
+    brightness = sums.clamp(min=1e-30).log()
     usual, spread = robust_spread(brightness)
     allowed = criteria.deviations * spread
     fainter = usual - brightness > max(math.log(criteria.brightness), allowed)
@@ -74,14 +95,15 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
     surroundings = _surroundings(images)
     reaches_out = surroundings > max(_EMPTY_SPACE, float(surroundings.median()) + criteria.deviations * _spread_below(surroundings))
     crowded = reaches_out & (surroundings > criteria.surroundings)
-    kinds = {  # the first that fits is said
-        "dark where the others are bright": inverted,
+    of_another_job = (fainter | brighter) & ~reaches_out
+    if of_another_job.float().mean() > criteria.several:
+        fainter, brighter = fainter & reaches_out, brighter & reaches_out
+    return {
         f"more than {criteria.brightness:g} times fainter than the others": fainter,
         f"more than {criteria.brightness:g} times brighter than the others": brighter,
         "no particle with empty space around it": crowded,
         "several particles: brighter than the others, and reaching further out": reaches_out & doubled,
     }
-    return [next((reason for reason, fits in kinds.items() if fits[number]), "") for number in range(len(images))]
 
 
 def robust_spread(values: Tensor) -> tuple[float, float]:

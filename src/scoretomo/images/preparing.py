@@ -115,7 +115,8 @@ def _junk_notes(numbers: Sequence[int], junk: Sequence[str], unused: Mapping[int
         count = sum(map(bool, junk))
         if _is_minority(junk):
             return []
-        return [f"{count} of {len(junk)} images look like junk: all are used; name the good ones with --select"]
+        reason = max(filter(None, junk), key=junk.count)
+        return [f"{count} of {len(junk)} images look like junk (most: {reason}): all are used; name the good ones with --select"]
     doubts = [(number, f"looks like junk ({reason})") for number, reason in zip(numbers, junk, strict=True) if reason]
     doubts += [(number, f"was not used before ({unused[number]})") for number in numbers if number in unused]
     return [f"image {number} {doubt}: used, as it was selected" for number, doubt in sorted(doubts)]

@@ -112,7 +112,7 @@ def _pixel_size(pixel_size: float | None) -> str:
 
 
 def _statistics(values: np.ndarray) -> None:
-    finite = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)].astype(np.float64)
     if finite.size:
         low, mean, high, spread = (float(f(finite)) for f in (np.min, np.mean, np.max, np.std))
         say(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")

@@ -16,7 +16,8 @@ def remember(paths: Iterable[Path]) -> list[dict[str, Any]]:
     known = []
     for path in dict.fromkeys(path.absolute() for path in paths):
         status = path.stat()
-        known.append({"path": str(path), "size": status.st_size, "modified": status.st_mtime_ns, "sha256": digest(path)})
+        times = {"modified": status.st_mtime_ns, "changed": status.st_ctime_ns}
+        known.append({"path": str(path), "size": status.st_size, **times, "sha256": digest(path)})
     return known
 
 
@@ -54,7 +55,8 @@ def _change(path: Path, record: Mapping[str, Any]) -> str:
         status = path.stat()
     except OSError:
         return ""
-    if (status.st_size, status.st_mtime_ns) == (record["size"], record["modified"]):
+    same = record["size"], record["modified"], record["changed"]  # the last no program can set back
+    if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) == same:
         return ""
     if status.st_size != record["size"]:
         return f"it had {record['size']} bytes and has {status.st_size}"
