@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..fourier import radius
+from ..fourier import coordinates, radius
 from .background import MASK_FRACTION, disc
 from .centring import centre_of_mass, shift
 from .checks import bright_sum
@@ -32,8 +32,10 @@ class JunkCriteria:
         brightness: factor between the brightness of an image and the median. Within one job averages stay within 1.5, in
             stacks from several jobs within 12; averages without particles are fainter by 60 and more.
         several: share of the images from which those of another brightness are taken for another job's, if they show particles.
+        slope: share of the variance inside the mask that a plane explains. Averages have 0 – 0.02, off the centre by a third of
+            the side up to 0.53; a ramp or a step has 0.9.
         surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of few
-            particles up to 0.32; an edge has 0.5, noise 0.9 and more.
+            particles up to 0.32, long particles that reach the mask up to 0.4; noise has 0.75 and more.
         doubled: factor of brightness from which an image that also reaches further out than the others shows several particles.
         deviations: how many robust standard deviations the logarithm of the brightness, and the surroundings, must be from the
             median, besides.
@@ -42,9 +44,10 @@ class JunkCriteria:
 
     inverted: float = 1.5
     outlying: float = 10.0
+    slope: float = 0.75
     brightness: float = 20.0
     several: float = 0.1
-    surroundings: float = 0.35
+    surroundings: float = 0.45
     doubled: float = 1.5
     deviations: float = 4.5
     fewest: int = 5
@@ -71,6 +74,7 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
     strongest = inside.abs().topk(max(_FEW_PIXELS, inside.shape[1] // 1000), dim=1).values
     kinds = {  # the first that fits is said
         "a few pixels far from all others": strongest[:, 0] > criteria.outlying * strongest[:, -1],
+        "a slope or an edge across the image": _share_of_plane(images) > criteria.slope,
         "dark where the others are bright": -darkest > criteria.inverted * brightest,
     }
     if len(images) >= criteria.fewest:
@@ -110,6 +114,17 @@ def robust_spread(values: Tensor) -> tuple[float, float]:
     """Median and robust standard deviation, from the median absolute deviation, of values of shape (n,)."""
     middle = values.median()
     return float(middle), _TO_SIGMA * float((values - middle).abs().median())
+
+
+def _share_of_plane(images: Tensor) -> Tensor:
+    """Share of the variance inside the mask that a plane explains, (n,)."""
+    size = images.shape[-1]
+    mask = disc(size, device=images.device) > 0
+    inside = images[:, mask]
+    inside = inside - inside.mean(1, keepdim=True)
+    axes = coordinates(size, 2, device=images.device)[:, mask].T  # (pixels, 2)
+    plane, _ = torch.linalg.qr(axes - axes.mean(0))
+    return (inside @ plane).square().sum(1) / inside.square().sum(1).clamp(min=1e-30)
 
 
 def _spread_below(values: Tensor) -> float:
