@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..compute import one_thread
 from ..images import JUNK, Prepared, prepare
 from ..settings import ImportSettings
 from .before import asked_of_import, is_imported, require_pixel_size
@@ -80,7 +81,8 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     known = remember([stack, *read.files])
     images = torch.from_numpy(read.read())
     require_unchanged(known, "wait until nothing writes to it any more")
-    prepared = prepare(images, settings, name=stack.name, unused=read.unused)
+    with one_thread():  # more threads add up in another order
+        prepared = prepare(images, settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
     notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
     size = prepared.images.shape[-1]
