@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .compute import one_thread
 from .fourier import inscribed
 from .projection import backproject, project
 from .rotations import random_rotations
@@ -166,12 +167,16 @@ def reconstruct(
 
 @lru_cache
 def operator_norm(size: int, *, iterations: int = 12) -> float:
-    """Largest eigenvalue ‖fᵀf‖ of one view on volumes inside the ball, by power iteration; just below d."""
+    """Largest eigenvalue ‖fᵀf‖ of one view on volumes inside the ball, by power iteration; just below d.
+
+    It is remembered, so it is computed in one thread: its last digit must not depend on who asked first.
+    """
     ball = inscribed(size, 3)
     one = torch.eye(3)[None]
     volume = ball / ball.norm()
-    for _ in range(iterations):
-        image = backproject(project(volume, one), one) * ball
-        value = image.norm()
-        volume = image / value
+    with one_thread():
+        for _ in range(iterations):
+            image = backproject(project(volume, one), one) * ball
+            value = image.norm()
+            volume = image / value
     return float(value)
