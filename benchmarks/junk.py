@@ -12,7 +12,6 @@ scoretomo.images.junk were set on other sets, and on the capsid.
 import argparse
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -102,21 +101,18 @@ def detect(data: Path) -> list[dict[str, Any]]:
 def volumes(data: Path) -> list[dict[str, Any]]:
     """Mean FSC of the volumes of the good images, with and without junk among them.
 
-    Mixtures of which import leaves the same images, bit by bit, have the same volumes and are computed once. In the last mixture
-    of each set the junk comes first: then the good images have other numbers, and so other random numbers.
+    Mixtures of which import leaves the same images, bit by bit, have the same volumes and are computed once.
     """
     rows: list[dict[str, Any]] = []
     for name in ("box", BETAGAL):
         good, known = good_images(name, data), dict[str, dict[str, Any]]()
-        for kind, share, kinds in (*mixtures(), ("all kinds, junk first", 0.2, JUNK_KINDS)):
-            if not kind.startswith("all kinds") and share != 0.2:
+        for kind, share, kinds in mixtures():
+            if kind != "all kinds" and share != 0.2:
                 continue
             stack = with_junk(good, share, SEED, kinds)
-            first = len(stack) - len(good) if "first" in kind else 0
-            stack = stack.roll(first, 0)
             same = fingerprint(stack)
             if same not in known:
-                known[same] = measured(name, stack, first, same, data)
+                known[same] = measured(name, stack, same, data)
             rows.append({"set": name, "kind": kind, "share": share, **counted(good, share, kinds), **known[same], "prepared": same})
             print(rows[-1], flush=True)
     return rows
@@ -128,17 +124,14 @@ def fingerprint(stack: Tensor) -> str:
     return hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[:12]
 
 
-def measured(name: str, stack: Tensor, first: int, same: str, data: Path) -> dict[str, Any]:
-    """Mean FSC of the volumes of good images, the first of which has this number, and the seconds that this took."""
+def measured(name: str, stack: Tensor, same: str, data: Path) -> dict[str, Any]:
+    """Mean FSC of the volumes of the good images, which come first, and the seconds that these took."""
     write_images(RESULTS / f"{same}.mrcs", stack.numpy(), 4.0 if name == "box" else 2 * 3.54)
     options: tuple[object, ...] = ("--symmetry", "D2")
     truth, count = data / "betaGal_map_64px_3.54A.mrc", 16
     if name == "box":
-        options, truth, count = (), RESULTS / f"{same}-truth", VOLUMES
-        truth.mkdir(exist_ok=True)
-        for number in range(count):
-            shutil.copy(RESULTS / "box" / "truth" / f"{number:03d}.mrc", truth / f"{first + number:03d}.mrc")
-    chosen = ",".join(str(first + number) for number in range(count))
+        options, truth, count = (), RESULTS / "box" / "truth", VOLUMES
+    chosen = ",".join(map(str, range(count)))
     found = judged(RESULTS / f"{same}.mrcs", truth, f"junk/{same}", "--images", chosen, "--workers", 2, *options)
     records = map(json.loads, (RESULTS / same / "log.jsonl").read_text().splitlines())
     seconds = sum(record["seconds"] for record in records if record["event"] in STAGES)
