@@ -32,6 +32,7 @@ def run(
 
     Raises:
         InputError: the file, a setting or the directory will not do.
+        NoVolumesError: every descent diverged.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the workers
     from .stages.run import run_with  # so that importing the package stays quick
