@@ -41,7 +41,7 @@ from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, res
 from scoretomo.matching import Matcher, directions
 from scoretomo.projection import project
 from scoretomo.rotations import angular_distance, point_group
-from scoretomo.stages.consensus import posed_rotations
+from scoretomo.rundir.poses import posed_rotations
 
 _COMPONENTS = 20
 _STAGES = ("consensus", "motion", "left out", "reconstructed", "landscape")

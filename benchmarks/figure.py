@@ -12,8 +12,8 @@ import matplotlib
 import numpy as np
 
 from scoretomo import files
+from scoretomo.graphics import densities, surfaces
 from scoretomo.images import otsu_level
-from scoretomo.report import densities, pictures
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -24,7 +24,7 @@ SIDE = 240
 def surface(path: Path) -> np.ndarray:
     """The surface of a map as in the report."""
     values = densities.quantise(files.read_map(path).density, 64).values
-    return pictures.surface(values, otsu_level(values), 0.42, SIDE)
+    return surfaces.surface(values, otsu_level(values), 0.42, SIDE)
 
 
 def volumes(run: Path) -> None:

@@ -18,10 +18,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from scoretomo.reconstruction.algorithm.refinement import Streams, refine_volumes
+from scoretomo.reconstruction.algorithm.score_support import ask_left_out_images
 from torch import Tensor
 
 from scoretomo.compute import volumes_together
-from scoretomo.ensemble.consensus import (
+from scoretomo.consensus.assignment import (
     COARSE,
     COARSE_SIDE,
     FINE,
@@ -34,17 +36,15 @@ from scoretomo.ensemble.consensus import (
     settle,
     soft_match,
 )
-from scoretomo.ensemble.fitting import Fitting
-from scoretomo.ensemble.knowledge import ask_left_out_images
-from scoretomo.ensemble.motion import Cloud, condense, fit, sharpened
-from scoretomo.ensemble.refinement import Streams, refine_volumes
-from scoretomo.ensemble.symmetry import judge_left_out
+from scoretomo.consensus.symmetry import judge_left_out
+from scoretomo.deformation.model import Cloud, condense, fit, sharpened
+from scoretomo.deformation.schedule import Fitting
+from scoretomo.denoisers.tangent import TangentScore
 from scoretomo.fourier import inscribed, resample
 from scoretomo.matching import Poses
 from scoretomo.phantoms import MovingBox
 from scoretomo.presets import MOTION, REFINEMENTS
 from scoretomo.projection import project, rotate
-from scoretomo.score.tangent import TangentScore
 from scoretomo.simulation import simulate
 
 SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"

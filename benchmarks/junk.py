@@ -24,9 +24,9 @@ from cold import judged
 from machine import described
 from torch import Tensor
 
+from scoretomo.config import ImportSettings
 from scoretomo.files import read_images, write_images
 from scoretomo.images import prepare
-from scoretomo.settings import ImportSettings
 from scoretomo.simulation import JUNK_KINDS, Junk, with_junk
 
 ROOT = Path(__file__).resolve().parent

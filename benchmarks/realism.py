@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from scoretomo import files
+from scoretomo.commands.objects import open_object
 from scoretomo.compute import random_stream
-from scoretomo.settings import ObjectSettings, RealismSettings
+from scoretomo.config import ObjectSettings, RealismSettings
 from scoretomo.simulation import average_class, measure, simulate_image
-from scoretomo.stages.objects import open_object
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt

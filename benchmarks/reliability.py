@@ -21,12 +21,13 @@ from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
 
 from scoretomo import files
-from scoretomo.landscape.reliability import MOVING, ODD, SIDE, Calibration, level, marks_apart
+from scoretomo.pipeline.consensus import explained_images
+from scoretomo.pipeline.images import read_prepared
+from scoretomo.pipeline.reliability import read_marks
+from scoretomo.reliability.calibration import MOVING, ODD, SIDE, Calibration, level, marks_apart
 from scoretomo.rotations import angular_distance
-from scoretomo.stages.consensus import explained_images, posed_rotations
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.importing import read_prepared
-from scoretomo.stages.reliability import read_marks
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.poses import posed_rotations
 
 _WRONG = 25  # degrees
 _LEVEL = 5.0  # added to log(1.02 − rings), so that it is above 0

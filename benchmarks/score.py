@@ -18,12 +18,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scoretomo.denoisers.denoising_error import denoising_error
+from scoretomo.denoisers.exact import ExactScore
+from scoretomo.denoisers.tangent import TangentScore
 from scoretomo.fourier import radius
 from scoretomo.harmonics import angular_harmonics, image_of_harmonics
 from scoretomo.phantoms import MovingBox
-from scoretomo.score.exact import ExactScore
-from scoretomo.score.quality import denoising_error
-from scoretomo.score.tangent import TangentScore
 from scoretomo.simulation import simulate
 
 SIZES = ((300, 32), (100, 64), (300, 88), (100, 136))

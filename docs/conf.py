@@ -13,7 +13,7 @@ from scoretomo import __version__
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ["method", "conventions", "files", "python", "simulation", "paper", "junk", "numbers", "experiments", "rivals"]
 ROOMS = {  # in the order of the corridor; a room of several files has them on its page
-    "scoretomo": ["scoretomo", "scoretomo.stages.opening"],
+    "scoretomo": ["scoretomo", "scoretomo.rundir.open_run"],
     "projection": ["projection"],
     "fourier": ["fourier"],
     "rotations": ["rotations"],

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from scoretomo.cli import main
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -27,8 +26,8 @@ def run_with() -> Callable[..., Path]:
     """Do all of a run from a stack with some settings of the reconstruction, on two workers if not told; the run directory."""
 
     def call(stack: Path, run: Path, *, workers: int = 2, **settings: object) -> Path:
-        from scoretomo.settings import ImportSettings, ReconstructSettings, TrainSettings
-        from scoretomo.stages.run import run_all
+        from scoretomo.config import ImportSettings, ReconstructSettings, TrainSettings
+        from scoretomo.pipeline.runner import run_all
 
         run_all(stack, run, None, ImportSettings(), TrainSettings(), ReconstructSettings(**settings), workers=workers, force=False)
         return run
@@ -39,8 +38,8 @@ def run_with() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twenty images of a moving box, 16 pixels."""
-    from scoretomo.settings import ObjectSettings, RealismSettings, SimulateSettings
-    from scoretomo.stages.simulate import Plan, simulate_object
+    from scoretomo.commands.simulate import Plan, simulate_object
+    from scoretomo.config import ObjectSettings, RealismSettings, SimulateSettings
 
     folder = tmp_path_factory.mktemp("box")
     simulate_object(

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from scoretomo import files
+from scoretomo.commands.objects import open_object
+from scoretomo.config import ObjectSettings
 from scoretomo.errors import InputError
 from scoretomo.fourier import coordinates
 from scoretomo.phantoms import Atoms, FormFactors, Motion, MovingAtoms, large_subunit, motion_of, ribosome, strands
 from scoretomo.projection import project
 from scoretomo.rotations import point_group, random_rotations, rotation_from_vector
-from scoretomo.settings import ObjectSettings
 from scoretomo.simulation import MovingMap
-from scoretomo.stages.objects import open_object
 
 NOTHING = torch.zeros(0, dtype=torch.float64)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoretomo.config import RealismSettings
 from scoretomo.fourier import centred_fft, radius, shell_index
 from scoretomo.images import correlation, disc
 from scoretomo.phantoms import ribosome
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
-from scoretomo.settings import RealismSettings
 from scoretomo.simulation import average_class, contrast_transfer, measure
 
 SIZE, PIXEL = 48, 6.0

@@ -19,10 +19,10 @@ import pytest
 import torch
 
 from scoretomo import files
+from scoretomo.config import ImportSettings
 from scoretomo.files import InputError
 from scoretomo.images import prepare
 from scoretomo.requirements import require_several
-from scoretomo.settings import ImportSettings
 
 
 def good_images(count: int = 4, side: int = 16) -> np.ndarray:

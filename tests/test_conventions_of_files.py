@@ -347,7 +347,7 @@ def test_a_failure_of_the_system_without_a_file_names_none(
     def fail(*_: Any) -> None:
         raise OSError("unable to lock file, errno = 37")
 
-    monkeypatch.setattr("scoretomo.stages.before.info", fail)
+    monkeypatch.setattr("scoretomo.cli.refusals.info", fail)
     code, said = command("info", "nothing.mrcs")
     assert code == 2
     assert "None" not in said

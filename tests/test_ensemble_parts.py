@@ -5,8 +5,12 @@ from itertools import pairwise
 
 import pytest
 import torch
+from scoretomo.reconstruction.algorithm.algorithm import Descent, descent_direction
+from scoretomo.reconstruction.algorithm.least_squares import invert
+from scoretomo.reconstruction.algorithm.refinement import Refined, Refinement, Streams, refine_volumes
+from scoretomo.reconstruction.algorithm.score_support import ask_left_out_images, consensus_views
 
-from scoretomo.ensemble.consensus import (
+from scoretomo.consensus.assignment import (
     Consensus,
     Iteration,
     average,
@@ -15,21 +19,17 @@ from scoretomo.ensemble.consensus import (
     other_hand,
     outliers,
     parted,
-    posed_map,
     settle,
 )
-from scoretomo.ensemble.inversion import invert
-from scoretomo.ensemble.knowledge import ask_left_out_images, consensus_views
-from scoretomo.ensemble.refinement import Refined, Refinement, Streams, refine_volumes
-from scoretomo.ensemble.symmetry import judge_left_out, propose, symmetric_start
+from scoretomo.consensus.symmetry import judge_left_out, propose, symmetric_start
+from scoretomo.denoisers.exact import ExactScore
+from scoretomo.denoisers.tangent import TangentScore
 from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
 from scoretomo.images import shift
 from scoretomo.matching import Poses, coverage
 from scoretomo.projection import project, rotate
-from scoretomo.reconstruction import Descent, descent_direction
+from scoretomo.reconstruction.least_squares import posed_map
 from scoretomo.rotations import angular_distance, point_group, random_rotations, rotation_from_vector
-from scoretomo.score.exact import ExactScore
-from scoretomo.score.tangent import TangentScore
 
 SIZE = 16
 MASK = (radius(SIZE, 2) < SIZE / 2).float()

@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from scoretomo import files
-from scoretomo.ensemble.consensus import Consensus, best_poses, posed_map
+from scoretomo.consensus.assignment import Consensus, best_poses
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 from scoretomo.images import correlation, disc, shift
+from scoretomo.monitor.time_estimate import Outlook
+from scoretomo.pipeline.consensus import find_consensus
 from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import mirror, project, rotate
+from scoretomo.reconstruction.least_squares import posed_map
 from scoretomo.rotations import point_group, rotations_from_euler
-from scoretomo.stages.consensus import find_consensus
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.outlook import Outlook
+from scoretomo.rundir.directory import RunDirectory
 
 OPTIONS = ("--images", "0,3", "--steps", 5)
 ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
@@ -147,7 +148,18 @@ def test_two_images_are_enough(box, tmp_path, command):
 
 def test_a_run_killed_during_the_consensus_continues_to_the_same_volumes(finished, box, tmp_path, command):
     run = tmp_path / "run"
-    arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box), "--output", str(run), *map(str, OPTIONS), "--workers", "1"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "scoretomo.cli",
+        "run",
+        str(box),
+        "--output",
+        str(run),
+        *map(str, OPTIONS),
+        "--workers",
+        "1",
+    ]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     while not list(run.glob("consensus/start-*.safetensors")):
         assert process.poll() is None
@@ -170,8 +182,8 @@ def test_each_image_of_a_mixture_stands_in_the_consensus_that_explains_it(finish
         volume = posed_map(images[:count], found.poses.rotations[:count])
         return Consensus(volume, best_poses(volume, images, found.poses.shifts))
 
-    monkeypatch.setattr("scoretomo.stages.consensus._second_consensus", of_some)
-    monkeypatch.setattr("scoretomo.stages.consensus._FEWEST_SECOND", 1)
+    monkeypatch.setattr("scoretomo.pipeline.consensus._second_consensus", of_some)
+    monkeypatch.setattr("scoretomo.pipeline.consensus._FEWEST_SECOND", 1)
     find_consensus(run, 0, "C1", Outlook({}), flip=flip, workers=1)
     consensuses = [torch.from_numpy(files.read_map(path).density) for path in (run.consensus, run.second_consensus)]
     prepared = torch.from_numpy(files.read_images(run.images).images)

@@ -17,9 +17,9 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from scoretomo import files
+from scoretomo.graphics import surfaces
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
-from scoretomo.report import pictures
 from scoretomo.rotations import rotations_from_euler
 
 
@@ -240,8 +240,8 @@ def test_chimerax_colours_what_moves_as_the_report_does(six_volumes, tmp_path, c
     text = (run / "export" / "chimerax" / "motion.cxc").read_text()
     (palette,) = re.findall(r"palette (\S+)", text)
     (still, pale), (most, orange) = (part.split(",") for part in palette.split(":"))
-    assert (float(still), float(most)) == (20 * pictures.STILL, 20 * pictures.MOST)
-    shown = pictures.warmed(np.full((1, 1), 255, np.uint8), np.ones((1, 1)))[0, 0]
+    assert (float(still), float(most)) == (20 * surfaces.STILL, 20 * surfaces.MOST)
+    shown = surfaces.warmed(np.full((1, 1), 255, np.uint8), np.ones((1, 1)))[0, 0]
     assert [int(orange[k : k + 2], 16) for k in (1, 3, 5)] == shown.tolist()
     assert f"color {pale}" in text  # of the surface
 

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from scoretomo import files
+from scoretomo.commands import figures as stage
 from scoretomo.fourier import coordinates
-from scoretomo.report import figures, movies, pictures
-from scoretomo.report.results import read_run
-from scoretomo.stages import figures as stage
+from scoretomo.graphics import figures, movies, surfaces
+from scoretomo.rundir.results import read_run
 
 av = pytest.importorskip("av")
 pytest.importorskip("matplotlib")
@@ -94,7 +94,7 @@ def test_a_morph_goes_to_the_other_end_and_back_and_then_begins_again(small):
 
 
 def test_a_full_turn_ends_where_it_began():
-    view = pictures.oblique_view()
+    view = surfaces.oblique_view()
     torch.testing.assert_close(movies.turned(view, 360), movies.turned(view, 0), atol=1e-5, rtol=0)
 
 

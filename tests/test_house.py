@@ -1,4 +1,4 @@
-"""The floors of the package: imports point downwards only, and every module is at home on one floor."""
+"""The rooms of the package: imports point downwards only, in the order of LINES, and every room has its line."""
 
 import ast
 import subprocess
@@ -11,18 +11,30 @@ import pytest
 import scoretomo
 
 PACKAGE = Path(scoretomo.__file__).parent
-FLOORS = [
-    {"errors", "memory", "settings"},  # the cellar: what every floor may raise, use and be asked for
-    {"requirements", "rotations", "fourier", "files", "compute"},
+LINES = [  # from the top: a line may use all below it, neighbours on a line do not know each other
+    {"api"},
+    {"cli"},
+    {"commands"},
+    {"pipeline"},
+    {"monitor"},
+    {"report"},
+    {"graphics"},
+    {"rundir"},
+    {"presets", "experiments"},
+    {"landscape", "reliability"},
+    {"deformation"},
+    {"consensus"},
+    {"reconstruction"},
+    {"denoisers", "evaluation"},
+    {"matching", "alignment", "simulation"},
     {"projection", "harmonics", "images", "phantoms"},
-    {"simulation", "score", "sampling", "matching", "alignment"},
-    {"training", "reconstruction", "ensemble", "evaluation", "landscape", "report"},
-    {"cli", "stages", "presets", "experiments"},
+    {"requirements"},
+    {"rotations", "fourier", "files", "compute"},
+    {"config", "errors", "memory", "wording"},
 ]
-FLOOR = {module: number for number, floor in enumerate(FLOORS, start=-1) for module in floor}
-BESIDE = {("ensemble", "reconstruction"), ("cli", "stages"), ("cli", "presets"), ("stages", "presets"), ("stages", "experiments")}
+LINE = {module: -number for number, line in enumerate(LINES) for module in line}
 DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}
-SEES_PATHS = {"memory", "settings", "files", "report", "stages", "cli"}
+SEES_PATHS = {"memory", "config", "requirements", "files", "rundir", "graphics", "report", "monitor", "pipeline", "commands", "cli", "api"}
 
 
 def sources() -> list[Path]:
@@ -56,8 +68,8 @@ def neighbours(path: Path) -> set[str]:
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
     module = dotted(path)[0]
-    upwards = {other for other in neighbours(path) if FLOOR[other] >= FLOOR[module] and (module, other) not in BESIDE}
-    assert not upwards, f"{module} (floor {FLOOR[module]}) must not know {sorted(upwards)}"
+    upwards = {other for other in neighbours(path) if LINE[other] >= LINE[module]}
+    assert not upwards, f"{module} must not know {sorted(upwards)}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -73,20 +85,21 @@ def test_files_never_see_math() -> None:
         assert not {name.split(".")[0] for name in imported(path)} & {"torch", "scipy", "finufft", "roma"}, path
 
 
-def test_every_module_is_on_a_floor() -> None:
-    assert {dotted(path)[0] for path in sources()} <= set(FLOOR)
+def test_every_module_is_on_a_line() -> None:
+    assert {dotted(path)[0] for path in sources()} <= set(LINE)
 
 
 def test_no_module_is_a_drawer() -> None:
     assert not {part for path in sources() for part in dotted(path)} & DRAWERS
 
 
-def test_the_two_scores_do_not_know_each_other() -> None:
+def test_denoisers_do_not_know_each_other() -> None:
+    kinds = {"exact", "tangent", "network"}
     for path in sources():
         first, *rest = dotted(path)
-        if first == "score" and rest:
-            others = {name.split(".")[2] for name in imported(path) if name.startswith("scoretomo.score.")}
-            assert others <= {rest[0]}, path
+        if first == "denoisers" and rest and rest[0] in kinds:
+            others = {name.split(".")[2] for name in imported(path) if name.startswith("scoretomo.denoisers.")}
+            assert others & kinds <= {rest[0]}, path
 
 
 def test_a_command_is_read_before_anything_heavy_is_loaded() -> None:
@@ -102,10 +115,10 @@ def test_a_command_is_read_before_anything_heavy_is_loaded() -> None:
 def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader itself: relative, absolute and late imports, from a file and from a folder."""
     monkeypatch.setattr("test_house.PACKAGE", tmp_path)
-    (tmp_path / "score").mkdir()
-    source = tmp_path / "score" / "exact.py"
+    (tmp_path / "denoisers").mkdir()
+    source = tmp_path / "denoisers" / "exact.py"
     source.write_text(
         "from ..fourier import a\nfrom .. import images\nfrom .network import b\n"
-        "def late():\n    import scoretomo.stages.run\n    from scoretomo import cli\n"
+        "def late():\n    import scoretomo.pipeline.runner\n    from scoretomo import cli\n"
     )
-    assert neighbours(source) == {"fourier", "images", "stages", "cli"}
+    assert neighbours(source) == {"fourier", "images", "pipeline", "cli"}

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoretomo.config import ImportSettings
 from scoretomo.errors import InputError
 from scoretomo.files import read_images
 from scoretomo.fourier import coordinates, radius, soft_edge
@@ -28,7 +29,6 @@ from scoretomo.images import (
 )
 from scoretomo.phantoms import MovingBox
 from scoretomo.requirements import parse_selection
-from scoretomo.settings import ImportSettings
 from scoretomo.simulation import simulate
 
 AS_THEY_ARE = ImportSettings()

@@ -10,8 +10,8 @@ import pytest
 from runs import ball, blob
 
 from scoretomo import files
-from scoretomo.stages.inputs import require_same_input
-from scoretomo.stages.record import check_settings, write_settings
+from scoretomo.rundir.inputs import require_same_input
+from scoretomo.rundir.settings_file import check_settings, write_settings
 
 Command = Callable[..., tuple[int, str]]
 

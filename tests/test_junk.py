@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoretomo.config import ImportSettings
 from scoretomo.files import read_images, write_images
 from scoretomo.images import disc, find_junk, grey_factors, normalisation, prepare, shift
 from scoretomo.phantoms import MovingBox
-from scoretomo.settings import ImportSettings
 from scoretomo.simulation import JUNK_KINDS, Junk, simulate, with_junk
 
 AS_THEY_ARE = ImportSettings()

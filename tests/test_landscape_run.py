@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scoretomo import files
-from scoretomo.stages.landscape import landscape_only
+from scoretomo.pipeline.landscape import landscape_only
 
 NUMBERS = [0, 2, 4, 6, 8, 10]
 

@@ -8,30 +8,12 @@ import pytest
 import torch
 
 from scoretomo.compute import one_thread, random_stream
-from scoretomo.ensemble.fitting import Fitting
-from scoretomo.ensemble.motion import (
-    Cloud,
-    condense,
-    displacements,
-    evidence,
-    fit,
-    sharpened,
-    unexplained,
-    views_of,
-    volumes_of,
-)
-from scoretomo.ensemble.second_look import look_again
-from scoretomo.ensemble.ways import Ways, principal_ways
-from scoretomo.ensemble.whitening import filtered, whitening
-from scoretomo.fourier import (
-    centred_fft,
-    coordinates,
-    fourier_shell_correlation,
-    low_pass,
-    mean_fsc,
-    resample,
-    shell_index,
-)
+from scoretomo.deformation.model import Cloud, condense, displacements, evidence, fit, sharpened, unexplained, views_of, volumes_of
+from scoretomo.deformation.pose_rescue import look_again
+from scoretomo.deformation.principal_modes import Ways, principal_ways
+from scoretomo.deformation.ring_weights import filtered, whitening
+from scoretomo.deformation.schedule import Fitting
+from scoretomo.fourier import centred_fft, coordinates, fourier_shell_correlation, low_pass, mean_fsc, resample, shell_index
 from scoretomo.images import shift
 from scoretomo.projection import project, rotate
 from scoretomo.rotations import angular_distance, point_group, random_rotations

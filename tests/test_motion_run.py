@@ -12,11 +12,11 @@ from scoretomo import files
 from scoretomo.compute import random_stream
 from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
+from scoretomo.pipeline import reliability, volumes
+from scoretomo.pipeline.landscape import landscape_only
 from scoretomo.presets import MOTION
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations, rotations_from_euler
-from scoretomo.stages import reconstruct, reliability
-from scoretomo.stages.landscape import landscape_only
 
 NUMBERS = ",".join(map(str, range(0, 48, 3)))
 OPTIONS = ("--images", NUMBERS, "--steps", 8)
@@ -117,7 +117,7 @@ def test_one_worker_learns_the_same_motion(finished, moving, tmp_path, command):
 def test_larger_images_teach_the_motion_level_by_level_and_it_goes_on_from_the_last_one_done(
     moving, run_with, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(reconstruct, "MOTION", replace(MOTION, side=8, epochs=240, finer_epochs=20))
+    monkeypatch.setattr(volumes, "MOTION", replace(MOTION, side=8, epochs=240, finer_epochs=20))
     run = run_with(moving, tmp_path / "run", images="0", steps=60, workers=1)
     first, learned = run / "consensus" / "motion-0.safetensors", (run / "motion.csv").read_bytes()
     assert files.read_weights(first)[1]["fitting"]["side"] == 8

@@ -5,10 +5,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from scoretomo.ensemble.fitting import Fitting
-from scoretomo.stages import outlook as module
-from scoretomo.stages import progress
-from scoretomo.stages.outlook import Outlook, ensemble_outlook, volumes_work
+from scoretomo.deformation.schedule import Fitting
+from scoretomo.monitor import progress
+from scoretomo.monitor import time_estimate as module
+from scoretomo.monitor.time_estimate import Outlook, ensemble_outlook, volumes_work
 
 
 @pytest.fixture

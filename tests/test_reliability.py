@@ -7,9 +7,9 @@ import torch
 from scoretomo import files
 from scoretomo.compute import random_stream
 from scoretomo.fourier import low_pass
-from scoretomo.landscape.reliability import MOVING, RIGID, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.reliability import replica_agreement
+from scoretomo.pipeline.reliability import replica_agreement
+from scoretomo.reliability.calibration import MOVING, RIGID, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from scoretomo.rundir.directory import RunDirectory
 
 COUNT = 200
 

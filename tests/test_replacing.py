@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from scoretomo import files
-from scoretomo.report import figures, movies
-from scoretomo.stages import report
+from scoretomo.graphics import figures, movies
+from scoretomo.pipeline import report
 
 Command = Callable[..., tuple[int, str]]
 

@@ -12,11 +12,12 @@ import torch
 from runs import HOSTILE, blob, write_evaluation, write_run, write_score
 
 from scoretomo import files
+from scoretomo.graphics import densities, surfaces
 from scoretomo.images import otsu_level
 from scoretomo.projection import project
-from scoretomo.report import densities, pictures, render_report
-from scoretomo.report.words import duration, listing
+from scoretomo.report import render_report
 from scoretomo.rotations import rotation_about_z
+from scoretomo.wording import duration, listing
 
 
 class Page(HTMLParser):
@@ -231,7 +232,7 @@ def test_otsu_level_lies_between_background_and_object() -> None:
 def test_thumbnail_shows_the_front_of_the_volume_where_the_projection_has_it() -> None:
     values = np.zeros((24, 24, 24), np.uint8)
     values[10:15, 10:15, 10:15] = 255
-    picture = pictures.surface(values, 128, 0.5, 48)
+    picture = surfaces.surface(values, 128, 0.5, 48)
     ys, xs = np.nonzero(picture[..., 3] > 128)
     assert abs(ys.mean() - 24) < 2
     assert abs(xs.mean() - 24) < 2
@@ -243,7 +244,7 @@ def test_surface_is_orange_where_it_is_painted() -> None:
     values[8:16, 8:16, 4:20] = 255
     right = np.zeros((12, 12, 12), np.float32)
     right[:, :, 6:] = 1
-    picture = pictures.surface(values, 128, 0.5, 48, view=torch.eye(3), paint=right).astype(int)
+    picture = surfaces.surface(values, 128, 0.5, 48, view=torch.eye(3), paint=right).astype(int)
     warmth = picture[..., 0] - picture[..., 2]
     assert warmth[24, 34] > 60
     assert abs(warmth[24, 14]) < 15
@@ -254,19 +255,19 @@ def test_surface_turns_with_its_view() -> None:
     values[11:14, 11:14, 14:20] = 255  # on the side of positive x
     quarter = rotation_about_z(torch.tensor(np.pi / 2)).float()  # x to y
     for view, place in ((torch.eye(3), (24, 33)), (quarter, (33, 24))):
-        ys, xs = np.nonzero(pictures.surface(values, 128, 0.5, 48, view=view)[..., 3] > 128)
+        ys, xs = np.nonzero(surfaces.surface(values, 128, 0.5, 48, view=view)[..., 3] > 128)
         assert (ys.mean(), xs.mean()) == pytest.approx(place, abs=1)
 
 
 def test_edges_of_a_surface_are_soft() -> None:
     values = np.zeros((24, 24, 24), np.uint8)
     values[8:16, 8:16, 8:16] = 255
-    opacity = pictures.surface(values, 128, 0.5, 96)[..., 3]
+    opacity = surfaces.surface(values, 128, 0.5, 96)[..., 3]
     assert 50 < np.count_nonzero((opacity > 0) & (opacity < 255)) < 0.1 * opacity.size
 
 
 def test_difference_colours_are_symmetric_about_the_middle() -> None:
-    colours = pictures.diverging(np.array([[-1.0, 0.0, 1.0]]), 1.0)[0]
+    colours = surfaces.diverging(np.array([[-1.0, 0.0, 1.0]]), 1.0)[0]
     assert colours[0][2] > colours[0][0]
     assert colours[2][0] > colours[2][2]
     assert colours[1].max() - colours[1].min() < 10
@@ -276,8 +277,8 @@ def test_fit_shown_is_the_projection_of_the_volume(tmp_path: Path) -> None:
     density = blob(16, 0)
     view = project(torch.from_numpy(density), torch.eye(3)[None])[0].numpy()
     html = render_report(write_run(tmp_path, {0: density}))
-    scale = pictures.common_scale(density.sum(0), view)
-    assert pictures.data_uri(pictures.grey(view, scale)) in html
+    scale = surfaces.common_scale(density.sum(0), view)
+    assert surfaces.data_uri(surfaces.grey(view, scale)) in html
 
 
 def test_words_count_and_measure() -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from runs import blob, write_landscape, write_reliability, write_run, write_shared
 
+from scoretomo.monitor import live
 from scoretomo.report import render_report
-from scoretomo.stages import live
-from scoretomo.stages.directory import RunDirectory
+from scoretomo.rundir.directory import RunDirectory
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ALONE = (

@@ -13,10 +13,11 @@ from test_report import Page
 from scoretomo import files
 from scoretomo.alignment import Alignment, place
 from scoretomo.fourier import radius
-from scoretomo.report import moving, pictures, render_report
+from scoretomo.graphics import surfaces
+from scoretomo.report import moving, render_report
 from scoretomo.report.embedded import Embedded
-from scoretomo.report.results import read_run
 from scoretomo.rotations import rotations_from_euler
+from scoretomo.rundir.results import read_run
 
 NUMBERS = [0, 1, 2, 3]
 WORDS = {0: "trust", 1: "trust", 2: "with care", 3: "do not"}
@@ -221,12 +222,12 @@ def test_what_moves_has_one_scale_of_colours_everywhere(run: Path) -> None:
     facts = re.search(r'id="facts">(.*?)</script>', render_report(run))
     assert facts
     told = json.loads(facts[1])["moves"]
-    assert (told["from"], told["to"], tuple(told["colour"])) == (pictures.STILL, pictures.MOST, pictures.ORANGE)
+    assert (told["from"], told["to"], tuple(told["colour"])) == (surfaces.STILL, surfaces.MOST, surfaces.ORANGE)
     spread = np.array([[0.0, 1.0, 3.5, 6.0, 10.0]])
-    assert np.allclose(pictures.moves(spread).clip(0, 1), [[0, 0, 0.5, 1, 1]])
-    white = pictures.warmed(np.full(spread.shape, 255, np.uint8), pictures.moves(spread))
+    assert np.allclose(surfaces.moves(spread).clip(0, 1), [[0, 0, 0.5, 1, 1]])
+    white = surfaces.warmed(np.full(spread.shape, 255, np.uint8), surfaces.moves(spread))
     assert white[0, 0].tolist() == [255, 255, 255]
-    assert np.allclose(white[0, -1], 255 * np.array(pictures.in_light(pictures.ORANGE)), atol=1)
+    assert np.allclose(white[0, -1], 255 * np.array(surfaces.in_light(surfaces.ORANGE)), atol=1)
 
 
 def test_motions_beyond_the_budget_are_shown_as_pictures(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

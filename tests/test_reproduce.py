@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from scoretomo import files, presets
+from scoretomo.commands import reproduce
+from scoretomo.denoisers.network import NETWORKS
 from scoretomo.experiments import EXPERIMENTS
+from scoretomo.monitor.state import read_state
 from scoretomo.presets import PRESETS, TRAININGS
-from scoretomo.score.network import NETWORKS
-from scoretomo.stages import reproduce
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.state import read_state
+from scoretomo.rundir.directory import RunDirectory
 
 Command = Callable[..., tuple[int, str]]
 

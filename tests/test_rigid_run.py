@@ -10,15 +10,15 @@ import torch
 
 from scoretomo import files
 from scoretomo.compute import random_stream
-from scoretomo.ensemble.consensus import Consensus, Iteration, settle
+from scoretomo.consensus.assignment import Consensus, Iteration, settle
 from scoretomo.evaluation import compare
 from scoretomo.fourier import coordinates
+from scoretomo.pipeline.assignment import Asked, ask
+from scoretomo.pipeline.images import read_prepared
 from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.importing import read_prepared
-from scoretomo.stages.softening import Asked, ask
+from scoretomo.rundir.directory import RunDirectory
 
 NUMBERS = "0,9,18,27"
 OPTIONS = ("--images", NUMBERS, "--steps", 8)
@@ -124,7 +124,7 @@ def test_images_that_are_asked_do_not_teach(finished, tmp_path):
         return settle(images, last, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scoretomo.stages.softening.settle", remembered)
+        patch.setattr("scoretomo.pipeline.assignment.settle", remembered)
         assert sum(ask(Asked(run.path, 0, soft=True))) == 20
     prepared = read_prepared(run.images)
     torch.testing.assert_close(seen[0].sum(0), (prepared.images / prepared.s)[teaching].sum(0))

@@ -24,11 +24,11 @@ from test_bad_input import CASES
 
 from scoretomo import files
 from scoretomo.images import correlation, disc
+from scoretomo.pipeline import volumes as stage
 from scoretomo.presets import PRESETS
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
-from scoretomo.stages import reconstruct as stage
-from scoretomo.stages.pulse import Word
+from scoretomo.rundir.heartbeat import Word
 
 SIZE = 16
 STEPS = ("--method", "annealed", "--steps", "40")  # a rough look is enough here
@@ -328,8 +328,9 @@ def test_map_against_map(box, command):
 
 
 def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, monkeypatch):
+    from scoretomo.reconstruction.algorithm.algorithm import Descent
+
     from scoretomo import presets
-    from scoretomo.reconstruction import Descent
 
     monkeypatch.setitem(presets.PRESETS, "annealed", Descent(60, (1.0, 0.5), (2, 2), rate=8.0))
     options = ("--images", "0,1", "--method", "annealed", "--workers", 1)

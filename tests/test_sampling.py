@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from scoretomo.compute import random_stream
-from scoretomo.sampling import T_MAX, T_MIN, noise_levels, sample
+from scoretomo.denoisers.sampling import T_MAX, T_MIN, noise_levels, sample
 
 SIGMA, MEAN = 0.7, 0.3
 

@@ -7,8 +7,8 @@ import torch
 from pictures import SIZE, blobs
 from torch import Tensor
 
+from scoretomo.denoisers.exact import ExactScore
 from scoretomo.fourier import radius
-from scoretomo.score.exact import ExactScore
 
 
 class Case:

@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from scoretomo.score.network import (
+from scoretomo.denoisers.network import (
     NETWORKS,
     NetworkScore,
     PreconditionedUNet,

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from scoretomo import files
+from scoretomo.denoisers.denoising_error import denoising_error, wiener_bound
+from scoretomo.denoisers.exact import ExactScore
+from scoretomo.denoisers.sampling import T_MAX
 from scoretomo.fourier import centred_fft, centred_ifft, coordinates, radius
 from scoretomo.images import disc
-from scoretomo.sampling import T_MAX
-from scoretomo.score.exact import ExactScore
-from scoretomo.score.quality import denoising_error, wiener_bound
 
 SIZE = 24
 Command = Callable[..., tuple[int, str]]

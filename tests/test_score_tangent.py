@@ -6,9 +6,9 @@ import pytest
 import torch
 from pictures import SIZE, blobs
 
+from scoretomo.denoisers.exact import ExactScore
+from scoretomo.denoisers.tangent import TangentScore
 from scoretomo.fourier import radius
-from scoretomo.score.exact import ExactScore
-from scoretomo.score.tangent import TangentScore
 
 MASK = (radius(SIZE, 2) < 0.98 * SIZE / 2).float()
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scoretomo.ensemble.splatting import density, splat
+from scoretomo.deformation.splatting import density, splat
 from scoretomo.fourier import coordinates
 
 

@@ -20,15 +20,10 @@ from torch import Tensor
 
 from scoretomo import files, presets
 from scoretomo.compute import Group, joined_group, one_thread
-from scoretomo.errors import InputError
-from scoretomo.images import augment, disc, place_images
-from scoretomo.score.exact import ExactScore
-from scoretomo.score.network import Architecture, PreconditionedUNet
-from scoretomo.settings import ImportSettings, TrainSettings
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.importing import import_stack
-from scoretomo.stages.train import train_network
-from scoretomo.training import (
+from scoretomo.config import ImportSettings, TrainSettings
+from scoretomo.denoisers.exact import ExactScore
+from scoretomo.denoisers.network import Architecture, PreconditionedUNet
+from scoretomo.denoisers.training import (
     Examples,
     Training,
     TrainingState,
@@ -39,6 +34,11 @@ from scoretomo.training import (
     train,
     unpack,
 )
+from scoretomo.errors import InputError
+from scoretomo.images import augment, disc, place_images
+from scoretomo.pipeline.images import import_stack
+from scoretomo.pipeline.train import train_network
+from scoretomo.rundir.directory import RunDirectory
 
 SIZE = 12
 TINY = Architecture((32, 32), blocks=1, unshuffle=1, groups=8)

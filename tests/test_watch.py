@@ -18,14 +18,15 @@ from rich.console import Console
 
 from scoretomo import files
 from scoretomo.files import is_alive, read_records, read_table, write_table
-from scoretomo.stages import live, pulse, watch
-from scoretomo.stages.directory import RunDirectory
-from scoretomo.stages.live import GrowingReport, served
-from scoretomo.stages.outlook import Outlook
-from scoretomo.stages.pulse import Word, feel, tell, telling
-from scoretomo.stages.record import write_settings
-from scoretomo.stages.state import State, read_state
-from scoretomo.stages.watch import changes, view
+from scoretomo.monitor import live, watch
+from scoretomo.monitor.live import GrowingReport, served
+from scoretomo.monitor.state import State, read_state
+from scoretomo.monitor.time_estimate import Outlook
+from scoretomo.monitor.watch import changes, view
+from scoretomo.rundir import heartbeat
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.heartbeat import Word, feel, tell, telling
+from scoretomo.rundir.settings_file import write_settings
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def halfway(finished: RunDirectory) -> RunDirectory:
 def killed(halfway: RunDirectory) -> RunDirectory:
     """The same, whose job was killed."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from scoretomo.stages.pulse import Word, tell\n"
+        "import os, signal, sys; from pathlib import Path; from scoretomo.rundir.heartbeat import Word, tell\n"
         "tell(Path(sys.argv[1]), Word('reconstructing 6 volumes', 0.8, 3.0, 4.0)); os.kill(os.getpid(), signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code, halfway.progress]).returncode == -signal.SIGKILL
@@ -73,8 +74,8 @@ def wait_for(true: Callable[[], bool]) -> None:
 
 def test_a_job_says_what_it_does_and_leaves_nothing_at_its_end(box, tmp_path, run_with, monkeypatch):
     said = []
-    monkeypatch.setattr(pulse, "_SOON", 0.0)
-    monkeypatch.setattr(pulse, "tell", lambda path, word: (said.append(word.doing), tell(path, word)))
+    monkeypatch.setattr(heartbeat, "_SOON", 0.0)
+    monkeypatch.setattr(heartbeat, "tell", lambda path, word: (said.append(word.doing), tell(path, word)))
     run = run_with(box, tmp_path / "run", workers=1, method="annealed", images="0,1", steps=3)
     assert "reconstructing 2 volumes" in said
     assert "writing the report" in said
@@ -85,7 +86,7 @@ def test_a_job_says_what_it_does_and_leaves_nothing_at_its_end(box, tmp_path, ru
 def test_a_bar_is_told_with_its_share_and_the_time_left_for_all(tmp_path, monkeypatch):
     path = tmp_path / "progress.json"
     tell(path, Word(""))
-    monkeypatch.setattr(pulse, "_SOON", 0.0)
+    monkeypatch.setattr(heartbeat, "_SOON", 0.0)
     outlook = Outlook({"first": 1.0, "second": 3.0}, path)
     with outlook.bar("first") as bar:
         shown = bar.add_task("going on", total=4)
@@ -168,7 +169,7 @@ def test_a_job_that_is_not_heard_of_is_neither_running_nor_given_up(halfway):
 
 def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_silent(halfway, command):
     code = (
-        "import sys, time; from pathlib import Path; from scoretomo.stages.directory import RunDirectory\n"
+        "import sys, time; from pathlib import Path; from scoretomo.rundir.directory import RunDirectory\n"
         "with RunDirectory(Path(sys.argv[1])).alone(): print('held', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", code, halfway.path], stdout=subprocess.PIPE) as holder:
@@ -200,9 +201,7 @@ def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_si
 
 def what_another_process_is_told(run: RunDirectory) -> str:
     """When it begins to work on a run."""
-    code = (
-        "import sys; from pathlib import Path; from scoretomo.stages.pulse import require_alone; require_alone(Path(sys.argv[1]))"
-    )
+    code = "import sys; from pathlib import Path; from scoretomo.rundir.heartbeat import require_alone; require_alone(Path(sys.argv[1]))"
     return subprocess.run([sys.executable, "-c", code, run.progress], capture_output=True, text=True, check=False).stderr
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .stages.opening import OpenRun
+    from .rundir.open_run import OpenRun
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,7 @@ def run(
         NoVolumesError: every descent diverged.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # of the workers
-    from .stages.run import run_with  # so that importing the package stays quick
+    from .pipeline.runner import run_with  # so that importing the package stays quick
 
     run_with(Path(stack), Path(output), pixel_size, settings, workers=workers, force=force)
     return open(output)
@@ -50,6 +50,6 @@ def open(directory: str | Path) -> "OpenRun":
     Raises:
         InputError: it is no run directory.
     """
-    from .stages.opening import OpenRun  # so that importing the package stays quick
+    from .rundir.open_run import OpenRun  # so that importing the package stays quick
 
     return OpenRun(Path(directory))

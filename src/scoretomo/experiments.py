@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from .settings import ReproduceSettings
+from .config import ReproduceSettings
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """The paper's settings and ours, as data; docs/method.md and docs/paper.md tell how they were chosen."""
 
-from .ensemble.fitting import Fitting
-from .ensemble.refinement import Refinement
-from .reconstruction import Descent
-from .training import Training
+from .deformation.schedule import Fitting
+from .denoisers.training import Training
+from .reconstruction.algorithm import Descent
+from .reconstruction.refinement import Refinement
 
 # fmt: off
 #: How Algorithm 1 descends: as published, and with a noise level that falls.

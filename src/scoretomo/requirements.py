@@ -5,11 +5,14 @@ It stands here, and not beside what computes, so that a mistake is told before a
 
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
+from . import files
+from .config import ImportSettings, RealismSettings, ReconstructSettings, point_group_name
 from .errors import InputError
-from .settings import ImportSettings, RealismSettings, ReconstructSettings, point_group_name
 
 _SMALLEST = 8  # pixels
 
@@ -147,3 +150,47 @@ def require_comparable(first: int, second: int) -> None:
         raise ValueError(
             f"maps of {first} and {second} voxels can't be compared without their pixel sizes: give both in Å per pixel"
         )
+
+
+_PICTURES = (".png", ".jpg", ".webp")
+
+
+def require_umap() -> None:
+    """Refuse to place volumes by UMAP where it can't be had.
+
+    Raises:
+        InputError: umap-learn is not installed.
+    """
+    if find_spec("umap") is None:
+        raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
+
+
+def require_figures() -> None:
+    """Refuse to draw where that can't be done.
+
+    Raises:
+        InputError: the ``figures`` extra is missing.
+    """
+    missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
+    if missing:
+        raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
+
+
+def require_pixel_size(given: float | None) -> None:
+    """Refuse a pixel size that no image has.
+
+    Raises:
+        InputError: it is below 0.01 Å or above 1000 Å.
+    """
+    if given is not None and files.sensible_pixel_size(given) is None:
+        raise files.InputError(f"--pixel-size should be Å per pixel between 0.01 and 1000, got {given}: correct it")
+
+
+def require_picture(montage: Path | None) -> None:
+    """Refuse to write a montage under a name that is no picture's.
+
+    Raises:
+        InputError: it ends in something else.
+    """
+    if montage is not None and montage.suffix.lower() not in _PICTURES:
+        raise files.InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")

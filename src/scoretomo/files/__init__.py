@@ -10,16 +10,7 @@ from .reading import FoundStack, StoredArray, file_size, legible, sensible_pixel
 from .records import append_record, read_json, read_records, read_table, read_toml, write_json, write_table
 from .star import write_pose_star, write_reference_star
 from .weights import read_weights, write_weights
-from .writing import (
-    atomic,
-    is_alive,
-    make_folder,
-    put_in_place,
-    recover,
-    remove_unfinished,
-    replaced_together,
-    write_text,
-)
+from .writing import atomic, is_alive, make_folder, put_in_place, recover, remove_unfinished, replaced_together, write_text
 
 __all__ = [
     "Assembly",

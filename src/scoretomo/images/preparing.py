@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..config import ImportSettings
 from ..fourier import pad_or_crop, resample
 from ..requirements import field_of_view, left_out_notes, parse_selection, require_usable
-from ..settings import ImportSettings
 from .background import MASK_FRACTION, Background, disc, find_background, subtract_background
 from .centring import centre_of_mass, shift
 from .checks import find_unusable, grey_factors, looks_inverted, touches_edge

@@ -2,21 +2,9 @@
 
 from .components import Components, motion_map, principal_components, soft_mask
 from .embedding import umap_embedding
-from .motions import (
-    FEWEST,
-    States,
-    Tour,
-    Way,
-    confirmed,
-    dimensions,
-    independent_ways,
-    states,
-    unrolled,
-    way_along,
-    way_between,
-)
+from .extent import Travel, travel
+from .modes import FEWEST, States, Tour, Way, confirmed, dimensions, independent_ways, states, unrolled, way_along, way_between
 from .observability import seen_motions
-from .travel import Travel, travel
 
 __all__ = [
     "FEWEST",

@@ -12,16 +12,17 @@ import torch
 from markupsafe import Markup
 
 from ..files import InputError, read_map
+from ..graphics import charts, densities, surfaces
 from ..images import otsu_level, shift
 from ..projection import project
-from . import charts, densities, pictures, words
+from ..rundir.results import Image, Pose, Run, Volume, read_run
+from . import words
 from .embedded import Embedded, of_all, of_motion_map, of_volumes
 from .findings import findings
 from .learned import describe_score
 from .methods import describe_methods
 from .moving import Motion, describe_motion
 from .reliability import reliability_table
-from .results import Image, Pose, Run, Volume, read_run
 from .settings import in_sections, in_words, machine
 from .views import random_views
 
@@ -102,7 +103,7 @@ def render_report(run: Path, instead: Mapping[str, Path] = MappingProxyType({}))
         advice=words.advice(results),
         remarks=words.remarks(results),
         reach=reach,
-        moves=Markup(json.dumps({"colour": pictures.ORANGE, "from": pictures.STILL, "to": pictures.MOST})),
+        moves=Markup(json.dumps({"colour": surfaces.ORANGE, "from": surfaces.STILL, "to": surfaces.MOST})),
         score=describe_score(results),
         views=random_views(results),
         sheets=sheets,
@@ -128,7 +129,7 @@ def render_report(run: Path, instead: Mapping[str, Path] = MappingProxyType({}))
 
 
 def _picture(pixels: np.ndarray, title: str, description: str, *, lossy: bool = False) -> Picture:
-    return Picture(pictures.data_uri(pixels, quality=82 if lossy else None), title, description)
+    return Picture(surfaces.data_uri(pixels, quality=82 if lossy else None), title, description)
 
 
 def _tiles(run: Run) -> list[Tile]:
@@ -138,8 +139,8 @@ def _tiles(run: Run) -> list[Tile]:
     for image in filter(lambda image: image.selected, run.images):
         picture = None
         if image.pixels is not None:
-            small = pictures.at_most(image.pixels, 96 if len(run.images) < 100 else 64)
-            picture = _picture(pictures.grey(small, pictures.common_scale(small)), f"{image.number}", f"Image {image.number}")
+            small = surfaces.at_most(image.pixels, 96 if len(run.images) < 100 else 64)
+            picture = _picture(surfaces.grey(small, surfaces.common_scale(small)), f"{image.number}", f"Image {image.number}")
         shown.append(Tile(image, picture, status.get(image.number, "")))
     return shown
 
@@ -157,10 +158,10 @@ def _sheets(run: Run, reach: float) -> Iterator[Sheet]:
         image = pixels.get(volume.number)
         if volume.path:
             density = read_map(volume.path).density
-            thumbnail = pictures.thumbnail(density, reach, THUMBNAIL)
+            thumbnail = surfaces.thumbnail(density, reach, THUMBNAIL)
             rows = _rows(volume, image, density, side, lossy=len(done) * 9 * side**2 > PICTURE_BUDGET)
         elif image is not None:
-            shown = pictures.grey(pictures.at_most(image, side), pictures.common_scale(image))
+            shown = surfaces.grey(surfaces.at_most(image, side), surfaces.common_scale(image))
             rows = [("Image", [_picture(shown, "its image", f"Image {volume.number}")])]
         yield Sheet(
             volume=volume,
@@ -193,7 +194,7 @@ def _consensus(run: Run, reach: float) -> Common | None:
     for name, path in named.items():
         if path:
             density = read_map(path).density
-            maps.append((name, pictures.thumbnail(density, reach, THUMBNAIL), _triple(density, name, 192)))
+            maps.append((name, surfaces.thumbnail(density, reach, THUMBNAIL), _triple(density, name, 192)))
     moving = of_motion_map(found.motion_map) if found and found.series else None
     return Common(maps, words.consensus(shared, run.unit), of_all(shared, run.pixel_size), moving)
 
@@ -213,22 +214,22 @@ def _rows(
     view = project(torch.from_numpy(np.ascontiguousarray(density)), pose.rotation[None])
     fit = shift(view, pose.shift[None])[0].numpy()
     if image is not None and image.shape == fit.shape:
-        scale = pictures.common_scale(image, fit)
+        scale = surfaces.common_scale(image, fit)
         difference = image - fit
         limit = 0.5 * (scale.high - scale.low)
         rows.append(
             (
                 "Image and fit",
                 [
-                    _picture(pictures.grey(pictures.at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
+                    _picture(surfaces.grey(surfaces.at_most(image, side), scale), "its image", f"Image {number}", lossy=lossy),
                     _picture(
-                        pictures.grey(pictures.at_most(fit, side), scale),
+                        surfaces.grey(surfaces.at_most(fit, side), scale),
                         "f(V, R)" if volume.pose else "f(V, I)",
                         f"Volume {number} projected in the pose of its image",
                         lossy=lossy,
                     ),
                     _picture(
-                        pictures.diverging(pictures.at_most(difference, side), limit),
+                        surfaces.diverging(surfaces.at_most(difference, side), limit),
                         "difference",
                         f"Image {number} minus the projection of its volume",
                         lossy=lossy,
@@ -245,10 +246,10 @@ def _triple(density: np.ndarray, name: str, side: int, *, cut: bool = False, los
     """The projections along z, y and x, or the central slices, on one grey scale."""
     centre = len(density) // 2
     arrays = [density.take(centre, axis) if cut else density.sum(axis) for axis in range(3)]
-    scale = pictures.common_scale(*arrays)
+    scale = surfaces.common_scale(*arrays)
     return [
         _picture(
-            pictures.grey(pictures.at_most(array, side), scale),
+            surfaces.grey(surfaces.at_most(array, side), scale),
             f"{axis} = 0" if cut else f"along {axis}",
             f"{name} {'cut across' if cut else 'projected along'} {axis}",
             lossy=lossy,
@@ -263,8 +264,8 @@ def _reach(done: Sequence[Volume]) -> float:
     for k in densities.spread_order(len(done), [])[:12]:
         path = done[k].path
         if path:
-            values = densities.quantise(read_map(path).density, pictures.SMALL_DENSITY_SIDE).values
-            found.append(pictures.extent(values, otsu_level(values)))
+            values = densities.quantise(read_map(path).density, surfaces.SMALL_DENSITY_SIDE).values
+            found.append(surfaces.extent(values, otsu_level(values)))
     return 1.12 * min(max([*found, 0.2]), 0.5) if found else 0.5
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ..files import read_map
+from ..graphics import densities, surfaces
 from ..images import otsu_level
-from . import densities, pictures
-from .results import Run, Shared, Volume
+from ..rundir.results import Run, Shared, Volume
 
 SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
 BUDGET = 14_000_000  # characters of base64 for all volumes
@@ -43,7 +43,7 @@ def of_volumes(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
     side = SIDE
     sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
     if sample and statistics.fmean(sample) * len(order) > BUDGET:
-        side = pictures.SMALL_DENSITY_SIDE
+        side = surfaces.SMALL_DENSITY_SIDE
     spent, there = 0, set[str]()
     chosen = {}
     for volume in order:
@@ -95,7 +95,7 @@ def of_all(shared: Shared, pixel_size: float | None) -> list[Embedded]:
 def of_motion_map(path: Path) -> Embedded:
     """The map of what moves, to colour the consensus with."""
     density = read_map(path).density
-    return _embedded("map-motion", density, pictures.SMALL_DENSITY_SIDE, 1.0, "heat", float(density.max()))
+    return _embedded("map-motion", density, surfaces.SMALL_DENSITY_SIDE, 1.0, "heat", float(density.max()))
 
 
 def of_ways(ways: Sequence[Sequence[Path]], pixel_size: float | None) -> list[list[Embedded]]:
@@ -103,8 +103,8 @@ def of_ways(ways: Sequence[Sequence[Path]], pixel_size: float | None) -> list[li
     spent, found = 0, list[list[Embedded]]()
     for number, way in enumerate(ways, start=1):
         read = [read_map(path).density for path in way]
-        peak = densities.quantise(np.maximum.reduce(read), pictures.SMALL_DENSITY_SIDE).peak
-        values = [densities.quantise(density, pictures.SMALL_DENSITY_SIDE, peak).values for density in read]
+        peak = densities.quantise(np.maximum.reduce(read), surfaces.SMALL_DENSITY_SIDE).peak
+        values = [densities.quantise(density, surfaces.SMALL_DENSITY_SIDE, peak).values for density in read]
         level, box = statistics.median(otsu_level(each) for each in values), len(read[0]) * (pixel_size or 1.0)
         frames = [
             Embedded(f"way-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))

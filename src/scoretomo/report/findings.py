@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..rundir.results import Landscape, Run, Series
+from ..wording import counted, images, joined
 from .reliability import promise_kept
-from .results import Landscape, Run, Series
-from .words import WORDS, counted, how_far, images, joined
+from .words import WORDS, how_far
 
 _SMALL = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from . import charts, pictures
-from .pictures import at_most
-from .results import Learned, Run, Samples
-from .words import counted, listing
+from ..graphics import charts, surfaces
+from ..graphics.surfaces import at_most
+from ..rundir.results import Learned, Run, Samples
+from ..wording import counted, listing
 
 _PANEL = 18  # samples, and class averages beside them
 _PAIRS = 36
@@ -154,21 +154,21 @@ def _panels(run: Run, samples: Samples) -> Panels:
     averages = [trained[k] for k in _spread(len(trained), min(_PANEL, len(samples.images)))]
     shown = [at_most(image, _SIDE) for image in samples.images[: max(_PANEL, _PAIRS)]]
     beside = [at_most(image, _SIDE) for image in averages]
-    scale = pictures.common_scale(*shown, *beside)
+    scale = surfaces.common_scale(*shown, *beside)
     order = sorted(range(min(len(shown), _PAIRS)), key=lambda k: -float(samples.rows[k]["correlation"]))
     pairs = [
         Pair(
             number=samples.rows[k]["sample"],
-            sample=pictures.data_uri(pictures.grey(shown[k], scale)),
-            nearest=pictures.data_uri(pictures.grey(at_most(samples.nearest[k], _SIDE), scale)),
+            sample=surfaces.data_uri(surfaces.grey(shown[k], scale)),
+            nearest=surfaces.data_uri(surfaces.grey(at_most(samples.nearest[k], _SIDE), scale)),
             image=samples.rows[k]["nearest"],
             correlation=float(samples.rows[k]["correlation"]),
         )
         for k in order
     ]
     return Panels(
-        samples=[pictures.data_uri(pictures.grey(image, scale)) for image in shown[:_PANEL]],
-        averages=[pictures.data_uri(pictures.grey(image, scale)) for image in beside],
+        samples=[surfaces.data_uri(surfaces.grey(image, scale)) for image in shown[:_PANEL]],
+        averages=[surfaces.data_uri(surfaces.grey(image, scale)) for image in beside],
         pairs=pairs,
         words=_about_samples(samples, len(trained)),
     )

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
-from .results import Landscape, Run, Shared
+from ..rundir.results import Landscape, Run, Shared
+from ..wording import counted, joined, listing
 from .settings import last_start
-from .words import WORDS, calibrated, counted, joined, listing
+from .words import WORDS, calibrated
 
 _CITED = {
     "method": "Score-based Random Tomography of Dynamic Structures. Anonymous authors; manuscript under review.",

@@ -10,10 +10,11 @@ import numpy as np
 from markupsafe import Markup
 
 from ..files import read_map
-from . import charts, densities, pictures
+from ..graphics import charts, densities, surfaces
+from ..rundir.results import Landscape, Run, landscape_axes
+from ..wording import counted, plain
 from .embedded import Embedded, of_ways
-from .results import Landscape, Run
-from .words import counted, how_far, plain
+from .words import how_far
 
 _FRAME = 128  # pixels of a surface
 _SHOWN = 6  # pictures of a way
@@ -80,14 +81,6 @@ def describe_motion(run: Run, reach: float) -> Motion | None:
     )
 
 
-def landscape_axes(found: Landscape) -> list[str]:
-    """Columns of landscape.csv that can be drawn, the first two first; beside a single motion stands the second component."""
-    columns = [name for name in found.rows[0] if name.startswith(("motion_", "component_", "umap_"))]
-    if found.motions == 1 and "component_2" in columns:
-        columns.insert(1, columns.pop(columns.index("component_2")))
-    return columns
-
-
 def _points(run: Run, found: Landscape) -> list[tuple[int, int, str, str]]:
     """Number, state, word and what is said of each volume."""
     trusts = {volume.number: volume.trust for volume in run.volumes}
@@ -146,7 +139,7 @@ def _step(visits: Sequence[int], frames: int) -> int:
 
 
 def _surfaces(paths: Sequence[Path], reach: float) -> list[tuple[str, str, int | None]]:
-    return [(pictures.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in paths]
+    return [(surfaces.thumbnail(read_map(path).density, reach, _FRAME), "", None) for path in paths]
 
 
 def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:
@@ -159,7 +152,7 @@ def _states(run: Run, found: Landscape, reach: float) -> list[Strip]:
         if path:
             frames.append(
                 (
-                    pictures.thumbnail(read_map(path).density, reach, _FRAME),
+                    surfaces.thumbnail(read_map(path).density, reach, _FRAME),
                     f"{counted(int(row['volumes']), 'volume')}, like {number}",
                     number,
                 )
@@ -171,12 +164,12 @@ def _heat(run: Run, found: Landscape) -> list[Heat]:
     """The map of what moves, seen along the three axes, over the consensus."""
     if run.shared is None or not found.series:
         return []
-    moves = pictures.moves(read_map(found.motion_map).density)
+    moves = surfaces.moves(read_map(found.motion_map).density)
     body = densities.on_grid(read_map(run.shared.path).density, None, len(moves), None)
     body = moves * 0 if body is None else body
     views = []
     for axis, name in enumerate("zyx"):
         seen = body.sum(axis)
-        grey = pictures.grey(seen, pictures.common_scale(seen))
-        views.append(Heat(pictures.data_uri(pictures.warmed(grey, moves.max(axis))), f"What moves, seen along {name}", name))
+        grey = surfaces.grey(seen, surfaces.common_scale(seen))
+        views.append(Heat(surfaces.data_uri(surfaces.warmed(grey, moves.max(axis))), f"What moves, seen along {name}", name))
     return views

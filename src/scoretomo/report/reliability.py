@@ -3,7 +3,7 @@
 import statistics
 from typing import NamedTuple
 
-from .results import Run, Trust, Volume
+from ..rundir.results import Run, Trust, Volume
 from .words import WORDS, calibrated
 
 

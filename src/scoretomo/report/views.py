@@ -7,10 +7,10 @@ import torch
 
 from ..compute import random_stream
 from ..files import read_map
+from ..graphics import densities, surfaces
 from ..projection import project
 from ..rotations import random_rotations
-from . import densities, pictures
-from .results import Run
+from ..rundir.results import Run
 
 _VOLUMES = 8
 _VIEWS = 5
@@ -37,7 +37,7 @@ def random_views(run: Run) -> list[Row]:
         density = torch.from_numpy(np.ascontiguousarray(read_map(volume.path).density))
         rotations = random_rotations(_VIEWS, random_stream(0, "report", volume.number)).to(density)
         views = project(density, rotations).numpy()
-        scale = pictures.common_scale(image, *views)
-        shown = [pictures.data_uri(pictures.grey(pictures.at_most(array, _SIDE), scale)) for array in (image, *views)]
+        scale = surfaces.common_scale(image, *views)
+        shown = [surfaces.data_uri(surfaces.grey(surfaces.at_most(array, _SIDE), scale)) for array in (image, *views)]
         rows.append(Row(volume.number, shown[0], shown[1:]))
     return rows

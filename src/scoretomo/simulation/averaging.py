@@ -23,10 +23,10 @@ from torch import Tensor
 from torch.nn.functional import conv1d
 
 from ..compute import random_stream
+from ..config import RealismSettings
 from ..fourier import radius, soft_edge
 from ..projection import project
 from ..rotations import random_rotations, rotation_from_vector
-from ..settings import RealismSettings
 
 Kind = Literal["good", "few", "mixed", "off-centre", "empty"]
 _BAD: tuple[Kind, ...] = ("few", "mixed", "off-centre", "empty")

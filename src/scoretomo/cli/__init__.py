@@ -1,0 +1,5 @@
+"""Commands, options, and sentences for mistakes."""
+
+from .app import main
+
+__all__ = ["main"]

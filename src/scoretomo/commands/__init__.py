@@ -1,0 +1,1 @@
+"""What a user may call beside a run: evaluate, export, figures, info, simulate, sample, reproduce."""

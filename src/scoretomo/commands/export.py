@@ -1,0 +1,248 @@
+"""A finished run for other programs: poses in their conventions, maps, and what is needed to go on there."""
+
+import re
+from pathlib import Path
+from shlex import quote
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .. import files
+from ..fourier import resample
+from ..graphics import surfaces
+from ..images import otsu_level
+from ..landscape import soft_mask
+from ..monitor.progress import say, warn
+from ..pipeline.consensus import explained_images
+from ..pipeline.images import PreparedStack, read_prepared
+from ..rotations import vector_from_rotation
+from ..rundir.directory import RunDirectory
+from ..rundir.poses import posed_rotations
+
+_MASK_SIDE = 64  # pixels, at which the mask is made
+_STATES = {"relion": r"state-\d+\.mrc", "cryosparc": r"state-\d+\.mrc", "eman2": r"state-\d+\.(hdf|lst)"}  # maps and lists of them
+_IF_THERE_ARE_STATES = {"relion": ("references.star",), "cryosparc": ("states.cs", "states.csg")}
+
+
+class Place(NamedTuple):
+    """Where an export is written, and where it lies when all of it is written, which its files name."""
+
+    new: Path
+    folder: Path
+
+
+class Poses(NamedTuple):
+    """Where the images stand that show the first molecule and are explained by it."""
+
+    places: np.ndarray  # (n,): of the images in the stack, from 0
+    rows: list[dict[str, str]]  # of poses.csv
+    rotations: np.ndarray  # (n, 3, 3), of RELION's Euler angles
+    origins: np.ndarray  # (n, 2): what brings each image to the centre, in pixels
+    states: np.ndarray | None  # (n,), from 1; None unless every image has a volume
+
+
+def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
+    """Write what another program needs to go on from a run.
+
+    Raises:
+        InputError: there is no finished run with volumes in one frame.
+    """
+    run = RunDirectory(directory)
+    run.require_one_frame()
+    prepared, poses = read_prepared(run.images), _poses(run)
+    folder = output or run.path / "export" / to
+    _require_sense(run, folder, to, prepared)
+    how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "eman2": _eman2, "cryodrgn": _cryodrgn}
+    with files.replaced_together(folder, to, _of_an_earlier_export(folder, to)) as new:
+        said = how[to](run, Place(new, folder.absolute()), prepared, poses)
+    if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
+        warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
+    if to == "relion":
+        say("300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no microscope")
+    left_out = len(prepared.images) - len(poses.places)
+    if left_out and to != "chimerax":
+        say(f"{left_out} of {len(prepared.images)} images are left out: no view explains them, or they show something else")
+    say(said)
+
+
+def _require_sense(run: RunDirectory, folder: Path, to: files.Program, prepared: PreparedStack) -> None:
+    """Refuse what the other program can't read."""
+    size = prepared.images.shape[-1]
+    if size % 2 and to in ("relion", "eman2", "cryodrgn"):
+        raise files.InputError(f"{to} expects images with an even side, got {size}: run again with --size {size - 1}")
+    named = {
+        "relion": (run.path, folder),
+        "eman2": (folder,),
+        "chimerax": (run.path,),
+    }  # the others keep paths of any kind, or none
+    for path in (str(path.absolute()) for path in named.get(to, ())):
+        if '"' in path:
+            raise files.InputError(f"{path} has a quotation mark, which {to} can't read: choose a plain path")
+        if to != "chimerax" and any(sign.isspace() for sign in path):  # ChimeraX's script has every path in quotation marks
+            raise files.InputError(f"{path} has a space, which {to} can't read: choose a plain path")
+
+
+def _poses(run: RunDirectory) -> Poses:
+    everything = files.read_table(run.poses)
+    explained = explained_images(run)
+    places = [place for place, row in enumerate(everything) if int(row["image"]) in explained]
+    rows = [everything[place] for place in places]
+    origins = -np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in rows])
+    known = files.read_table(run.landscape_table) if run.landscape_table.exists() else []
+    states = {row["image"]: int(row["state"]) for row in known}
+    own = np.array([states[row["image"]] for row in rows]) if all(row["image"] in states for row in rows) else None
+    return Poses(np.array(places), rows, posed_rotations(rows).numpy(), origins, own)
+
+
+def _relion(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
+    """particles.star with poses and states, the consensus as reference, a mask, and a reference for every state."""
+    stack = run.images.absolute()
+    rows = [
+        {
+            "image": f"{place + 1:06d}@{stack}",
+            **({} if poses.states is None else {"class": int(poses.states[number])}),
+            **{name: float(row[name]) for name in ("rot", "tilt", "psi", "shift_x", "shift_y")},
+        }
+        for number, (place, row) in enumerate(zip(poses.places.tolist(), poses.rows, strict=True))
+    ]
+    files.write_pose_star(place.new / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+    states = _write_maps(run, place, prepared)
+    if states:
+        files.write_reference_star(place.new / "references.star", states)
+    return f"for RELION: {place.folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
+
+
+def _write_maps(run: RunDirectory, place: Place, prepared: PreparedStack) -> list[Path]:
+    """reference.mrc, mask.mrc and a map for every state, where there are some; returns where these are."""
+    pixel_size = prepared.pixel_size or 1.0
+    consensus = files.read_map(run.consensus).density
+    files.write_map(place.new / "reference.mrc", consensus, pixel_size)
+    files.write_map(place.new / "mask.mrc", _mask(consensus), pixel_size)
+    maps = []
+    for row in _states(run):
+        maps.append(place.folder / f"state-{row['state']}.mrc")
+        files.write_map(place.new / maps[-1].name, files.read_map(run.volume(int(row["representative"]))).density, pixel_size)
+    return maps
+
+
+def _mask(density: np.ndarray) -> np.ndarray:
+    """Around all of a map, soft, between 0 and 1."""
+    volume = torch.from_numpy(density)
+    small = resample(volume, min(len(volume), _MASK_SIDE), 3)
+    return resample(soft_mask(small[None]), len(volume), 3).clamp(0, 1).numpy()
+
+
+def _states(run: RunDirectory) -> list[dict[str, str]]:
+    path = run.landscape / "states.csv"
+    return files.read_table(path) if path.exists() else []
+
+
+def _of_an_earlier_export(folder: Path, to: files.Program) -> list[str]:
+    """Names of what an export of an earlier run may have written that this one need not write, and of nothing else."""
+    pattern = re.compile(_STATES.get(to, "$"), re.ASCII)
+    maps = [path.name for path in folder.glob("state-*") if pattern.fullmatch(path.name) and not path.is_dir()]
+    return sorted([*maps, *_IF_THERE_ARE_STATES.get(to, ())])
+
+
+def _cryosparc(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
+    """Result groups of the images with their poses, of the consensus and of the states, and a mask."""
+    # cryoSPARC keeps the turn from the image's frame to the volume's: the inverse of RELION's
+    turns = vector_from_rotation(torch.from_numpy(poses.rotations).mT).numpy()
+    size, pixel_size = prepared.images.shape[-1], prepared.pixel_size or 1.0
+    files.write_cryosparc_particles(
+        place.new,
+        run.images.absolute(),
+        poses.places,
+        turns,
+        poses.origins,
+        None if poses.states is None else poses.states - 1,
+        pixel_size=pixel_size,
+        size=size,
+    )
+    groups = {"reference": [place.folder / "reference.mrc"], "states": _write_maps(run, place, prepared)}
+    for name, maps in groups.items():
+        if maps:
+            files.write_cryosparc_volumes(place.new, name, maps, pixel_size=pixel_size, size=size)
+    written = ", ".join(f"{name}.csg" for name in ("particles", *(name for name, maps in groups.items() if maps)))
+    return f"for cryoSPARC's Import Result Group, in {place.folder}: {written}; mask.mrc for Import 3D Volumes"
+
+
+def _eman2(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
+    """particles.hdf with a pose in each header, the same as a list, one for every state, and maps."""
+    pixel_size = prepared.pixel_size or 1.0
+    # EMAN2 turns the volume by RELION's matrix, then moves the view by the last column onto the image
+    transforms = np.concatenate([poses.rotations, np.zeros((len(poses.places), 3, 1))], 2)
+    transforms[:, :2, 3] = -poses.origins
+    stack = place.folder / "particles.hdf"
+    files.write_eman(place.new / stack.name, prepared.images.numpy()[poses.places], pixel_size, transforms)
+    files.write_eman_list(place.new / "particles.lst", stack, range(len(transforms)), transforms)
+    consensus = files.read_map(run.consensus).density
+    files.write_eman(place.new / "reference.hdf", consensus[None], pixel_size)
+    files.write_eman(place.new / "mask.hdf", _mask(consensus)[None], pixel_size)
+    for row in _states(run):
+        density = files.read_map(run.volume(int(row["representative"]))).density
+        files.write_eman(place.new / f"state-{row['state']}.hdf", density[None], pixel_size)
+        if poses.states is not None:
+            own = np.flatnonzero(poses.states == int(row["state"])).tolist()
+            files.write_eman_list(place.new / f"state-{row['state']}.lst", stack, own, transforms[own])
+    return f"for EMAN2: {stack}, or particles.lst, with reference.hdf, mask.hdf and the maps of the states beside it"
+
+
+def _cryodrgn(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
+    count, size = prepared.images.shape[:2]
+    rotations, shifts = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 2))  # it wants a pose for every image of the stack
+    rotations[poses.places], shifts[poses.places] = poses.rotations, poses.origins / size
+    files.write_cryodrgn(place.new, rotations, shifts, poses.places)
+    poses_file, indices, output = (quote(str(place.folder / name)) for name in ("poses.pkl", "ind.pkl", "output"))
+    return (
+        f"for cryoDRGN (few images to train on): cryodrgn train_vae {quote(str(run.images))} --poses {poses_file} "
+        f"--ind {indices} --uninvert-data --zdim 8 --outdir {output}"
+    )
+
+
+def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
+    """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion, or through all volumes."""
+    home = run.path.absolute()
+    pale, orange = (_named(colour) for colour in (surfaces.PALE, surfaces.ORANGE))
+    lines = ["close session", "set bgColor white", "lighting soft", "graphics silhouettes true"]
+    lines += [
+        f'open "{home / "consensus.mrc"}" id 1',
+        f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color {pale}",
+    ]
+    spread = run.landscape / "motion-map.mrc"
+    written = files.read_json(run.landscape / "summary.json")["ways"] if run.landscape_table.exists() else []
+    ways = [run.landscape / way["name"] for way in written]
+    if ways:
+        peak = float(files.read_map(spread).density.max())
+        colours = f"{surfaces.STILL * peak:.4g},{pale}:{surfaces.MOST * peak:.4g},{orange}"
+        lines += [f'open "{spread.absolute()}" id 2', "hide #2 models", f"color sample #1 map #2 palette {colours}"]
+    series = {way.name.replace("-", ""): sorted(way.absolute().glob("*.mrc")) for way in ways}
+    if not ways:  # nothing is known to move: the volumes themselves
+        series = {"volumes": sorted((home / "volumes").glob("*.mrc"))}
+    for number, (name, frames) in enumerate(series.items(), start=3):
+        level = _level(frames[len(frames) // 2])
+        lines += [
+            "open " + " ".join(f'"{frame}"' for frame in frames) + f" vseries true id {number}",
+            f"volume #{number} style surface step 1 level {level:.6g} color #2f6f9f",
+            f"hide #{number} models",
+        ]
+        shown = f"hide #1-{2 + len(series)} models; show #{number} models"
+        lines.append(f"alias {name} {shown}; vseries play #{number} direction oscillate loop true")
+    lines.append("view #1")
+    files.write_text(place.new / "motion.cxc", "\n".join(lines) + "\n")
+    names = list(series)
+    see = "it move" if ways else "one after the other"
+    typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {see}"
+    return f"for ChimeraX: open {place.folder / 'motion.cxc'}{typed}"
+
+
+def _named(colour: tuple[float, float, float]) -> str:
+    """A colour of the report's surfaces, as it looks there, in hexadecimal."""
+    return "#" + "".join(f"{round(255 * part):02x}" for part in surfaces.in_light(colour))
+
+
+def _level(path: Path) -> float:
+    """Where the surface of a map is drawn at first, as in the report."""
+    density = torch.from_numpy(files.read_map(path).density)
+    return otsu_level(resample(density, min(len(density), _MASK_SIDE), 3).numpy())

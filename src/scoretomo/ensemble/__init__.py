@@ -1,1 +1,0 @@
-"""All volumes in one frame: consensus, poses, motion, refinement."""

@@ -1,0 +1,1 @@
+"""Surfaces, charts, movies and figures."""

@@ -1,0 +1,1 @@
+"""What is shown while work goes on: progress, time estimates, watch."""

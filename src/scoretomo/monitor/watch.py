@@ -1,0 +1,252 @@
+"""A running job in the terminal."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..graphics.montage import in_characters, shows_pictures, tiles
+from ..graphics.surfaces import common_scale
+from ..images import shift
+from ..projection import project
+from ..rundir.directory import RunDirectory, require_begun
+from ..rundir.open_run import OpenRun
+from ..wording import duration
+from .live import served
+from .progress import console, say
+from .state import Stage, State, read_state
+
+_LOOK = 1.0  # seconds from look to look
+_LOOKS = 5  # at a run whose files can't be read, before that is an error
+_GOING = (OSError, ValueError, KeyError)  # comes of files that go or are made anew while they are read
+_SMALLEST, _LARGEST = 10, 28  # pixels of a picture in the terminal
+_OF_VOLUMES = {"replicas agree", "own image"}  # what changes with every volume
+_MARKS = {"done": ("✓", "blue"), "working": ("▸", "yellow"), "waiting": ("·", "dim")}
+
+
+def watch_run(path: Path, *, live: bool) -> bool:
+    """Show how a run goes on, until it is finished or its job has stopped; a file is never written.
+
+    Args:
+        path: the run directory.
+        live: serve the growing report as well, until Ctrl-C.
+
+    Returns:
+        False if the job has stopped before its end.
+
+    Raises:
+        InputError: no run has begun there.
+    """
+    run = require_begun(path)
+    torch.set_num_threads(1)
+    with _stopped_by_hand() as stopped, served(run) if live else nullcontext() as address:
+        looks = _looks(run, stopped, stay=live)
+        state = _show(run, looks, address) if console.is_terminal else _say_changes(run, looks, address)
+    return state.job != "stopped" or stopped.is_set()
+
+
+@contextmanager
+def _stopped_by_hand() -> Iterator[threading.Event]:
+    """Ctrl-C as something to look at: as an exception it would come in the middle of anything."""
+    stopped = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _looks(run: RunDirectory, stopped: threading.Event, *, stay: bool) -> Iterator[State]:
+    """The state of a run every second, until it is over, or, to stay, until Ctrl-C."""
+    while True:
+        state = _look(run)
+        yield state
+        if (state.over and not stay) or stopped.wait(_LOOK):
+            return
+
+
+def _look(run: RunDirectory) -> State:
+    for _ in range(_LOOKS - 1):  # files may go between two looks, where a run is begun afresh
+        with suppress(*_GOING):
+            return read_state(run)
+        time.sleep(_LOOK)
+    return read_state(run)
+
+
+def _show(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
+    """Draw the state anew whenever it is looked at."""
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as drawn:
+        for state in looks:
+            drawn.update(view(run, state, address, console), refresh=True)
+    return state
+
+
+def _say_changes(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
+    """A line for each change."""
+    if address:
+        say(f"live report: {address}")
+    before = None
+    for state in looks:
+        for line in changes(run, before, state):
+            say(f"{datetime.now():%H:%M:%S} {line}")
+        before = state
+    return state
+
+
+def changes(run: RunDirectory, before: State | None, now: State) -> list[str]:
+    """What there is to say after another look, a line each."""
+    lines = []
+    stages = {stage.name: stage for stage in before.stages} if before else {}
+    told = dict(before.facts) if before else {}
+    for stage in now.stages:
+        was = stages.get(stage.name)
+        if stage.state == "done" and (was is None or was.state != "done"):
+            lines.append(f"{stage.name}: {_done(stage)}")
+        elif stage.state == "working" and (step := _step(now)) and step != _step(before):
+            lines.append(f"{stage.name}: {', '.join(filter(None, (stage.what, _share(now), _left(now))))}")
+    made = any(stage.name == "volumes" and stage.state == "done" for stage in now.stages)
+    lines += [
+        f"{about}: {sentence}"
+        for about, sentence in now.facts
+        if told.get(about) != sentence and (made or now.over or about not in _OF_VOLUMES)
+    ]
+    if (before is None or before.job != now.job) and now.job != "running":
+        lines.append(verdict(run, now))
+    return lines
+
+
+def _step(state: State | None) -> tuple[str, int] | None:
+    """What is being done, in steps that are worth a line."""
+    word = state.word if state else None
+    return (word.doing, int(10 * (word.share or 0.0))) if word and word.doing else None
+
+
+def _done(stage: Stage) -> str:
+    took = "" if stage.seconds is None else f"in {duration(stage.seconds)}"
+    return ", ".join(filter(None, (stage.what, f"done {took}".strip())))
+
+
+def _share(state: State) -> str:
+    return "" if state.word is None or state.word.share is None else f"{100 * state.word.share:.0f} %"
+
+
+def _left(state: State) -> str:
+    """Of the work that is shown."""
+    return "" if state.word is None or state.word.seconds_left is None else f"{duration(state.word.seconds_left)} left"
+
+
+def verdict(run: RunDirectory, state: State) -> str:
+    """How the job is, in a sentence."""
+    if state.job == "finished":
+        there = run.report.exists()
+        return f"finished; report: {run.report.absolute()}" if there else f"finished; a report: scoretomo report {run.path}"
+    if state.job == "stopped":
+        where = f", at “{state.word.doing}”" if state.word and state.word.doing else ""
+        return f"the job has stopped before its end{where}; the same command continues it"
+    if state.job == "silent":
+        return f"not heard of since {state.heard}: if the job has stopped, the same command continues it"
+    left = state.word.seconds_left_in_all if state.word else None
+    return "running" if left is None else f"running, about {duration(max(left, 1.0))} left in all"
+
+
+def view(run: RunDirectory, state: State, address: str | None, terminal: Console) -> RenderableType:
+    """All that the terminal shows of a state, as far as there is room.
+
+    Args:
+        run: the run.
+        state: of it.
+        address: of the live report, if there is one.
+        terminal: where it will be shown.
+    """
+    colour = {"running": "bold", "finished": "bold blue"}.get(state.job, "bold yellow")
+    head = Text(f"{run.path.resolve().name}: ", "bold").append(verdict(run, state), colour)
+    parts: list[RenderableType] = [head, _stages(state), Text()]
+    if facts := [*state.facts, *([("live report", address)] if address else [])]:
+        parts += [_pairs(facts), Text()]
+    shown = Group(*parts)
+    lines = len(terminal.render_lines(shown, terminal.options))
+    if shows_pictures(terminal) and state.last is not None:
+        room = min(_LARGEST, terminal.width // 5 - 1, 2 * (terminal.height - lines - 2))
+        side = room - room % 2
+        if side >= _SMALLEST:
+            with suppress(*_GOING):
+                parts += _pictures(run, state.last, side)
+    return Group(*parts)
+
+
+def _stages(state: State) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for stage in state.stages:
+        mark, style = _MARKS[stage.state]
+        detail: RenderableType = Text(_done(stage) if stage.state == "done" else "")
+        if stage.state == "working":
+            detail = _work(stage, state)
+        table.add_row(Text(mark, style), Text(stage.name, "dim" if stage.state == "waiting" else ""), detail)
+    return table
+
+
+def _work(stage: Stage, state: State) -> RenderableType:
+    """What is being done, and how far it is."""
+    share = state.word.share if state.word else None
+    what = Text(", ".join(filter(None, (stage.what, _left(state)))))
+    if share is None:
+        return what
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(ProgressBar(total=1.0, completed=share, width=16), Text(f"{100 * share:3.0f} %", no_wrap=True), what)
+    return row
+
+
+def _pairs(facts: list[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(overflow="fold")
+    for about, sentence in facts:
+        table.add_row(about, sentence)
+    return table
+
+
+class _Looks(NamedTuple):
+    """What is drawn of a volume."""
+
+    image: np.ndarray
+    fit: np.ndarray
+    projections: list[np.ndarray]
+
+
+def _pictures(run: RunDirectory, number: int, side: int) -> list[RenderableType]:
+    """Its image, the view in the pose of it, and the projections of a volume, with what they are."""
+    looks = _looks_of(run.path, number, run.volume(number).stat().st_mtime_ns)
+    pair = [looks.image, looks.fit]
+    shown = [*tiles(pair, side, common_scale(*pair)), *tiles(looks.projections, side, common_scale(*looks.projections))]
+    names = (f"image {number}", "its view", "along z", "along y", "along x")
+    titles = Text("".join(f"{name[:side]:<{side + 1}}" for name in names), "dim", no_wrap=True)
+    return [titles, *in_characters(shown)]
+
+
+@lru_cache(maxsize=1)
+def _looks_of(path: Path, number: int, written: int) -> _Looks:
+    """Read once for a volume as it was written."""
+    opened = OpenRun(path)
+    density, image = opened.volumes[number], opened.images[opened.numbers.tolist().index(number)]
+    rotation, moved = torch.eye(3), torch.zeros(2)
+    if poses := opened.poses:
+        place = poses.numbers.tolist().index(number)
+        rotation, moved = (torch.from_numpy(values[place]).float() for values in (poses.rotations, poses.shifts))
+    fit = shift(project(torch.from_numpy(density), rotation[None]), moved[None])[0].numpy()
+    return _Looks(image, fit, [density.sum(axis) for axis in range(3)])

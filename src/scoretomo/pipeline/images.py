@@ -1,0 +1,154 @@
+"""From the user's file to prepared images: images.mrcs, with images.csv and images.json beside it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import files
+from ..compute import one_thread
+from ..config import ImportSettings
+from ..images import JUNK, Prepared, prepare
+from ..monitor.progress import say, warn
+from ..requirements import require_pixel_size
+from ..rundir.asked import asked_of_import, is_imported
+from ..rundir.inputs import remember, require_unchanged
+
+
+@dataclass(frozen=True)
+class PreparedStack:
+    """Images as the descent needs them.
+
+    Attributes:
+        images: background 0, masked, in the units of the data, shape (n, d, d).
+        numbers: number of each in the user's stack.
+        source_count: how many the user's stack has.
+        pixel_size: Å per pixel, or None.
+        mu, s: the one affine map (x − μ)/s of the stack.
+    """
+
+    images: Tensor
+    numbers: list[int]
+    source_count: int
+    pixel_size: float | None
+    mu: float
+    s: float
+
+    @property
+    def background(self) -> float:
+        """Value of empty space in normalised images."""
+        return -self.mu / self.s
+
+    def normalised(self, numbers: Sequence[int] | None = None) -> Tensor:
+        """Images of zero mean and unit variance inside the mask, by number; all if not given."""
+        places = range(len(self.numbers)) if numbers is None else [self.numbers.index(number) for number in numbers]
+        return (self.images[list(places)] - self.mu) / self.s
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A stack that has been read and prepared, but not written."""
+
+    prepared: Prepared
+    sources: list[str]
+    pixel_size: float | None
+    properties: dict[str, Any]
+
+
+def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
+    """Read, check, prepare and write class averages; say what was found."""
+    if is_imported(stack, output, pixel_size, settings, force=force):
+        say(f"{output} is finished")
+        return
+    imported = read_and_prepare(stack, pixel_size, settings)
+    parts = [output.with_suffix(suffix).name for suffix in (".csv", ".json", ".mrcs")]
+    with files.replaced_together(output.parent, output.name, parts) as folder:
+        write_prepared(folder / output.name, imported)
+    say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
+
+
+def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSettings) -> Imported:
+    """Read and prepare; nothing is written, what was found is said.
+
+    Raises:
+        InputError: the stack cannot be read or used.
+    """
+    require_pixel_size(pixel_size)
+    read = files.find_images(stack)
+    known = remember([stack, *read.files])
+    images = torch.from_numpy(read.read())
+    require_unchanged(known, "wait until nothing writes to it any more")
+    with one_thread():  # more threads add up in another order
+        prepared = prepare(images, settings, name=stack.name, unused=read.unused)
+    input_size = pixel_size or read.pixel_size
+    notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
+    size = prepared.images.shape[-1]
+    kept, count = len(prepared.numbers), len(images)
+    output_size = None if input_size is None else input_size * prepared.pixel_factor
+    scale = "" if output_size is None else f", {output_size:.4g} Å/pixel"
+    say(f"{stack}: {count} images of {'×'.join(map(str, images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
+    for note in notes:
+        warn(note)
+    properties = {
+        "source": str(stack.absolute()),
+        "count": count,
+        "size": size,
+        "side": prepared.side,
+        "pixel_size": output_size,
+        "original_size": list(images.shape[1:]),
+        "original_pixel_size": input_size,
+        "mu": prepared.mu,
+        "s": prepared.s,
+        "notes": notes,
+        "asked": asked_of_import(stack, pixel_size, settings),
+        "files": known,
+        "junk": asdict(JUNK),
+    }
+    return Imported(prepared, read.sources, output_size, properties)
+
+
+def write_prepared(output: Path, imported: Imported) -> None:
+    """Write the stack, and beside it images.csv and images.json."""
+    prepared = imported.prepared
+    rows = [
+        {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
+        for row, source in zip(prepared.rows, imported.sources, strict=True)
+    ]
+    files.write_table(output.with_suffix(".csv"), rows)
+    files.write_json(output.with_suffix(".json"), imported.properties)
+    files.write_images(output, prepared.images.numpy(), imported.pixel_size)
+
+
+def read_prepared(stack: Path) -> PreparedStack:
+    """Read what `write_prepared` wrote.
+
+    Raises:
+        InputError: the stack was not made by an import.
+    """
+    record = stack.with_suffix(".json")
+    if not stack.exists() or not record.exists():
+        raise files.InputError(f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import")
+    properties = files.read_json(record)
+    numbers = [int(row["number"]) for row in files.read_table(stack.with_suffix(".csv")) if row["kept"] == "1"]
+    images = torch.from_numpy(files.read_images(stack).images)
+    return PreparedStack(images, numbers, properties["count"], properties["pixel_size"], properties["mu"], properties["s"])
+
+
+def fingerprint(prepared: PreparedStack) -> str:
+    """A short name of prepared images that changes with them."""
+    digest = hashlib.sha256(prepared.images.numpy().tobytes())
+    digest.update(repr((prepared.numbers, prepared.mu, prepared.s)).encode())
+    return digest.hexdigest()[:12]
+
+
+def pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
+    """What a user should know of the pixel size that a stack states and the one that was given."""
+    if stated is None and given is None:
+        return [f"{stack.name} does not say its pixel size: lengths are in pixels; give --pixel-size if you know it"]
+    if stated is not None and given is not None and abs(stated - given) > 0.01 * given:
+        return [f"{stack.name} says {stated:.4g} Å/pixel; --pixel-size {given:.4g} is used instead"]
+    return []

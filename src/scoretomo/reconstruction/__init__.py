@@ -1,0 +1,1 @@
+"""Algorithm 1, refinement of a posed start, and the support of the score."""

@@ -1,0 +1,1 @@
+"""How far each volume can be trusted: model and calibration."""

@@ -1,0 +1,1 @@
+"""A run directory: the names, columns and formats of its files."""

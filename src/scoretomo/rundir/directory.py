@@ -1,0 +1,256 @@
+"""A run directory: where each file is, and the record of what has happened."""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, files
+from ..memory import available_cores
+from .heartbeat import Word, has_locked, let_go, require_alone, tell
+from .inputs import digest
+from .settings_file import write_settings
+
+LANDSCAPE = ("landscape", "landscape.csv", "reliability.csv", "report.html")  # what belongs together, the report last
+EVALUATING = ".evaluation.begun"  # what is compared until all is
+_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation", EVALUATING)
+_MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
+_RESULTS = (
+    *_MAPS,
+    "poses.csv",
+    "motion.csv",
+    "volumes.csv",
+    "volumes.star",
+    "landscape.csv",
+    "reliability.csv",
+    "report.html",
+)
+DIFFERENCE_SIDE = 64  # pixels of what replicas differ in, at most
+IMAGES = ("images.mrcs", "images.csv", "images.json")
+
+
+class RunDirectory:
+    """Paths of a run directory, and its record; the directory need not exist yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.log = path / "log.jsonl"
+        self.progress = path / "progress.json"
+        self.images = path / "images.mrcs"
+        self.consensus = path / "consensus.mrc"
+        self.second_consensus = path / "consensus-2.mrc"
+        self.mean = path / "mean.mrc"
+        self.starts = path / "consensus" / "starts.csv"
+        self.left_out = path / "consensus" / "left_out.csv"
+        self.consensus_summary = path / "consensus" / "summary.csv"
+        self.proposals = path / "consensus" / "proposals.csv"
+        self.consensus_poses = path / "consensus" / "poses.csv"
+        self.moves = path / "consensus" / "moves.csv"
+        self.moving_trial = path / "consensus" / "trial-moving.csv"
+        self.trial_ways = path / "consensus" / "trial-ways.csv"
+        self.still_trial = path / "consensus" / "trial-still.csv"
+        self.softness = path / "consensus" / "softness.csv"
+        self.soft = path / "consensus" / "soft.safetensors"
+        self.motion = path / "consensus" / "motion.safetensors"
+        self.coordinates = path / "motion.csv"
+        self.poses = path / "poses.csv"
+        self.volumes_table = path / "volumes.csv"
+        self.volumes_star = path / "volumes.star"
+        self.landscape = path / "landscape"
+        self.landscape_table = path / "landscape.csv"
+        self.reliability = path / "reliability.csv"
+        self.figures = path / "figures"
+        self.evaluation = path / "evaluation"
+        self.report = path / "report.html"
+        self.score = path / "score"
+        self.weights = self.score / "weights.safetensors"
+        self.state = self.score / "state.safetensors"
+        self.loss = self.score / "loss.csv"
+        self.denoising = self.score / "denoising.csv"
+        self.samples = path / "samples"
+
+    def start(self, number: int) -> Path:
+        """Where the consensus of a random start is, at low resolution."""
+        return self.path / "consensus" / f"start-{number}.safetensors"
+
+    def second_start(self, number: int) -> Path:
+        """Where it is of outliers alone."""
+        return self.path / "consensus" / f"second-{number}.safetensors"
+
+    def asked_about(self, poses: str) -> Path:
+        """Where the answers of left-out images about a consensus of single or of soft poses are."""
+        return self.path / "consensus" / f"asked-{poses}.csv"
+
+    def rough_motion(self, level: int) -> Path:
+        """Where the motion is as learned from images that are smaller than those of the run."""
+        return self.path / "consensus" / f"motion-{level}.safetensors"
+
+    def volume(self, number: int) -> Path:
+        """Where the volume of an image is, by its number in the user's stack."""
+        return self.path / "volumes" / f"{number:03d}.mrc"
+
+    def difference(self, number: int) -> Path:
+        """Where half the difference of the replicas of a volume is."""
+        return self.path / "differences" / f"{number:03d}.mrc"
+
+    def convergence(self, number: int) -> Path:
+        """Where the descent of an image is recorded, step by step."""
+        return self.path / "convergence" / f"{number:03d}.csv"
+
+    def begin(self, settings: Mapping[str, Any], write_images: Callable[[Path], None] | None = None) -> None:
+        """Begin a run; the results of an earlier one go when the new one has begun, and nothing else that may lie there.
+
+        Args:
+            settings: what is asked for.
+            write_images: writes the prepared images to a folder; None if they are there already and stay, as does a network that
+                has learned from them.
+        """
+        files.make_folder(self.path)
+        self.go_on()
+        with files.replaced_together(self.path, "run", self.results(keep_images=write_images is None)) as folder:
+            if write_images:
+                write_images(folder)
+            images = (folder if write_images else self.path) / self.images.name
+            write_settings(folder / self.config.name, settings)
+            files.append_record(folder / self.log.name, entry("start", scoretomo=__version__, **_machine()))
+            files.append_record(folder / self.log.name, entry("images", sha256=digest(images)))
+
+    def require_same_images(self) -> None:
+        """Refuse to go on where other images have been imported since.
+
+        Raises:
+            InputError: they have.
+        """
+        known = [record["sha256"] for record in files.read_records(self.log) if record["event"] == "images"]
+        if known and known[-1] != digest(self.images):
+            raise files.InputError(
+                f"{self.images} holds other images than those that {self.path} was begun with: "
+                "use another directory, or --force to start afresh"
+            )
+
+    def go_on(self) -> None:
+        """Say to other processes that this one works on the run.
+
+        Raises:
+            InputError: another one does.
+        """
+        require_alone(self.progress)
+        tell(self.progress, Word("reading images"))
+
+    def end(self) -> None:
+        """Say that nobody works on it any more, because all that was asked for is done."""
+        self.progress.unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let no other process work on it while this one does.
+
+        Raises:
+            InputError: another one does already.
+        """
+        before = has_locked(self.path)
+        require_alone(self.progress)
+        try:
+            files.recover(self.path)
+            yield
+        finally:
+            if not before:
+                let_go(self.path)
+
+    def results(self, *, keep_images: bool) -> list[str]:
+        """Names of what a new beginning removes: all results, and the images and what has learned from them unless they stay."""
+        learned = () if keep_images else (self.score.name, self.samples.name, *reversed(IMAGES))
+        return [*learned, *_ROOMS, *reversed(_RESULTS), self.log.name, self.config.name]
+
+    def with_landscape_in(self, folder: Path) -> "RunDirectory":
+        """The same run, but for what moves in it and how far volumes can be trusted, which is in another folder."""
+        run = RunDirectory(self.path)
+        run.landscape, run.landscape_table, run.reliability = (folder / name for name in LANDSCAPE[:3])
+        return run
+
+    def require_one_frame(self) -> None:
+        """Refuse what is no finished run of the ensemble method, once what was completed is in place.
+
+        Raises:
+            InputError: there are no volumes in one frame.
+        """
+        files.recover(self.path)
+        self.require_same_images()
+        if not self.volumes_star.exists() or not self.poses.exists():
+            raise files.InputError(
+                f"{self.path} should hold a finished run of the ensemble method, whose volumes are in one frame: "
+                f"scoretomo run STACK --output {self.path}"
+            )
+
+    def record(self, event: str, **details: Any) -> None:
+        """Add a line to log.jsonl."""
+        files.append_record(self.log, entry(event, **details))
+
+
+def entry(event: str, **details: Any) -> dict[str, Any]:
+    """A line of log.jsonl about what happens now."""
+    return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **details}
+
+
+class Stopwatch:
+    """Seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def seconds(self) -> float:
+        """Seconds, to a tenth."""
+        return round(time.monotonic() - self._start, 1)
+
+
+def require_run(path: Path) -> RunDirectory:
+    """The run directory at a path, once what was completed is in place.
+
+    Raises:
+        InputError: there is no run.
+    """
+    files.recover(path)
+    run = RunDirectory(path)
+    if not run.config.exists() and not run.weights.exists():
+        raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
+    return run
+
+
+def require_begun(path: Path) -> RunDirectory:
+    """The run directory at a path.
+
+    Raises:
+        InputError: no run has begun there.
+    """
+    run = RunDirectory(path)
+    if not run.config.exists() and not (run.score / "train.toml").exists():
+        raise files.InputError(
+            f"{path} should be the directory of a run, and none has begun there: scoretomo run STACK --output {path}"
+        )
+    return run
+
+
+def require_network(run: RunDirectory) -> None:
+    """Refuse a run whose network was never trained, once what was completed is in place.
+
+    Raises:
+        InputError: there is none.
+    """
+    files.recover(run.path)
+    if not run.weights.exists():
+        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
+
+
+def _machine() -> dict[str, Any]:
+    libraries = ("torch", "numpy", "scipy", "finufft")
+    return {
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "cores": available_cores(),
+        **{name: version(name) for name in libraries},
+    }
