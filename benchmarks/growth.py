@@ -18,8 +18,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from scoretomo.reconstruction.algorithm.refinement import Streams, refine_volumes
-from scoretomo.reconstruction.algorithm.score_support import ask_left_out_images
 from torch import Tensor
 
 from scoretomo.compute import volumes_together
@@ -45,6 +43,8 @@ from scoretomo.matching import Poses
 from scoretomo.phantoms import MovingBox
 from scoretomo.presets import MOTION, REFINEMENTS
 from scoretomo.projection import project, rotate
+from scoretomo.reconstruction.refinement import Streams, refine_volumes
+from scoretomo.reconstruction.score_support import ask_left_out_images
 from scoretomo.simulation import simulate
 
 SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"

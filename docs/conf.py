@@ -12,48 +12,37 @@ from scoretomo import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = ["method", "conventions", "files", "python", "simulation", "paper", "junk", "numbers", "experiments", "rivals"]
-ROOMS = {  # in the order of the corridor; a room of several files has them on its page
-    "scoretomo": ["scoretomo", "scoretomo.rundir.open_run"],
+ROOMS = {  # from the top of the house; a room of several files has them on its page
+    "scoretomo": ["scoretomo", "scoretomo.rundir.opened_run"],
+    "config": ["config", "requirements"],
+    "presets": ["presets", "experiments"],
+    "report": ["report", "report.embedded", "rundir.results"],
+    "reliability": ["reliability.calibration"],
+    "landscape": ["landscape"],
+    "deformation": [
+        "deformation",
+        *(f"deformation.{part}" for part in ("model", "schedule", "splatting", "ring_weights", "principal_modes", "pose_rescue")),
+    ],
+    "consensus": ["consensus", "consensus.assignment", "consensus.symmetry"],
+    "reconstruction": [
+        "reconstruction",
+        *(f"reconstruction.{part}" for part in ("algorithm", "refinement", "least_squares", "score_support")),
+    ],
+    "denoisers": [
+        "denoisers",
+        *(f"denoisers.{part}" for part in ("exact", "tangent", "network", "denoising_error", "training", "sampling")),
+    ],
+    "evaluation": ["evaluation"],
+    "matching": ["matching"],
+    "alignment": ["alignment"],
+    "simulation": ["simulation"],
     "projection": ["projection"],
-    "fourier": ["fourier"],
-    "rotations": ["rotations"],
     "harmonics": ["harmonics"],
     "images": ["images"],
     "phantoms": ["phantoms"],
-    "simulation": ["simulation"],
-    "score": ["score", "score.exact", "score.tangent", "score.network", "score.quality"],
-    "sampling": ["sampling"],
-    "matching": ["matching"],
-    "alignment": ["alignment"],
-    "training": ["training"],
-    "reconstruction": ["reconstruction"],
-    "ensemble": [
-        "ensemble",
-        *(
-            f"ensemble.{part}"
-            for part in (
-                "consensus",
-                "symmetry",
-                "motion",
-                "ways",
-                "fitting",
-                "second_look",
-                "splatting",
-                "whitening",
-                "inversion",
-                "knowledge",
-                "refinement",
-            )
-        ),
-    ],
-    "evaluation": ["evaluation"],
-    "landscape": ["landscape", "landscape.reliability"],
-    "report": ["report", "report.results", "report.embedded"],
+    "rotations": ["rotations"],
+    "fourier": ["fourier"],
     "files": ["files"],
-    "settings": ["settings"],
-    "requirements": ["requirements"],
-    "presets": ["presets"],
-    "experiments": ["experiments"],
     "compute": ["compute"],
 }
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from scoretomo.cli import main
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

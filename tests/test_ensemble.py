@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from scoretomo.reconstruction.algorithm.least_squares import invert
 
 from scoretomo.alignment import align, place
 from scoretomo.consensus.assignment import Annealing, random_blob, soft_match
 from scoretomo.fourier import centred_fft, coordinates, fourier_shell_correlation, radius, shell_index
 from scoretomo.matching import Matcher, coverage, directions, refine
 from scoretomo.projection import project
+from scoretomo.reconstruction.least_squares import invert
 from scoretomo.rotations import random_rotations
 
 

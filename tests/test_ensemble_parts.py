@@ -5,10 +5,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from scoretomo.reconstruction.algorithm.algorithm import Descent, descent_direction
-from scoretomo.reconstruction.algorithm.least_squares import invert
-from scoretomo.reconstruction.algorithm.refinement import Refined, Refinement, Streams, refine_volumes
-from scoretomo.reconstruction.algorithm.score_support import ask_left_out_images, consensus_views
 
 from scoretomo.consensus.assignment import (
     Consensus,
@@ -28,7 +24,10 @@ from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
 from scoretomo.images import shift
 from scoretomo.matching import Poses, coverage
 from scoretomo.projection import project, rotate
-from scoretomo.reconstruction.least_squares import posed_map
+from scoretomo.reconstruction.algorithm import Descent, descent_direction
+from scoretomo.reconstruction.least_squares import invert, posed_map
+from scoretomo.reconstruction.refinement import Refined, Refinement, Streams, refine_volumes
+from scoretomo.reconstruction.score_support import ask_left_out_images, consensus_views
 from scoretomo.rotations import angular_distance, point_group, random_rotations, rotation_from_vector
 
 SIZE = 16

@@ -34,7 +34,20 @@ LINES = [  # from the top: a line may use all below it, neighbours on a line do 
 ]
 LINE = {module: -number for number, line in enumerate(LINES) for module in line}
 DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}
-SEES_PATHS = {"memory", "config", "requirements", "files", "rundir", "graphics", "report", "monitor", "pipeline", "commands", "cli", "api"}
+SEES_PATHS = {
+    "memory",
+    "config",
+    "requirements",
+    "files",
+    "rundir",
+    "graphics",
+    "report",
+    "monitor",
+    "pipeline",
+    "commands",
+    "cli",
+    "api",
+}
 
 
 def sources() -> list[Path]:

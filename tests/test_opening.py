@@ -1,4 +1,4 @@
-"""A run as arrays: `scoretomo.open`, and one begun from Python."""
+"""A run as arrays: `scoretomo.open_run`, and one begun from Python."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from scoretomo.projection import project
 
 
 def test_views_of_volumes_in_their_poses_are_the_images(six_volumes):
-    run = scoretomo.open(six_volumes)
+    run = scoretomo.open_run(six_volumes)
     assert run.images.shape == (20, 16, 16)
     assert list(run.volumes) == [0, 2, 4, 6, 8, 10]
     places = [list(run.poses.numbers).index(number) for number in run.volumes]
@@ -26,7 +26,7 @@ def test_views_of_volumes_in_their_poses_are_the_images(six_volumes):
 
 
 def test_the_landscape_is_that_of_the_table(six_volumes):
-    run = scoretomo.open(str(six_volumes))
+    run = scoretomo.open_run(str(six_volumes))
     rows = files.read_table(six_volumes / "landscape.csv")
     assert run.landscape.numbers.tolist() == [0, 2, 4, 6, 8, 10]
     assert run.landscape.components[3, 0] == float(rows[3]["component_1"])
@@ -36,7 +36,7 @@ def test_the_landscape_is_that_of_the_table(six_volumes):
 
 
 def test_reliability_is_that_of_the_table(six_volumes):
-    found = scoretomo.open(six_volumes).reliability
+    found = scoretomo.open_run(six_volumes).reliability
     assert found.numbers.tolist() == [0, 2, 4, 6, 8, 10]
     assert set(found.words) == {"with care"}
     assert np.isnan(found.expected).all()  # too few images to tell
@@ -46,7 +46,7 @@ def test_reliability_is_that_of_the_table(six_volumes):
 
 def test_what_is_not_there_yet_is_none(box, tmp_path, command):
     assert command("import", box, "--output", tmp_path / "images.mrcs")[0] == 0
-    run = scoretomo.open(tmp_path)
+    run = scoretomo.open_run(tmp_path)
     assert run.poses is None
     assert run.landscape is None
     assert run.reliability is None
@@ -57,7 +57,7 @@ def test_what_is_not_there_yet_is_none(box, tmp_path, command):
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="not a run directory"):
-        scoretomo.open(tmp_path)
+        scoretomo.open_run(tmp_path)
 
 
 def test_a_run_from_python_is_that_of_the_command(box, tmp_path, command):
@@ -86,13 +86,13 @@ def test_a_setting_that_the_command_would_not_take_is_refused(box, tmp_path, set
 
 
 def test_series_and_motion_map_are_those_of_the_landscape(six_volumes, tmp_path):
-    assert scoretomo.open(six_volumes).series == {}  # nobody knows whether it moves
+    assert scoretomo.open_run(six_volumes).series == {}  # nobody knows whether it moves
     shutil.copytree(six_volumes, tmp_path / "run")
     folder = tmp_path / "run" / "landscape"
     summary = files.read_json(folder / "summary.json") | {"ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]}
     files.write_json(folder / "summary.json", summary)
     (folder / "motion-1").mkdir()
     shutil.copy(six_volumes / "consensus.mrc", folder / "motion-1" / "00.mrc")
-    run = scoretomo.open(tmp_path / "run")
+    run = scoretomo.open_run(tmp_path / "run")
     np.testing.assert_array_equal(run.series["motion-1"][0], run.consensus)
     assert run.motion_map.shape == (16, 16, 16)

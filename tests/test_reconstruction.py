@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from scoretomo.reconstruction.algorithm.algorithm import Descent, Step, descent_direction, operator_norm, reconstruct
 from torch import Tensor
 
 from scoretomo.compute import one_thread
 from scoretomo.fourier import radius
 from scoretomo.presets import PRESETS
 from scoretomo.projection import project
+from scoretomo.reconstruction.algorithm import Descent, Step, descent_direction, operator_norm, reconstruct
 from scoretomo.rotations import random_rotations
 
 SIZE = 16

@@ -328,9 +328,8 @@ def test_map_against_map(box, command):
 
 
 def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, monkeypatch):
-    from scoretomo.reconstruction.algorithm.algorithm import Descent
-
     from scoretomo import presets
+    from scoretomo.reconstruction.algorithm import Descent
 
     monkeypatch.setitem(presets.PRESETS, "annealed", Descent(60, (1.0, 0.5), (2, 2), rate=8.0))
     options = ("--images", "0,1", "--method", "annealed", "--workers", 1)

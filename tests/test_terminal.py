@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from scoretomo.cli import main
 
 INFO = (sys.executable, "-m", "scoretomo.cli", "info")

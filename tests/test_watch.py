@@ -201,7 +201,7 @@ def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_si
 
 def what_another_process_is_told(run: RunDirectory) -> str:
     """When it begins to work on a run."""
-    code = "import sys; from pathlib import Path; from scoretomo.rundir.heartbeat import require_alone; require_alone(Path(sys.argv[1]))"
+    code = "import sys, pathlib, scoretomo.rundir.heartbeat as heartbeat; heartbeat.require_alone(pathlib.Path(sys.argv[1]))"
     return subprocess.run([sys.executable, "-c", code, run.progress], capture_output=True, text=True, check=False).stderr
 
 

@@ -23,7 +23,7 @@ from ..graphics.surfaces import common_scale
 from ..images import shift
 from ..projection import project
 from ..rundir.directory import RunDirectory, require_begun
-from ..rundir.open_run import OpenRun
+from ..rundir.opened_run import OpenRun
 from ..wording import duration
 from .live import served
 from .progress import console, say
