@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
     mu: float  # (x − mu)/s has zero mean and unit variance inside the mask
     s: float
     side: int  # in pixels of the input: the field of view
-    rows: list[dict[str, int | float | str]]  # one for each image of the user's stack, columns of images.csv without source
+    rows: list[dict[str, Any]]  # one for each image of the user's stack, columns of images.csv without source
     notes: list[str]  # what the user should know, a sentence each
 
     @property
@@ -156,19 +156,19 @@ def _edge_notes(touching: Sequence[int], count: int) -> list[str]:
     return notes
 
 
-def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> list[dict[str, int | float | str]]:
+def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> list[dict[str, Any]]:
     """One row per image of the stack; background, scale, shift_x, shift_y (n, 4) for those that are kept, in order."""
-    rows: list[dict[str, int | float | str]] = []
+    rows: list[dict[str, Any]] = []
     values = iter(measured.tolist())
     place = 0
     for number, reason in enumerate(reasons):
         kept = not reason
-        background, scale, x, y = next(values) if kept else ("",) * 4
+        background, scale, x, y = next(values) if kept else (None,) * 4
         rows.append(
             {
                 "number": number,
-                "kept": int(kept),
-                "slice": place if kept else "",
+                "included": kept,
+                "slice": place if kept else None,
                 "reason": reason,
                 "warning": "the particle reaches the mask" if number in touching else "",
                 "background": background,

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,8 @@ from ..monitor.progress import say, warn
 from ..requirements import require_pixel_size
 from ..rundir.asked import asked_of_import, is_imported
 from ..rundir.inputs import remember, require_unchanged
+from ..rundir.rows import ImageRow, ImportRecord
+from ..rundir.tables import Record, Table
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class Imported:
 
     prepared: Prepared
     sources: list[str]
-    pixel_size: float | None
-    properties: dict[str, Any]
+    record: ImportRecord
 
 
 def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
@@ -93,34 +93,31 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
     say(f"{stack}: {count} images of {'×'.join(map(str, images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
     for note in notes:
         warn(note)
-    properties = {
-        "source": str(stack.absolute()),
-        "count": count,
-        "size": size,
-        "side": prepared.side,
-        "pixel_size": output_size,
-        "original_size": list(images.shape[1:]),
-        "original_pixel_size": input_size,
-        "mu": prepared.mu,
-        "s": prepared.s,
-        "notes": notes,
-        "asked": asked_of_import(stack, pixel_size, settings),
-        "files": known,
-        "junk": asdict(JUNK),
-    }
-    return Imported(prepared, read.sources, output_size, properties)
+    record = ImportRecord(
+        source=str(stack.absolute()),
+        count=count,
+        size=size,
+        side=prepared.side,
+        pixel_size=output_size,
+        original_size=tuple(images.shape[1:]),
+        original_pixel_size=input_size,
+        mu=prepared.mu,
+        s=prepared.s,
+        notes=tuple(notes),
+        asked=asked_of_import(stack, pixel_size, settings),
+        files=tuple(known),
+        junk=asdict(JUNK),
+    )
+    return Imported(prepared, read.sources, record)
 
 
 def write_prepared(output: Path, imported: Imported) -> None:
     """Write the stack, and beside it images.csv and images.json."""
     prepared = imported.prepared
-    rows = [
-        {"number": row["number"], "source": source, **{name: value for name, value in row.items() if name != "number"}}
-        for row, source in zip(prepared.rows, imported.sources, strict=True)
-    ]
-    files.write_table(output.with_suffix(".csv"), rows)
-    files.write_json(output.with_suffix(".json"), imported.properties)
-    files.write_images(output, prepared.images.numpy(), imported.pixel_size)
+    rows = [ImageRow(source=source, **row) for row, source in zip(prepared.rows, imported.sources, strict=True)]
+    Table(output.with_suffix(".csv"), ImageRow).write(rows)
+    Record(output.with_suffix(".json"), ImportRecord).write(imported.record)
+    files.write_images(output, prepared.images.numpy(), imported.record.pixel_size)
 
 
 def read_prepared(stack: Path) -> PreparedStack:
@@ -132,10 +129,10 @@ def read_prepared(stack: Path) -> PreparedStack:
     record = stack.with_suffix(".json")
     if not stack.exists() or not record.exists():
         raise files.InputError(f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import")
-    properties = files.read_json(record)
-    numbers = [int(row["number"]) for row in files.read_table(stack.with_suffix(".csv")) if row["kept"] == "1"]
+    known = Record(record, ImportRecord).read()
+    numbers = [row.number for row in Table(stack.with_suffix(".csv"), ImageRow).read() if row.included]
     images = torch.from_numpy(files.read_images(stack).images)
-    return PreparedStack(images, numbers, properties["count"], properties["pixel_size"], properties["mu"], properties["s"])
+    return PreparedStack(images, numbers, known.count, known.pixel_size, known.mu, known.s)
 
 
 def fingerprint(prepared: PreparedStack) -> str:

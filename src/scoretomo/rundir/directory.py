@@ -13,94 +13,129 @@ from .. import __version__, files
 from ..memory import available_cores
 from .heartbeat import Word, has_locked, let_go, require_alone, tell
 from .inputs import digest
+from .folders import ConsensusFolder, EvaluationFolder, LandscapeFolder, SampleFolder
+from .rows import (
+    AssignmentRow,
+    AssignmentTest,
+    ConvergenceRow,
+    DenoisingRow,
+    FlexibilityTest,
+    HeldOutRow,
+    ImageRow,
+    ImportRecord,
+    LatentRow,
+    LossRow,
+    ModeRow,
+    PoseRow,
+    ReliabilityRow,
+    StartRow,
+    SupportTest,
+    SymmetryRow,
+    VolumeRow,
+)
 from .settings_file import write_settings
+from .tables import Record, Table
 
 LANDSCAPE = ("landscape", "landscape.csv", "reliability.csv", "report.html")  # what belongs together, the report last
 EVALUATING = ".evaluation.begun"  # what is compared until all is
-_ROOMS = ("consensus", "volumes", "differences", "convergence", "landscape", "figures", "export", "evaluation", EVALUATING)
-_MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
-_RESULTS = (
-    *_MAPS,
-    "poses.csv",
-    "motion.csv",
-    "volumes.csv",
-    "volumes.star",
-    "landscape.csv",
-    "reliability.csv",
-    "report.html",
+_FOLDERS = (
+    "consensus",
+    "flexibility",
+    "assignment",
+    "deformation",
+    "volumes",
+    "differences",
+    "convergence",
+    "landscape",
+    "figures",
+    "export",
+    "evaluation",
+    EVALUATING,
 )
-DIFFERENCE_SIDE = 64  # pixels of what replicas differ in, at most
+_MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
+_TABLES = ("latent.csv", "poses.csv", "volumes.csv", "volumes.star", "landscape.csv", "reliability.csv", "report.html")
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
 class RunDirectory:
-    """Paths of a run directory, and its record; the directory need not exist yet."""
+    """Paths of a run directory, stage by stage, and its record; the directory need not exist yet."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / "config.toml"
         self.log = path / "log.jsonl"
         self.progress = path / "progress.json"
+
         self.images = path / "images.mrcs"
-        self.consensus = path / "consensus.mrc"
-        self.second_consensus = path / "consensus-2.mrc"
-        self.mean = path / "mean.mrc"
-        self.starts = path / "consensus" / "starts.csv"
-        self.left_out = path / "consensus" / "left_out.csv"
-        self.consensus_summary = path / "consensus" / "summary.csv"
-        self.proposals = path / "consensus" / "proposals.csv"
-        self.consensus_poses = path / "consensus" / "poses.csv"
-        self.moves = path / "consensus" / "moves.csv"
-        self.moving_trial = path / "consensus" / "trial-moving.csv"
-        self.trial_ways = path / "consensus" / "trial-ways.csv"
-        self.still_trial = path / "consensus" / "trial-still.csv"
-        self.softness = path / "consensus" / "softness.csv"
-        self.soft = path / "consensus" / "soft.safetensors"
-        self.motion = path / "consensus" / "motion.safetensors"
-        self.coordinates = path / "motion.csv"
-        self.poses = path / "poses.csv"
-        self.volumes_table = path / "volumes.csv"
-        self.volumes_star = path / "volumes.star"
-        self.landscape = path / "landscape"
-        self.landscape_table = path / "landscape.csv"
-        self.reliability = path / "reliability.csv"
-        self.figures = path / "figures"
-        self.evaluation = path / "evaluation"
-        self.report = path / "report.html"
+        self.image_rows = Table(path / "images.csv", ImageRow)
+        self.import_record = Record(path / "images.json", ImportRecord)
+
         self.score = path / "score"
+        self.training = self.score / "train.toml"
         self.weights = self.score / "weights.safetensors"
         self.state = self.score / "state.safetensors"
-        self.loss = self.score / "loss.csv"
-        self.denoising = self.score / "denoising.csv"
-        self.samples = path / "samples"
+        self.loss = Table(self.score / "loss.csv", LossRow)
+        self.denoising = Table(self.score / "denoising.csv", DenoisingRow)
+        self.samples = SampleFolder(path / "samples")
+
+        folder = path / "consensus"
+        self.starts = Table(folder / "starts.csv", StartRow)
+        self.symmetries = Table(folder / "symmetry.csv", SymmetryRow)
+        self.first = ConsensusFolder(folder, folder / "consensus.mrc", folder / "consensus-2.mrc")
+
+        folder = path / "flexibility"
+        self.rigid_trial = Table(folder / "rigid.csv", HeldOutRow)
+        self.flexible_trial = Table(folder / "flexible.csv", HeldOutRow)
+        self.trial_modes = Table(folder / "modes.csv", ModeRow)
+        self.flexibility = Record(folder / "test.json", FlexibilityTest)
+
+        folder = path / "assignment"
+        self.hard_trial = Table(folder / "hard.csv", AssignmentRow)
+        self.soft_trial = Table(folder / "soft.csv", AssignmentRow)
+        self.assignment = Record(folder / "test.json", AssignmentTest)
+        self.soft = folder / "soft.safetensors"
+        self.assigned = ConsensusFolder(folder, path / "consensus.mrc", path / "consensus-2.mrc")
+
+        self.model = path / "deformation" / "model.safetensors"
+        self.latent = Table(path / "latent.csv", LatentRow)
+        self.poses = Table(path / "poses.csv", PoseRow)
+
+        self.support = Record(path / "support.json", SupportTest)
+
+        self.volume_rows = Table(path / "volumes.csv", VolumeRow)
+        self.volumes_star = path / "volumes.star"
+        self.mean = path / "mean.mrc"
+
+        self.landscape = LandscapeFolder(path / "landscape", path / "landscape.csv")
+        self.reliability = Table(path / "reliability.csv", ReliabilityRow)
+        self.report = path / "report.html"
+
+        self.evaluation = EvaluationFolder(path / "evaluation")
+        self.figures = path / "figures"
 
     def start(self, number: int) -> Path:
-        """Where the consensus of a random start is, at low resolution."""
+        """The consensus of a random start, at low resolution."""
         return self.path / "consensus" / f"start-{number}.safetensors"
 
-    def second_start(self, number: int) -> Path:
-        """Where it is of outliers alone."""
-        return self.path / "consensus" / f"second-{number}.safetensors"
+    def class_2_start(self, number: int) -> Path:
+        """The same of the images that the consensus explains least, alone."""
+        return self.path / "consensus" / f"class-2-start-{number}.safetensors"
 
-    def asked_about(self, poses: str) -> Path:
-        """Where the answers of left-out images about a consensus of single or of soft poses are."""
-        return self.path / "consensus" / f"asked-{poses}.csv"
-
-    def rough_motion(self, level: int) -> Path:
-        """Where the motion is as learned from images that are smaller than those of the run."""
-        return self.path / "consensus" / f"motion-{level}.safetensors"
+    def coarse_model(self, level: int) -> Path:
+        """The deformation model as learned from images that are smaller than those of the run."""
+        return self.path / "deformation" / f"level-{level}.safetensors"
 
     def volume(self, number: int) -> Path:
-        """Where the volume of an image is, by its number in the user's stack."""
+        """The volume of an image, by its number in the user's stack."""
         return self.path / "volumes" / f"{number:03d}.mrc"
 
     def difference(self, number: int) -> Path:
-        """Where half the difference of the replicas of a volume is."""
+        """Half the difference of the replicates of a volume."""
         return self.path / "differences" / f"{number:03d}.mrc"
 
-    def convergence(self, number: int) -> Path:
-        """Where the descent of an image is recorded, step by step."""
-        return self.path / "convergence" / f"{number:03d}.csv"
+    def convergence(self, number: int) -> Table[ConvergenceRow]:
+        """The descent of an image, step by step."""
+        return Table(self.path / "convergence" / f"{number:03d}.csv", ConvergenceRow)
 
     def begin(self, settings: Mapping[str, Any], write_images: Callable[[Path], None] | None = None) -> None:
         """Begin a run; the results of an earlier one go when the new one has begun, and nothing else that may lie there.
@@ -164,13 +199,14 @@ class RunDirectory:
 
     def results(self, *, keep_images: bool) -> list[str]:
         """Names of what a new beginning removes: all results, and the images and what has learned from them unless they stay."""
-        learned = () if keep_images else (self.score.name, self.samples.name, *reversed(IMAGES))
-        return [*learned, *_ROOMS, *reversed(_RESULTS), self.log.name, self.config.name]
+        learned = () if keep_images else (self.score.name, self.samples.path.name, *reversed(IMAGES))
+        return [*learned, *_FOLDERS, "support.json", *reversed(_MAPS + _TABLES), self.log.name, self.config.name]
 
     def with_landscape_in(self, folder: Path) -> "RunDirectory":
-        """The same run, but for what moves in it and how far volumes can be trusted, which is in another folder."""
+        """The same run, but for its landscape and reliability, which are in another folder."""
         run = RunDirectory(self.path)
-        run.landscape, run.landscape_table, run.reliability = (folder / name for name in LANDSCAPE[:3])
+        run.landscape = LandscapeFolder(folder / "landscape", folder / "landscape.csv")
+        run.reliability = Table(folder / "reliability.csv", ReliabilityRow)
         return run
 
     def require_one_frame(self) -> None:
@@ -228,7 +264,7 @@ def require_begun(path: Path) -> RunDirectory:
         InputError: no run has begun there.
     """
     run = RunDirectory(path)
-    if not run.config.exists() and not (run.score / "train.toml").exists():
+    if not run.config.exists() and not run.training.exists():
         raise files.InputError(
             f"{path} should be the directory of a run, and none has begun there: scoretomo run STACK --output {path}"
         )

@@ -1,0 +1,302 @@
+"""The columns of every table of a run, and the entries of its records: what they are called, their units, how they are rounded.
+
+Images have the numbers of the user's stack, from 0. Lengths are in pixels of the run, angles in degrees, resolutions in Å, or in
+pixels of the run where the pixel size is unknown. A residual fraction is ‖image − view‖² / ‖image‖², with the best brightness.
+"""
+
+from typing import Annotated, Any, Literal, NamedTuple
+
+from .tables import CountedFrom, Decimals, Digits
+
+FORMAT = 2  # of a run directory; it changes when names or columns do
+
+Two = Annotated[float, Decimals(2)]
+Three = Annotated[float, Decimals(3)]
+Four = Annotated[float, Decimals(4)]
+Five = Annotated[float, Decimals(5)]
+SixDigits = Annotated[float, Digits(6)]
+Verdict = Literal["flexible", "rigid"]
+Label = Literal["reliable", "caution", "unreliable"]
+Status = Literal["done", "diverged"]
+
+
+class ImportRecord(NamedTuple):
+    """images.json: what the import was asked for, what it read, and what holds for the whole stack."""
+
+    source: str  # the user's file
+    count: int  # images in it
+    size: int  # side of the prepared images, in pixels
+    side: int  # of the field of view, in pixels of the input
+    pixel_size: float | None  # Å
+    original_size: tuple[int, ...]  # height and width of the images in the file
+    original_pixel_size: float | None
+    mu: float  # a normalised image is (x − mu) / s
+    s: float
+    notes: tuple[str, ...]
+    asked: dict[str, Any]  # stack, pixel size and settings
+    files: tuple[dict[str, Any], ...]  # every file that was read: path, size, times, SHA-256
+    junk: dict[str, float]  # criteria by which images were excluded
+    format: int = FORMAT
+
+
+class ImageRow(NamedTuple):
+    """images.csv: every image of the stack. A prepared image is (x − background) · scale, moved by the shift."""
+
+    number: int
+    source: str  # the image in the user's files
+    included: bool
+    slice: int | None  # its place in images.mrcs, from 0
+    reason: str  # why it was excluded
+    warning: str
+    background: float | None
+    scale: float | None
+    shift_x: float | None  # pixels of the input
+    shift_y: float | None
+
+
+class StartRow(NamedTuple):
+    """consensus/starts.csv: what each random start came to at low resolution."""
+
+    start: int
+    correlation: Five  # mean, of images with their views
+    fsc: Four  # mean FSC with the best start
+    agrees: bool  # it came to the same volume
+
+
+class SymmetryRow(NamedTuple):
+    """consensus/symmetry.csv: point groups that were tried."""
+
+    symmetry: str
+    fsc: Four  # of the consensus with itself, turned
+    held_out_residual: Five  # mean residual fraction of held-out images
+
+
+class ConsensusSummary(NamedTuple):
+    """consensus/summary.json: how well the consensus explains its images."""
+
+    symmetry: str
+    correlation: Five  # mean, of the images that it explains with their views
+    held_out_correlation: Five  # the same with views of a consensus of other images
+    held_out_resolution: Four  # down to which such views agree with the images (Fourier ring correlation 0.5)
+
+
+class PoseRow(NamedTuple):
+    """poses.csv: the image is f(V, R(rot, tilt, psi)) moved by the shift."""
+
+    image: int
+    rot: Four
+    tilt: Four
+    psi: Four
+    shift_x: Four
+    shift_y: Four
+    correlation: Five  # with its view
+    outlier: bool  # no view explains it
+    class_number: int  # 1, or 2 where it shows the second molecule of a mixture
+
+
+class HeldOutRow(NamedTuple):
+    """flexibility/rigid.csv and flexible.csv: a held-out image and the model that was fitted to the others."""
+
+    image: int
+    residual_fraction: Annotated[float, Decimals(8)]
+    displacement: Five  # root mean square over the mass, in pixels of the model's side
+
+
+class ModeRow(NamedTuple):
+    """flexibility/modes.csv: how far an image is along each mode that held-out images confirm, in pixels of the model's side."""
+
+    image: int
+    mode: tuple[SixDigits, ...]
+
+
+class FlexibilityTest(NamedTuple):
+    """flexibility/test.json: whether a deformation model explains held-out images better than a rigid one."""
+
+    rigid_residual: Annotated[float, Decimals(6)]  # mean residual fraction of held-out images, by the rigid model
+    flexible_residual: Annotated[float, Decimals(6)]  # by the deformation model
+    displacement: Four  # of its mass, in one image of five
+    statistic: Four
+    threshold: float
+    verdict: Verdict
+
+
+class AssignmentRow(NamedTuple):
+    """assignment/hard.csv and soft.csv: a held-out image and the consensus of the others."""
+
+    image: int
+    residual_fraction: Annotated[float, Decimals(7)]
+
+
+class AssignmentTest(NamedTuple):
+    """assignment/test.json: whether held-out images of a rigid molecule are explained better by a soft assignment."""
+
+    hard_residual: SixDigits  # mean residual fraction of held-out images
+    soft_residual: SixDigits
+    standard_errors: SixDigits  # of the difference
+    soft: bool  # the consensus was made again with soft assignment
+
+
+class LatentRow(NamedTuple):
+    """latent.csv: the latent coordinates of an image in the deformation model."""
+
+    image: int
+    z: tuple[Five, ...]
+
+
+class SupportTest(NamedTuple):
+    """support.json: how denoising changes what a score does not know, root mean square over pixels and noise levels."""
+
+    tested: bool  # there were images enough
+    includes_views: bool  # the score knows views of the consensus besides the images
+    held_out_error: float | None  # of held-out images
+    held_out_error_with_views: float | None  # if the score also knows views of the consensus
+    low_noise_error: float | None  # of held-out images, where a refinement ends
+    model_error: float | None  # of views of the deformation model, there
+    model_is_near: bool | None  # denoising changes these hardly more than held-out images; None without a model
+
+
+class VolumeRow(NamedTuple):
+    """volumes.csv: the volume of an image."""
+
+    image: int
+    file: str  # within the run; empty if the descent diverged
+    status: Status
+    seconds: Two
+    steps: int
+    start_weight: float | None  # share of the start in the volume
+    anchor_correlation: Five  # of the image with the view in its pose
+    anchor_residual: Five
+    view_residual: Five
+    replicate_fsc: Five | None  # mean FSC of pairs of replicates
+
+
+class ConvergenceRow(NamedTuple):
+    """convergence/000.csv: one step of a descent."""
+
+    step: int
+    t: float
+    views: int
+    anchor_residual: float
+    view_residual: float
+
+
+class LandscapeRow(NamedTuple):
+    """landscape.csv: where a volume is."""
+
+    image: int
+    state: int  # from 1
+    mode: tuple[Five, ...]  # along each mode of motion, mean 0, standard deviation 1; none where these are not counted
+    component: tuple[SixDigits, ...]  # along the first principal components
+    umap: tuple[Four, ...]  # none unless asked for
+
+
+class ScreeRow(NamedTuple):
+    """landscape/scree.csv: a principal component of the volumes."""
+
+    component: int
+    variance: SixDigits
+    share: Five
+    noise_floor: SixDigits  # variance of replicates along it
+
+
+class StateRow(NamedTuple):
+    """landscape/states.csv: a group of volumes."""
+
+    state: int  # from 1
+    volumes: int
+    representative: int  # image whose volume is in its middle
+    frame: int  # of landscape/states/, at which it is
+
+
+class Trajectory(NamedTuple):
+    """A series of volumes in landscape/, from one end of a mode to the other."""
+
+    name: str  # mode-1, or component-1 where modes are not counted
+    displacement: Two  # of the parts that move farthest
+    moved_fraction: Four  # share of the molecule that changes place
+
+
+class LandscapeSummary(NamedTuple):
+    """landscape/summary.json: heterogeneity of the volumes."""
+
+    volumes: int
+    modes: int | None  # how many; None if that is not known
+    trajectories: tuple[Trajectory, ...]
+    verdict: Verdict | None  # of the flexibility test; None without one
+    significant_components: int
+    variance: float  # of the volumes
+    noise_floor: float  # of their replicates
+    shells: int  # up to which replicates agree
+    side: int  # of the maps, in voxels
+
+
+class ReliabilityRow(NamedTuple):
+    """reliability.csv: how far a volume can be relied on, and the predictors of that."""
+
+    image: int
+    expected_fsc: Three | None  # mean FSC with the truth, down to the resolution
+    low: Three | None  # lower end of its 80 % interval
+    high: Three | None
+    resolution: Two | None
+    label: Label
+    reason: str
+    replicate_fsc: Five | None  # mean, in the shells that images determine
+    correlation: Five  # of the image with its view
+    isolation: Five | None  # of its conformation from those of other images
+    observability: tuple[Three | None, ...]  # how much of each mode its view shows, beside an average view
+
+
+class FscRow(NamedTuple):
+    """evaluation/fsc.csv: a map against its truth, and the alignment that moves it there."""
+
+    image: int
+    truth: str
+    hand: Literal["same", "mirrored"]
+    mean_fsc: float
+    auc: float
+    resolution_0_5: float
+    resolution_0_143: float
+    rot: float | None
+    tilt: float | None
+    psi: float | None
+    shift_x: float | None
+    shift_y: float | None
+    shift_z: float | None
+
+
+class FscCurveRow(NamedTuple):
+    """evaluation/fsc_curves.csv: FSC of a map with its truth, shell by shell."""
+
+    image: int
+    shell: Annotated[tuple[float | None, ...], CountedFrom(0)]
+
+
+class LossRow(NamedTuple):
+    """score/loss.csv: a stretch of training."""
+
+    images_seen: int
+    loss: float
+    rate: float
+    seconds: float
+
+
+class DenoisingRow(NamedTuple):
+    """score/denoising.csv: denoising error at noise level t."""
+
+    t: Five
+    network_training: float
+    network_held_out: float | None
+    exact_training: float
+    exact_held_out: float | None
+    wiener: float
+
+
+class SampleRow(NamedTuple):
+    """samples/samples.csv: an image drawn from the network score, and the class average nearest to it."""
+
+    sample: int
+    nearest: int
+    angle: Two  # from x to y, after the flip
+    flipped: bool  # x → −x
+    correlation: Five  # with the nearest
+    natural_correlation: Five  # of that with the class average nearest to it
