@@ -1,5 +1,5 @@
-# make demo: a moving box from simulation to report; make test: the tests; make test-processors: the tests as on other processors;
-# make docs: the docs site. All set up .venv with all they need.
+# make demo: a moving box, from simulation to report; make test: all tests; make fast: those of a minute; make test-processors: all
+# tests as on other processors; make check: format, lint, types; make docs: the docs site. Each sets up .venv with what it needs.
 PYTHON ?= python3
 SCORETOMO = .venv/bin/scoretomo
 
@@ -8,15 +8,20 @@ AVX2 = ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=
 PLAIN = ATEN_CPU_CAPABILITY=default
 SSE = ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_ISA=SSE41 OPENBLAS_CORETYPE=Nehalem
 
-.PHONY: demo test test-processors check docs clean
+.PHONY: demo test fast test-processors check docs clean
 
-.venv/installed: pyproject.toml constraints.txt
+# The program alone, and the program with all that developers need.
+.venv/program: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("scoretomo needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": call make PYTHON=python3.12") if sys.version_info < (3, 11) else 0'
 	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed: .venv/program
 	.venv/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: .venv/installed
+demo: .venv/program
 	$(SCORETOMO) simulate box --images 300 --size 32 --seed 0 --output demo/box
 	$(SCORETOMO) run demo/box/images.mrcs --output demo/run --images 0,12,24,36,48,60,72,84,96,108,120,132,144,156,168,180,192,204,216,228,240,252,264,276,288
 	$(SCORETOMO) evaluate demo/run --truth demo/box/truth
@@ -24,6 +29,9 @@ demo: .venv/installed
 
 test: .venv/installed
 	.venv/bin/python -m pytest --numprocesses 2 -p no:randomly
+
+fast: .venv/installed
+	.venv/bin/python -m pytest --numprocesses 2 -p no:randomly -m "not slow"
 
 # The whole suite four times, each time in another order: a line for each, and all that pytest says where tests fail.
 test-processors: .venv/installed

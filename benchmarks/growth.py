@@ -21,22 +21,13 @@ import torch
 from torch import Tensor
 
 from scoretomo.compute import volumes_together
-from scoretomo.consensus.assignment import (
-    COARSE,
-    COARSE_SIDE,
-    FINE,
-    FINE_SIDE,
-    Annealing,
-    Iteration,
-    enlarged,
-    fine_directions,
-    random_blob,
-    settle,
-    soft_match,
-)
-from scoretomo.consensus.symmetry import judge_left_out
-from scoretomo.deformation.model import Cloud, condense, fit, sharpened
-from scoretomo.deformation.schedule import Fitting
+from scoretomo.consensus.hard_assignment import assign_hard
+from scoretomo.consensus.soft_assignment import COARSE, COARSE_SIDE, FINE, FINE_SIDE, Annealing, at_size, fine_directions, random_blob, assign_softly
+from scoretomo.consensus import Iteration
+from scoretomo.consensus.cross_validation import cross_validate
+from scoretomo.deformation.model import DeformationModel, model_from_consensus, sharpened_model
+from scoretomo.deformation.fit import fit
+from scoretomo.deformation.schedule import DeformationSettings
 from scoretomo.denoisers.tangent import TangentScore
 from scoretomo.fourier import inscribed, resample
 from scoretomo.matching import Poses
@@ -44,7 +35,7 @@ from scoretomo.phantoms import MovingBox
 from scoretomo.presets import MOTION, REFINEMENTS
 from scoretomo.projection import project, rotate
 from scoretomo.reconstruction.refinement import Streams, refine_volumes
-from scoretomo.reconstruction.score_support import ask_left_out_images
+from scoretomo.reconstruction.score_support import score_support
 from scoretomo.simulation import simulate
 
 SETS = "100x32,300x32,1000x32,3000x32,300x64,300x88,300x136"
@@ -87,7 +78,7 @@ def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
     """Core-seconds of all iterations: the first one prepares, and some centre the images."""
     side = min(side, known.images.shape[-1])
     small = resample(known.images, side, 2) * inscribed(side, 2)
-    few = soft_match(small, random_blob(small, torch.Generator()), replace(annealing, iterations=_TIMED), torch.Generator())
+    few = assign_softly(small, random_blob(small, torch.Generator()), replace(annealing, iterations=_TIMED), torch.Generator())
     first, second, third, last = (clocked(lambda: next(few)) for _ in range(_TIMED))
     each = min(second, third)
     centring = sum(annealing.centres(number) for number in range(annealing.iterations))
@@ -105,13 +96,13 @@ def of_motion(known: Known) -> float:
     """Core-seconds of learning at all levels."""
     size, spent, cloud = known.images.shape[-1], 0.0, None
     for at in MOTION.levels(size):
-        cloud = cloud_of(known, at) if cloud is None else sharpened(cloud, size, at, torch.Generator())
+        cloud = cloud_of(known, at) if cloud is None else sharpened_model(cloud, size, at, torch.Generator())
         each = sum(of_epoch(cloud, known, at, moment) for moment in _MOMENTS) / len(_MOMENTS)
         spent += at.epochs_for(len(known.images)) * each
     return spent
 
 
-def of_epoch(cloud: Cloud, known: Known, at: Fitting, moment: float, *, taught: Tensor | None = None) -> float:
+def of_epoch(cloud: DeformationModel, known: Known, at: DeformationSettings, moment: float, *, taught: Tensor | None = None) -> float:
     """Core-seconds of an epoch after a share of all, without what a fit prepares once."""
     of = at.epochs_for(len(known.images))
     number = round(moment * of)
@@ -124,9 +115,9 @@ def of_epoch(cloud: Cloud, known: Known, at: Fitting, moment: float, *, taught: 
     return (spent(4) - spent(1)) / 3
 
 
-def cloud_of(known: Known, fitting: Fitting) -> Cloud:
+def cloud_of(known: Known, fitting: DeformationSettings) -> DeformationModel:
     """What learning begins with."""
-    return condense(known.volume, known.rotations, fitting, torch.Generator())
+    return model_from_consensus(known.volume, known.rotations, fitting, torch.Generator())
 
 
 def of_volumes(known: Known) -> float:
@@ -153,17 +144,17 @@ def stages(count: int, size: int) -> dict[str, float]:
     known = boxes(count, size)
     mask = inscribed(size, 2)
     last = Iteration(FINE.iterations, known.volume, torch.zeros(count, 2))
-    coarse = enlarged(last, min(size, COARSE_SIDE))
-    found = {"starts": _STARTS * (of_soft_matching(known, COARSE, COARSE_SIDE) + clocked(lambda: settle(known.images, coarse)))}
+    coarse = at_size(last, min(size, COARSE_SIDE))
+    found = {"starts": _STARTS * (of_soft_matching(known, COARSE, COARSE_SIDE) + clocked(lambda: assign_hard(known.images, coarse)))}
     detail = replace(FINE, directions=fine_directions(min(size, FINE_SIDE)))
     found["detail"] = of_soft_matching(known, detail, FINE_SIDE)
-    found["detail"] += clocked(lambda: settle(known.images, last))
+    found["detail"] += clocked(lambda: assign_hard(known.images, last))
     poses = Poses(known.rotations, torch.zeros(count, 2), torch.ones(count))
-    found["detail"] += clocked(lambda: judge_left_out(known.images, poses))
+    found["detail"] += clocked(lambda: cross_validate(known.images, poses))
     found["trial"], found["motion"] = of_trial(known), of_motion(known)
     views = project(known.volume, known.rotations[:_ASKED]) * mask
     found["left out"] = clocked(
-        lambda: ask_left_out_images(
+        lambda: score_support(
             known.images,
             known.rotations,
             lambda images: TangentScore(images, 0.0, mask),

@@ -27,10 +27,11 @@ def run_with() -> Callable[..., Path]:
     """Do all of a run from a stack with some settings of the reconstruction, on two workers if not told; the run directory."""
 
     def call(stack: Path, run: Path, *, workers: int = 2, **settings: object) -> Path:
-        from scoretomo.config import ImportSettings, ReconstructSettings, TrainSettings
+        from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest
         from scoretomo.pipeline.runner import run_all
 
-        run_all(stack, run, None, ImportSettings(), TrainSettings(), ReconstructSettings(**settings), workers=workers, force=False)
+        request = RunRequest(ImportRequest(stack), run, ReconstructSettings(**settings))
+        run_all(request, workers=workers, force=False)
         return run
 
     return call

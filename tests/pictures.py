@@ -11,7 +11,7 @@ SIZE = 24
 
 
 def blobs(count: int, dtype: torch.dtype, turn: float = 0.0, flip: bool = False, size: int = SIZE) -> Tensor:
-    """Images of Gaussian blobs, flipped (x → −x) and then turned by an angle: evaluated where they are, not interpolated."""
+    """Images of Gaussian blobs, flipped (x → −x) and then turned by an angle: evaluated there, not interpolated."""
     generator = torch.Generator().manual_seed(1)
     centre = (torch.rand(count, 6, 2, generator=generator, dtype=torch.float64) - 0.5) * size * 0.3
     width = torch.rand(count, 6, generator=generator, dtype=torch.float64) * size / 32 + size / 18

@@ -1,4 +1,4 @@
-"""Wrong files and commands, each with what its one sentence must contain: for the tests, and for benchmarks/refusals.py."""
+"""Wrong files and commands, each with a part of its one sentence: for the tests, and for benchmarks/refusals.py."""
 
 import struct
 from pathlib import Path
@@ -22,6 +22,7 @@ REFUSALS: dict[str, Refusal] = {
     "packed stack": Refusal("run {in}/good.mrcs.gz -o {in}/x", "is packed"),
     "map for a stack": Refusal("run {in}/run_class001.mrc -o {in}/x", "is a map (16×16×16)"),
     "star naming nothing": Refusal("run {in}/lost.star -o {in}/x", "names the stack gone.mrcs"),
+    "star without rows": Refusal("run {in}/empty.star -o {in}/x", "has no rows"),
     "star that is prose": Refusal("run {in}/prose.star -o {in}/x", "prose.star"),
     "cs of other data": Refusal("run {in}/other.cs -o {in}/x", "has no blob/path"),
     "hdf that is text": Refusal("run {in}/text.hdf -o {in}/x", "is not an HDF5 file"),
@@ -34,6 +35,7 @@ REFUSALS: dict[str, Refusal] = {
     "no such image to select": Refusal("import {in}/good.mrcs -o {in}/x.mrcs --select 4-9", "there is no image 9"),
     "pixel size of nothing": Refusal("run {in}/good.mrcs -o {in}/x --pixel-size 1e-9", "between 0.01 and 1000"),
     "no such symmetry": Refusal("run {in}/good.mrcs -o {in}/x --symmetry D0", "'D0' is no point group"),
+    "steps out of bounds": Refusal("run {in}/good.mrcs -o {in}/x --steps 0", "--steps should be at least 1, got 0"),
     "settings that contradict": Refusal("run {in}/good.mrcs -o {in}/x --method paper --hand flip", "about a consensus"),
     "output taken": Refusal("run {in}/good.mrcs -o {in}", "holds other files"),
     "import into a wrong name": Refusal("import {in}/good.mrcs -o {in}/x.mrc", "should end in .mrcs"),
@@ -89,6 +91,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "cut.mrcs").write_bytes((folder / "good.mrcs").read_bytes()[:3000])
     (folder / "good.mrcs.gz").write_bytes(b"\x1f\x8b")
     (folder / "lost.star").write_text("data_\n\nloop_\n_rlnImageName #1\n000001@gone.mrcs\n")
+    (folder / "empty.star").write_text("data_\n\nloop_\n_rlnImageName #1\n\n")
     for name in ("prose.star", "prose.cif", "text.hdf"):
         (folder / name).write_text("once upon a time")
     (folder / "atoms.pdb").write_text("ATOM      1  CA  ALA A   1      11.104   6.134  -6.504  1.00  0.00           C\nEND\n")

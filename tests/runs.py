@@ -1,6 +1,5 @@
 """Run directories as the stages leave them, written without running anything."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,32 @@ from typing import Any
 import numpy as np
 
 from scoretomo import files
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.rows import (
+    AssignmentTest,
+    ConsensusSummary,
+    ConvergenceRow,
+    DenoisingRow,
+    EvaluationSummary,
+    FlexibilityTest,
+    FscCurveRow,
+    FscRow,
+    ImageRow,
+    ImportRecord,
+    LandscapeRow,
+    LandscapeSummary,
+    LossRow,
+    PoseRow,
+    ReliabilityRow,
+    SampleRow,
+    ScreeRow,
+    StartRow,
+    StateRow,
+    SupportTest,
+    Trajectory,
+    VolumeRow,
+)
+from scoretomo.rundir.tables import to_json
 
 SETTINGS = """[run]
 stack = "classes.star"
@@ -16,6 +41,7 @@ seed = 0
 method = "paper"
 """
 HOSTILE = 'classes<script>alert("x")</script>&.mrcs'
+_NOW = {"time": "2026-01-01T00:00:00+00:00"}
 
 
 def blob(size: int, seed: int) -> np.ndarray:
@@ -30,7 +56,7 @@ def blob(size: int, seed: int) -> np.ndarray:
 
 
 def write_run(
-    run: Path,
+    path: Path,
     volumes: Mapping[int, np.ndarray | None],
     *,
     asked: Sequence[int] = (),
@@ -38,207 +64,274 @@ def write_run(
     pixel_size: float | None = 3.54,
     source: str = "classes.mrcs",
     finished: bool = True,
+    start_weight: float | None = None,
+    replicate_fsc: float | None = None,
 ) -> Path:
     """Write a run directory as the stages do.
 
     Args:
-        run: where.
+        path: where.
         volumes: density of each image's volume, or None if its descent diverged.
         asked: images of which no volume is there yet.
         left_out: images that could not be used, with their reasons.
         pixel_size: Å per pixel.
         source: the user's file.
         finished: whether volumes.csv was written; else the volumes are in the log only.
+        start_weight: of every volume.
+        replicate_fsc: of every volume.
     """
-    left_out = left_out or {}
-    kept = sorted({*volumes, *asked})
-    size = next(len(density) for density in volumes.values() if density is not None)
-    views = [density.sum(0) if (density := volumes.get(number)) is not None else np.eye(size) for number in kept]
-    for folder in ("volumes", "convergence"):
-        (run / folder).mkdir(parents=True, exist_ok=True)
-    files.write_images(run / "images.mrcs", np.stack(views).astype(np.float32), pixel_size)
-    files.write_table(
-        run / "images.csv",
-        [
-            {
-                "number": number,
-                "source": f"{number + 1:06d}@{source}",
-                "kept": int(number in kept),
-                "slice": kept.index(number) if number in kept else "",
-                "reason": left_out.get(number, ""),
-                "warning": "the particle reaches the mask" if number == 1 else "",
-            }
-            for number in sorted({*kept, *left_out})
-        ],
-    )
-    notes = ["grey scales differ: made equal", "classes.mrcs does not say its pixel size"]
-    said = {"source": source, "pixel_size": pixel_size, "size": size, "notes": notes}
-    files.write_text(run / "images.json", json.dumps(said))
-    files.write_text(run / "config.toml", SETTINGS)
-    now = {"time": "2026-01-01T00:00:00+00:00"}
-    files.append_record(run / "log.jsonl", {**now, "event": "start", "scoretomo": "0.1.0", "torch": "2.9.9"})
-    rows: list[dict[str, Any]] = []
+    run = RunDirectory(path)
+    files.make_folder(path)
+    _write_images(run, volumes, asked, left_out or {}, pixel_size, source)
+    files.write_text(run.config, SETTINGS)
+    files.append_record(run.log, {**_NOW, "event": "start", "scoretomo": "0.1.0", "torch": "2.9.9"})
+    rows = []
     for number, density in volumes.items():
-        name = f"{number:03d}"
-        diverged = density is None
-        rows.append(
-            {
-                "image": number,
-                "file": "" if diverged else f"volumes/{name}.mrc",
-                "status": "diverged" if diverged else "done",
-                "seconds": 2.5,
-                "steps": 3,
-                "anchor_correlation": 0.9,
-                "anchor_residual": 0.1,
-                "view_residual": 0.2,
-            }
-        )
-        if density is not None:
-            files.write_map(run / "volumes" / f"{name}.mrc", density, pixel_size)
-        residuals = [1.0, 40.0, float("nan")] if diverged else [1.0, 0.5, 0.25]
-        steps = [
-            {"step": step, "t": 0.5, "views": 2 + step // 2, "anchor_residual": value, "view_residual": value}
-            for step, value in enumerate(residuals)
-        ]
-        files.write_table(run / "convergence" / f"{name}.csv", steps)
-        files.append_record(run / "log.jsonl", {**now, "event": "volume", **rows[-1]})
+        row = _write_volume(run, number, density, pixel_size)
+        rows.append(row._replace(start_weight=start_weight, replicate_fsc=replicate_fsc))
+        files.append_record(run.log, {**_NOW, "event": "volume", **to_json(rows[-1])})
     if finished:
-        files.write_table(run / "volumes.csv", rows)
-        files.append_record(run / "log.jsonl", {**now, "event": "reconstructed", "seconds": 2.5 * len(rows), "workers": 1})
-    return run
+        run.volume_rows.write(rows)
+        files.append_record(run.log, {**_NOW, "event": "stage", "stage": "volumes", "seconds": 2.5 * len(rows)})
+    return path
 
 
-def write_evaluation(run: Path, numbers: Sequence[int], *, gain: bool = False) -> None:
-    """Compare every volume with itself as its truth, shell by shell a little worse."""
-    folder = run / "evaluation"
-    (folder / "aligned").mkdir(parents=True)
-    shells = [1.0, 0.9, 0.7, 0.4, 0.1]
-    scores, curves = [], []
-    for number in numbers:
-        volume = run / "volumes" / f"{number:03d}.mrc"
-        (folder / "aligned" / volume.name).write_bytes(volume.read_bytes())
-        scores.append(
-            {
-                "image": number,
-                "truth": str(volume.resolve()),
-                "hand": "mirrored" if number % 2 else "same",
-                "mean_fsc": 0.5 + 0.001 * number,
-                "auc": 0.3,
-                "resolution_0.5": 12.3,
-                "resolution_0.143": 9.87,
-            }
+def _write_images(
+    run: RunDirectory,
+    volumes: Mapping[int, np.ndarray | None],
+    asked: Sequence[int],
+    left_out: Mapping[int, str],
+    pixel_size: float | None,
+    source: str,
+) -> None:
+    """The sums of the volumes along z as images."""
+    included = sorted({*volumes, *asked})
+    size = next(len(density) for density in volumes.values() if density is not None)
+    views = [density.sum(0) if (density := volumes.get(number)) is not None else np.eye(size) for number in included]
+    files.write_images(run.images, np.stack(views).astype(np.float32), pixel_size)
+    rows = [
+        ImageRow(
+            number=number,
+            source=f"{number + 1:06d}@{source}",
+            included=number in included,
+            slice=included.index(number) if number in included else None,
+            reason=left_out.get(number, ""),
+            warning="the particle reaches the mask" if number == 1 else "",
+            background=None,
+            scale=None,
+            shift_x=None,
+            shift_y=None,
         )
-        curves.append({"image": number, **{f"shell_{shell}": value for shell, value in enumerate(shells)}})
-    files.write_table(folder / "scores.csv", scores)
-    files.write_table(folder / "fsc.csv", curves)
-    summary: dict[str, Any] = {"n": len(numbers), "mean_fsc": 0.5, "auc": 0.3, "unit": "Å", "size": 8, "pixel_size": 3.54}
-    summary["mean_curve"] = shells
-    if gain:
-        summary |= {"single_map_mean_fsc": 0.4, "ceiling_mean_fsc": 0.8, "conformation_gain": 0.25}
-    files.write_text(folder / "summary.json", json.dumps(summary))
-
-
-def write_score(run: Path, *, held_out: Sequence[int] = (), samples: int = 5, copies: bool = False) -> None:
-    """Write a trained network's record and curves, and samples: copies, or as far from the images as these from each other."""
-    for folder in ("score", "samples"):
-        (run / folder).mkdir()
-    record = {"network": "fast", "examples": 6400, "held_out": list(held_out)}
-    files.write_weights(run / "score" / "weights.safetensors", {"w": np.zeros(1, np.float32)}, record)
-    files.write_text(run / "score" / "train.toml", '[train]\nnetwork = "fast"\n')
-    loss = [{"images_seen": 100 * k, "loss": 1 / k, "rate": 0.1, "seconds": k} for k in range(1, 9)]
-    files.write_table(run / "score" / "loss.csv", loss)
-    errors = [
-        {
-            "t": t,
-            "network_training": 0.4 * t,
-            "network_held_out": 0.5 * t if held_out else "",
-            "exact_training": 0.3,
-            "exact_held_out": 0.6 if held_out else "",
-            "wiener": 0.7 * t,
-        }
-        for t in (0.02, 0.1, 0.5, 1.0, 2.0, 20.0)
+        for number in sorted({*included, *left_out})
     ]
-    files.write_table(run / "score" / "denoising.csv", errors)
-    if samples:
-        images = files.read_images(run / "images.mrcs").images
-        drawn = np.stack([images[k % len(images)] for k in range(samples)])
-        for name in ("samples", "nearest"):
-            files.write_images(run / "samples" / f"{name}.mrcs", drawn, None)
-        correlations = [0.99 if copies else 0.91 + 0.001 * k for k in range(samples)]
-        rows = [
-            {"sample": k, "nearest": k % 2, "angle": 30.0, "flipped": 0, "correlation": correlations[k], "natural": 0.9}
-            for k in range(samples)
+    run.image_rows.write(rows)
+    run.import_record.write(
+        ImportRecord(
+            source=source,
+            image_count=len(rows),
+            size=size,
+            side=size,
+            pixel_size=pixel_size,
+            original_size=(size, size),
+            original_pixel_size=pixel_size,
+            mu=0.0,
+            s=1.0,
+            notes=("grey scales differ: made equal", "classes.mrcs does not say its pixel size"),
+            asked={},
+            files=(),
+            junk={},
+        )
+    )
+
+
+def _write_volume(run: RunDirectory, number: int, density: np.ndarray | None, pixel_size: float | None) -> VolumeRow:
+    """A volume with its descent of three steps; its row."""
+    path = run.volume(number)
+    if density is not None:
+        files.make_folder(path.parent)
+        files.write_map(path, density, pixel_size)
+    residuals = [1.0, 40.0, float("nan")] if density is None else [1.0, 0.5, 0.25]
+    run.convergence(number).write(
+        [ConvergenceRow(step, 0.5, 2 + step // 2, value, value) for step, value in enumerate(residuals)]
+    )
+    return VolumeRow(
+        image=number,
+        file="" if density is None else str(path.relative_to(run.path)),
+        status="diverged" if density is None else "done",
+        seconds=2.5,
+        steps=3,
+        start_weight=None,
+        anchor_correlation=0.9,
+        anchor_residual=0.1,
+        view_residual=0.2,
+        replicate_fsc=None,
+    )
+
+
+def write_evaluation(path: Path, numbers: Sequence[int], *, gain: bool = False, **changes: Any) -> None:
+    """Compare every volume with itself as its truth, shell by shell a little worse.
+
+    Args:
+        path: of the run.
+        numbers: of the images.
+        gain: whether there is a conformation gain.
+        changes: of fields of the summary.
+    """
+    run = RunDirectory(path)
+    shells = (1.0, 0.9, 0.7, 0.4, 0.1)
+    for number in numbers:
+        aligned = run.evaluation.aligned(run.volume(number).name)
+        files.make_folder(aligned.parent)
+        aligned.write_bytes(run.volume(number).read_bytes())
+    run.evaluation.rows.write([_fsc_row(run, number) for number in numbers])
+    run.evaluation.curves.write([FscCurveRow(number, shells) for number in numbers])
+    summary = EvaluationSummary(len(numbers), 0.5, 0.3, "Å", 8, 3.54, mean_curve=shells)
+    if gain:
+        summary = summary._replace(single_map_mean_fsc=0.4, ceiling_mean_fsc=0.8, conformation_gain=0.25)
+    files.write_json(run.evaluation.summary, to_json(summary._replace(**changes)))
+
+
+def _fsc_row(run: RunDirectory, number: int) -> FscRow:
+    return FscRow(
+        image=number,
+        truth=str(run.volume(number).resolve()),
+        hand="mirrored" if number % 2 else "same",
+        mean_fsc=0.5 + 0.001 * number,
+        auc=0.3,
+        resolution_0_5=12.3,
+        resolution_0_143=9.87,
+        rot=None,
+        tilt=None,
+        psi=None,
+        shift_x=None,
+        shift_y=None,
+        shift_z=None,
+    )
+
+
+def write_score(path: Path, *, held_out: Sequence[int] = (), samples: int = 5, copies: bool = False) -> None:
+    """Write a trained network's record, curves and samples: copies, or as far from images as these from each other."""
+    run = RunDirectory(path)
+    record = {"network": "fast", "examples": 6400, "held_out": list(held_out)}
+    files.make_folder(run.score)
+    files.write_weights(run.weights, {"w": np.zeros(1, np.float32)}, record)
+    files.write_text(run.training, '[train]\nnetwork = "fast"\n')
+    run.loss.write([LossRow(100 * k, 1 / k, 0.1, k) for k in range(1, 9)])
+    run.denoising.write(
+        [
+            DenoisingRow(t, 0.4 * t, 0.5 * t if held_out else None, 0.3, 0.6 if held_out else None, 0.7 * t)
+            for t in (0.02, 0.1, 0.5, 1.0, 2.0, 20.0)
         ]
-        files.write_table(run / "samples" / "samples.csv", rows)
+    )
+    if samples:
+        images = files.read_images(run.images).images
+        drawn = np.stack([images[k % len(images)] for k in range(samples)])
+        files.make_folder(run.samples.path)
+        for name in (run.samples.images, run.samples.nearest):
+            files.write_images(name, drawn, None)
+        correlations = [0.99 if copies else 0.91 + 0.001 * k for k in range(samples)]
+        run.samples.rows.write(
+            [SampleRow(k, k % 2, 30.0, False, correlation, 0.9) for k, correlation in enumerate(correlations)]
+        )
 
 
 def write_shared(
-    run: Path, numbers: Sequence[int], *, outliers: Sequence[int] = (), agreeing: int = 3, moves: bool | None = True
+    path: Path,
+    numbers: Sequence[int],
+    *,
+    outliers: Sequence[int] = (),
+    agreeing: int = 3,
+    moves: bool | None = True,
+    class_2: Sequence[int] = (),
+    held_out_resolution: float = 9.1,
+    support: SupportTest | None = None,
+    soft: bool = False,
 ) -> None:
-    """Write a consensus and poses, all of them R = I."""
-    density = files.read_map(run / "volumes" / f"{numbers[0]:03d}.mrc").density
-    files.write_map(run / "consensus.mrc", density, 3.54)
-    poses = [
-        {
-            "image": number,
-            **dict.fromkeys(("rot", "tilt", "psi", "shift_x", "shift_y"), 0.0),
-            "outlier": int(number in outliers),
-            "second": 0,
-        }
-        for number in numbers
-    ]
-    files.write_table(run / "poses.csv", poses)
-    folder = run / "consensus"
-    folder.mkdir()
-    starts = [{"coverage": 0.9, "agreement": 1.0 if k == 3 else 0.9, "agrees": int(k == 3 or k < agreeing)} for k in range(4)]
-    files.write_table(folder / "starts.csv", starts)
-    files.write_table(
-        folder / "summary.csv", [{"symmetry": "C1", "coverage": 0.98, "left_out_coverage": 0.97, "left_out_resolution": 9.1}]
+    """Write a consensus and poses, all of them R = I.
+
+    Args:
+        path: of the run.
+        numbers: of the images.
+        outliers: images that no view matches.
+        agreeing: random starts that reached the same consensus as the last.
+        moves: whether the flexibility test finds motion; None if there are too few images.
+        class_2: images of the second molecule of a mixture.
+        held_out_resolution: Å.
+        support: the test of the score support.
+        soft: whether the consensus was made with soft assignment.
+    """
+    run = RunDirectory(path)
+    files.write_map(run.assigned.volume, files.read_map(run.volume(numbers[0])).density, 3.54)
+    run.poses.write(
+        [PoseRow(number, 0, 0, 0, 0, 0, 0.98, number in outliers, 2 if number in class_2 else 1) for number in numbers]
     )
-    if moves is not None:
-        files.write_table(
-            folder / "moves.csv",
-            [
-                {
-                    "still": 0.05,
-                    "moving": 0.01 if moves else 0.05,
-                    "displacement": 0.8 if moves else 0.1,
-                    "evidence": 0.64 if moves else 0.0,
-                    "needed": 0.05,
-                    "moves": int(moves),
-                }
-            ],
-        )
+    run.starts.write([StartRow(k, 0.9, 1.0 if k == 3 else 0.9, k == 3 or k < agreeing) for k in range(4)])
+    run.assigned.summary.write(ConsensusSummary("C1", 0.98, 0.97, held_out_resolution))
+    run.assignment.write(AssignmentTest(0.05, 0.04 if soft else 0.06, 3.0, soft))
+    tests = {
+        True: FlexibilityTest(0.05, 0.01, 0.8, 0.64, 0.05, "flexible"),
+        False: FlexibilityTest(0.05, 0.05, 0.1, 0.0, 0.05, "rigid"),
+        None: FlexibilityTest(None, None, None, None, 0.05, "undetermined"),
+    }
+    run.flexibility.write(tests[moves])
+    if support:
+        run.support.write(support)
 
 
 def write_landscape(
-    run: Path, numbers: Sequence[int], *, motions: int = 1, moves: bool | None = True, counted: bool = True
+    path: Path,
+    numbers: Sequence[int],
+    *,
+    motions: int = 1,
+    moves: bool | None = True,
+    counted: bool = True,
+    umap: bool = False,
 ) -> None:
-    """Write what moves: a ball beside a still one goes four pixels further along y with every motion."""
-    folder = run / "landscape"
-    folder.mkdir()
-    rows = []
-    for place, number in enumerate(numbers):
-        ways = {f"motion_{k + 1}": place - 2.0 * k for k in range(motions) if counted}
-        rows.append({"image": number, "state": 1 + place % 2, **ways, "component_1": 0.5 * place, "component_2": (-1.0) ** place})
-    files.write_table(run / "landscape.csv", rows)
-    files.write_table(folder / "scree.csv", [{"component": k, "variance": 1 / k, "share": 0.5, "chance": 0.01} for k in (1, 2)])
-    states = [{"state": k + 1, "volumes": len(numbers[k::2]), "representative": numbers[k], "frame": 6 - 6 * k} for k in range(2)]
-    files.write_table(folder / "states.csv", states)
+    """Write heterogeneity: a ball beside a still one goes four pixels further along y with every mode.
+
+    Args:
+        path: of the run.
+        numbers: of the images.
+        motions: number of modes, or of components where these are not counted.
+        moves: whether the flexibility test finds motion; None if there are too few images.
+        counted: whether the number of modes is determined.
+        umap: whether the volumes are embedded by UMAP.
+    """
+    landscape = RunDirectory(path).landscape
+    landscape.rows.write(
+        [
+            LandscapeRow(
+                image=number,
+                state=1 + place % 2,
+                mode=tuple(place - 2.0 * k for k in range(motions) if counted),
+                component=(0.5 * place, (-1.0) ** place),
+                umap=(float(place), 0.0) if umap else (),
+            )
+            for place, number in enumerate(numbers)
+        ]
+    )
+    landscape.scree.write([ScreeRow(k, 1 / k, 0.5, 0.01) for k in (1, 2)])
+    landscape.states.write([StateRow(k + 1, len(numbers[k::2]), numbers[k], 6 - 6 * k) for k in range(2)])
     frames = [ball(20, (0, -4, 0), 3) + ball(20, (0, 4 * k / 10, 4), 2.5) for k in range(11)]
-    files.write_map(folder / "motion-map.mrc", np.std(frames, axis=0), 3.54)
-    names = [f"{'motion' if counted else 'component'}-{k + 1}" for k in range(motions)]
-    for name in names:
-        (folder / name).mkdir()
-        for number, frame in enumerate(frames):
-            files.write_map(folder / name / f"{number:02d}.mrc", frame, 3.54)
-    (folder / "states").mkdir()
-    for number, frame in enumerate(frames[:7]):
-        files.write_map(folder / "states" / f"{number:02d}.mrc", frame, 3.54)
-    known = motions if counted else None
-    summary = {"motions": known, "moves": moves, "clear_components": 2, "variance": 1.0, "chance": 0.01}
-    summary["ways"] = [{"name": name, "distance": 4.0, "replaced": 0.3} for name in names]
-    files.write_text(folder / "summary.json", json.dumps(summary))
+    files.write_map(landscape.variability, np.std(frames, axis=0), 3.54)
+    names = [f"{'mode' if counted else 'component'}-{k + 1}" for k in range(motions)]
+    for name, some in [*((name, frames) for name in names), ("states", frames[:7])]:
+        files.make_folder(landscape.frame(name, 0).parent)
+        for number, frame in enumerate(some):
+            files.write_map(landscape.frame(name, number), frame, 3.54)
+    landscape.summary.write(
+        LandscapeSummary(
+            volumes=len(numbers),
+            modes=motions if counted else None,
+            trajectories=tuple(Trajectory(name, 4.0, 0.3) for name in names),
+            verdict="undetermined" if moves is None else ("flexible" if moves else "rigid"),
+            significant_components=2,
+            variance=1.0,
+            noise_floor=0.01,
+            shells=8,
+            side=20,
+        )
+    )
 
 
 def ball(size: int, centre: tuple[float, float, float], radius: float) -> np.ndarray:
@@ -249,15 +342,33 @@ def ball(size: int, centre: tuple[float, float, float], radius: float) -> np.nda
     return (1 / (1 + np.exp(2 * (distance - radius)))).astype(np.float32)
 
 
-def write_reliability(run: Path, words: Mapping[int, str], *, calibrated: bool = True, motions: int = 1) -> None:
-    """Write how far to believe each volume: the smaller its number, the better."""
+def write_reliability(
+    path: Path, labels: Mapping[int, str], *, calibrated: bool = True, motions: int = 1, **changes: Any
+) -> None:
+    """Write the reliability of each volume: the smaller its number, the better.
+
+    Args:
+        path: of the run.
+        labels: by the number of the image.
+        calibrated: whether there is an expected FSC.
+        motions: number of modes.
+        changes: of fields of every row.
+    """
     rows = []
-    for number, word in words.items():
+    for number, label in labels.items():
         expected = 0.95 - 0.05 * number
-        figures = {"expected_fsc": expected, "low": expected - 0.1, "high": expected + 0.04, "down_to": 16.0} if calibrated else {}
-        measured = {"replicas": 0.99, "correlation": 0.98, "isolation": 0.5}
-        seen = {f"motion_{k + 1}_seen": 0.1 * number for k in range(motions)}
-        reason = f"what counts for volume {number} <b>most</b>"
-        empty = dict.fromkeys(("expected_fsc", "low", "high", "down_to"), "")
-        rows.append({"image": number, **(figures or empty), "word": word, "reason": reason, **measured, **seen})
-    files.write_table(run / "reliability.csv", rows)
+        row = ReliabilityRow(
+            image=number,
+            expected_fsc=expected if calibrated else None,
+            low=expected - 0.1 if calibrated else None,
+            high=expected + 0.04 if calibrated else None,
+            resolution=16.0 if calibrated else None,
+            label=label,
+            reason=f"what counts for volume {number} <b>most</b>",
+            replicate_fsc=0.99,
+            correlation=0.98,
+            isolation=0.5,
+            observability=(0.1 * number,) * motions,
+        )
+        rows.append(row._replace(**changes))
+    RunDirectory(path).reliability.write(rows)

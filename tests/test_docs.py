@@ -1,20 +1,35 @@
-"""The examples of the documentation run as they stand."""
+"""The documentation: examples run, links lead somewhere, every record is shown, every file of a run is named."""
 
+import json
 import re
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
-from test_house import PACKAGE
+import pytest
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.folders import ConsensusFolder, EvaluationFolder, LandscapeFolder, SampleFolder
+from scoretomo.rundir.tables import Record, Table
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+FOLDERS = (ConsensusFolder, EvaluationFolder, LandscapeFolder, SampleFolder)
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def test_python_examples_run_as_they_stand(six_volumes, tmp_path, monkeypatch, capsys):
     shutil.copytree(six_volumes, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", text(DOCS / "tutorials" / "python.md"), re.DOTALL)
     assert len(blocks) == 3
     names: dict[str, object] = {}
     for block in blocks:
@@ -25,8 +40,56 @@ def test_python_examples_run_as_they_stand(six_volumes, tmp_path, monkeypatch, c
     assert np.isfinite(names["step"].volumes.numpy()).all()
 
 
-def test_every_method_has_a_page_of_the_site():
-    pages = runpy.run_path(str(DOCS / "conf.py"))["ROOMS"]
-    for room in ("denoisers", "reconstruction", "consensus", "deformation"):  # what is in their files is used from there
-        parts = {path.stem if path.is_file() else path.name for path in (PACKAGE / room).iterdir()} - {"__init__", "__pycache__"}
-        assert set(pages[room]) == {room, *(f"{room}.{part}" for part in parts)}
+def test_readme_has_600_words_at_most() -> None:
+    assert len(text(ROOT / "README.md").split()) <= 600
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)", text(page))
+    missing = [target for target in targets if "://" not in target and not (page.parent / unquote(target)).exists()]
+    assert not missing
+
+
+def test_every_page_is_in_the_sidebar() -> None:
+    sidebar = runpy.run_path(str(DOCS / "conf.py"))["SIDEBAR"]
+    names = [re.sub(r".*<(.*)>", r"\1", name) for names in sidebar.values() for name in names]
+    shown = {(DOCS / f"{name}.md").resolve() for name in names}
+    assert {*DOCS.rglob("*.md")} - {DOCS / "index.md"} - shown == set()
+
+
+def test_every_record_is_on_a_page() -> None:
+    shown = {name for page in PAGES for name in re.findall(r"<!-- generated: record (\S+) -->", text(page))}
+    assert shown == {path.stem for path in (ROOT / "benchmarks" / "records").glob("*.json")}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "records").glob("*.json")), ids=lambda path: path.stem)
+def test_a_record_names_its_command_machine_and_columns(path: Path) -> None:
+    record = json.loads(text(path))
+    assert {"title", "command", "commit", "machine", "cores", "seeds", "seconds", "columns", "rows"} <= record.keys()
+    assert record["rows"]
+    assert all(row.keys() == record["columns"].keys() for row in record["rows"])
+
+
+def test_every_benchmark_that_a_record_names_is_there() -> None:
+    commands = [json.loads(text(path))["command"] or "" for path in (ROOT / "benchmarks" / "records").glob("*.json")]
+    named = {script for command in commands for script in re.findall(r"benchmarks/\S+\.py", command)}
+    assert named
+    assert all((ROOT / script).exists() for script in named)
+
+
+def test_the_reference_names_every_file_of_a_run() -> None:
+    tree = text(DOCS / "reference" / "run-directory.md").partition("## Tables and records")[0]
+    missing = [path for path in paths(RunDirectory(Path("run"))) if path.name not in tree]
+    assert not missing
+
+
+def paths(owner: Any) -> Iterator[Path]:
+    """Every path that a run directory, or a folder of it, names."""
+    for value in vars(owner).values():
+        if isinstance(value, FOLDERS):
+            yield from paths(value)
+        elif isinstance(value, Table | Record):
+            yield value.path
+        elif isinstance(value, Path):
+            yield value

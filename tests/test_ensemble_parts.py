@@ -1,4 +1,4 @@
-"""Parts of the ensemble method: symmetry, outliers, the other hand, what left-out images ask for, replicas."""
+"""Parts of the ensemble method: symmetry, find_outliers, the other hand, what left-out images ask for, replicas."""
 
 import math
 from itertools import pairwise
@@ -6,18 +6,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-from scoretomo.consensus.assignment import (
-    Consensus,
-    Iteration,
-    average,
-    best_poses,
-    leave_gaps,
-    other_hand,
-    outliers,
-    parted,
-    settle,
-)
-from scoretomo.consensus.symmetry import judge_left_out, propose, symmetric_start
+from scoretomo.consensus.mixture import separate_classes
+from scoretomo.consensus.hard_assignment import average, best_poses, other_hand, assign_hard
+from scoretomo.consensus import Consensus
+from scoretomo.consensus.soft_assignment import leave_gaps
+from scoretomo.consensus import Iteration
+from scoretomo.consensus.outliers import find_outliers
+from scoretomo.consensus.symmetry import propose, symmetric_start
+from scoretomo.consensus.cross_validation import cross_validate
 from scoretomo.denoisers.exact import ExactScore
 from scoretomo.denoisers.tangent import TangentScore
 from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
@@ -27,7 +23,7 @@ from scoretomo.projection import project, rotate
 from scoretomo.reconstruction.algorithm import Descent, descent_direction
 from scoretomo.reconstruction.least_squares import invert, posed_map
 from scoretomo.reconstruction.refinement import Refined, Refinement, Streams, refine_volumes
-from scoretomo.reconstruction.score_support import ask_left_out_images, consensus_views
+from scoretomo.reconstruction.score_support import score_support, consensus_views
 from scoretomo.rotations import angular_distance, point_group, random_rotations, rotation_from_vector
 
 SIZE = 16
@@ -64,7 +60,7 @@ def test_images_of_a_mixture_choose_what_explains_them_better():
     centred = shift(images, -moved)
     volumes = posed_map(centred, rotations), posed_map(centred[64:], rotations[64:])
     contaminated, few = (Consensus(volume, best_poses(volume, images, moved)) for volume in volumes)
-    first, second, theirs = parted(images, contaminated, few)
+    first, second, theirs = separate_classes(images, contaminated, few)
     assert theirs.tolist() == [False] * 50 + [True] * 24
     assert float((first.poses.shifts[:50] - moved[:50]).abs().median()) < 0.5
     assert likeness(contaminated.volume, blobs()) < 0.9 < likeness(first.volume, blobs())
@@ -76,7 +72,7 @@ def test_of_a_second_molecule_that_no_image_shows_nothing_is_made_again():
     images = project(blobs(), rotations) * MASK
     first = Consensus(blobs(), best_poses(blobs(), images, torch.zeros(26, 2)))
     wrong = Consensus(blobs("D2"), best_poses(blobs("D2"), images, torch.zeros(26, 2)))
-    _, second, theirs = parted(images, first, wrong)
+    _, second, theirs = separate_classes(images, first, wrong)
     assert not theirs.any()
     torch.testing.assert_close(second.volume, wrong.volume)
 
@@ -88,7 +84,7 @@ def test_few_images_leave_what_soft_matching_has_found():
     last = Iteration(blobs() + 0.08 * torch.randn(blobs().shape, generator=stream(5)), torch.zeros(6, 2))
     assert leave_gaps(6, None)
     assert not leave_gaps(6, point_group("D2"))  # 24 slices
-    near = settle(images, last, stays=True).volume
+    near = assign_hard(images, last, stays=True).volume
     alone, before, after = (likeness(volume, blobs()) for volume in (posed_map(images, rotations), last.volume, near))
     assert alone < before < after
 
@@ -172,9 +168,9 @@ def test_a_sevenfold_barrel_with_twofold_axes_is_found():
 def test_few_images_are_enough_to_be_asked(count):
     rotations = random_rotations(count, stream())
     images = project(blobs(), rotations) * MASK
-    true, wrong = (judge_left_out(images, at(poses)).doubt for poses in (rotations, random_rotations(count, stream(9))))
+    true, wrong = (cross_validate(images, at(poses)).doubt for poses in (rotations, random_rotations(count, stream(9))))
     assert 0 < true < wrong
-    asked = ask_left_out_images(images, rotations, lambda known: TangentScore(known, 0.0, MASK), 0.0, MASK, stream())
+    asked = score_support(images, rotations, lambda known: TangentScore(known, 0.0, MASK), 0.0, MASK, stream())
     assert asked.takes_views
     assert not asked.asked
 
@@ -189,9 +185,9 @@ def test_left_out_images_know_a_true_symmetry_from_a_wrong_one(group, better):
     images = project(volume, rotations)
     images = images + 0.1 * images.std() * torch.randn(images.shape, generator=stream(1))
     last = Iteration(volume, torch.zeros(20, 2))
-    plain = settle(images, last, stays=True)
-    imposed = settle(images, last, stays=False, group=point_group("D2").float())
-    without, within = judge_left_out(images, plain.poses), judge_left_out(images, imposed.poses, group=point_group("D2").float())
+    plain = assign_hard(images, last, stays=True)
+    imposed = assign_hard(images, last, stays=False, group=point_group("D2").float())
+    without, within = cross_validate(images, plain.poses), cross_validate(images, imposed.poses, group=point_group("D2").float())
     assert (within.doubt < without.doubt) == better
     assert (float(within.rings[1:].mean()) > float(without.rings[1:].mean())) == better
     assert coverage(plain.poses) > 0.95
@@ -199,15 +195,15 @@ def test_left_out_images_know_a_true_symmetry_from_a_wrong_one(group, better):
 
 def test_only_images_unlike_all_views_are_outliers():
     spread = 0.99 - 0.02 * torch.rand(40, generator=stream()).square()
-    assert not outliers(at(torch.eye(3).expand(40, 3, 3), spread)).any()
+    assert not find_outliers(at(torch.eye(3).expand(40, 3, 3), spread)).any()
     spread[7] = 0.6
-    assert outliers(at(torch.eye(3).expand(40, 3, 3), spread)).nonzero().tolist() == [[7]]
+    assert find_outliers(at(torch.eye(3).expand(40, 3, 3), spread)).nonzero().tolist() == [[7]]
 
 
 def test_a_well_explained_image_is_no_outlier_however_well_others_are():
     values = torch.full((16,), 0.999) - 1e-4 * torch.rand(16, generator=stream())
     values[3] = 0.98
-    assert not outliers(at(torch.eye(3).expand(16, 3, 3), values)).any()
+    assert not find_outliers(at(torch.eye(3).expand(16, 3, 3), values)).any()
 
 
 def test_the_other_hand_has_the_same_views():
@@ -234,11 +230,11 @@ def spinning(count: int, turn: float) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_few_images_of_a_rigid_molecule_ask_for_views_of_the_consensus_and_many_of_a_moving_one_do_not():
     few, poses = spinning(12, 0.0)
-    rigid = ask_left_out_images(few, poses, lambda known: ExactScore(known, 0.0, MASK), 0.0, MASK, stream())
+    rigid = score_support(few, poses, lambda known: ExactScore(known, 0.0, MASK), 0.0, MASK, stream())
     assert rigid.takes_views
     assert rigid.with_views < 0.8 * rigid.images
     many, poses = spinning(300, 2 * math.pi)
-    moving = ask_left_out_images(many, poses, lambda known: ExactScore(known, 0.0, MASK), 0.0, MASK, stream())
+    moving = score_support(many, poses, lambda known: ExactScore(known, 0.0, MASK), 0.0, MASK, stream())
     assert moving.with_views > 0.9 * moving.images
 
 
@@ -247,7 +243,7 @@ def test_views_of_a_model_look_like_images_only_where_it_has_learned_how_the_mol
     known, unseen, poses = images[:240], images[240:], poses[:240]
     smeared = consensus_views(posed_map(known, poses), 0.0, MASK)
     verdicts = [
-        ask_left_out_images(known, poses, lambda views: TangentScore(views, 0.0, MASK), 0.0, MASK, stream(), modelled=views)
+        score_support(known, poses, lambda views: TangentScore(views, 0.0, MASK), 0.0, MASK, stream(), modelled=views)
         for views in (unseen, smeared)
     ]
     assert [verdict.look_alike for verdict in verdicts] == [True, False]

@@ -27,7 +27,7 @@ LINES = [  # from the top: a line may use all below it, neighbours on a line do 
     {"reconstruction"},
     {"denoisers", "evaluation"},
     {"matching", "alignment", "simulation"},
-    {"projection", "harmonics", "images", "phantoms"},
+    {"projection", "harmonics", "images", "phantoms", "optimise"},
     {"requirements"},
     {"rotations", "fourier", "files", "compute"},
     {"config", "errors", "memory", "wording"},

@@ -13,17 +13,17 @@ from scoretomo.fourier import coordinates
 from scoretomo.landscape import (
     Components,
     States,
-    confirmed,
-    dimensions,
-    independent_ways,
-    motion_map,
+    confirmed_modes,
+    count_modes,
+    count_independent_modes,
+    variability_map,
     principal_components,
-    seen_motions,
+    observability,
     soft_mask,
     states,
-    travel,
+    motion_extent,
     umap_embedding,
-    unrolled,
+    mode_coordinates,
     way_along,
     way_between,
 )
@@ -62,7 +62,7 @@ def noisy(volumes: torch.Tensor, strength: float = 0.02) -> tuple[torch.Tensor, 
 @pytest.mark.parametrize("motions", [0, 1, 2])
 def test_as_many_motions_are_found_as_there_are(motions):
     volumes, differences = noisy(turning(motions)[0])
-    assert dimensions(principal_components(volumes, differences, soft_mask(volumes))) == motions
+    assert count_modes(principal_components(volumes, differences, soft_mask(volumes))) == motions
 
 
 def test_variance_that_is_chance_is_no_component():
@@ -76,7 +76,7 @@ def test_a_bent_motion_is_unrolled_to_its_angle():
     volumes, angles = turning(1)
     found = principal_components(*noisy(volumes), soft_mask(volumes))
     assert found.clear > 1  # half a circle is no straight line
-    (place,) = unrolled(found, 1).T
+    (place,) = mode_coordinates(found, 1).T
     assert ranked_alike(place, angles[:, 0]) > 0.99
 
 
@@ -93,20 +93,20 @@ def test_chance_does_not_make_one_motion_several():
     chance = draw.normal(size=(200, 8))
     places = np.column_stack([along, 0.02 * along**2, np.zeros((200, 6))]) + chance
     found = cloud(places)._replace(chance=np.ones(8))
-    assert dimensions(found) == 1
-    assert dimensions(found._replace(chance=np.zeros(8))) > 1  # it can't be told where nobody knows the chance
+    assert count_modes(found) == 1
+    assert count_modes(found._replace(chance=np.zeros(8))) > 1  # it can't be told where nobody knows the chance
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_a_cloud_has_as_many_dimensions_as_it_has(count):
     places = np.random.default_rng(count).normal(size=(600, count)) @ np.random.default_rng(0).normal(size=(count, 8))
-    assert dimensions(cloud(places)) == count
+    assert count_modes(cloud(places)) == count
 
 
 def test_straight_motions_come_out_apart_too():
     amounts = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     turned = amounts @ np.array([[0.8, 0.6], [-0.6, 0.8]])
-    motions = unrolled(cloud(turned), 2)
+    motions = mode_coordinates(cloud(turned), 2)
     alike = np.array([[ranked_alike(motion, torch.from_numpy(amount)) for amount in amounts.T] for motion in motions.T])
     assert sorted(alike.argmax(1)) == [0, 1]
     assert alike.max(1).min() > 0.97
@@ -116,26 +116,26 @@ def test_of_too_many_motions_those_are_kept_that_real_ways_explain():
     real, false = torch.randn(60, 2, generator=stream(0)).numpy(), torch.randn(60, 1, generator=stream(1)).numpy()
     ways = real @ np.array([[1.0, 0.4], [-0.3, 2.0]]) + 0.1 * torch.randn(60, 2, generator=stream(2)).numpy()
     found = np.column_stack([real[:, 0], false, real[:, 1]])
-    np.testing.assert_array_equal(confirmed(found, ways, 2), real)
-    np.testing.assert_array_equal(confirmed(real, ways, 2), real)
-    np.testing.assert_array_equal(confirmed(real[:, :1], ways, 2), real[:, :1])
-    np.testing.assert_array_equal(confirmed(real, ways[:, :1], 1), real[:, :1])
+    np.testing.assert_array_equal(confirmed_modes(found, ways, 2), real)
+    np.testing.assert_array_equal(confirmed_modes(real, ways, 2), real)
+    np.testing.assert_array_equal(confirmed_modes(real[:, :1], ways, 2), real[:, :1])
+    np.testing.assert_array_equal(confirmed_modes(real, ways[:, :1], 1), real[:, :1])
 
 
 def test_a_motion_along_a_bent_path_takes_several_ways_and_is_one() -> None:
     generator = np.random.default_rng(3)
     angles, other = generator.uniform(0, 2.5, 200), generator.uniform(-1, 1, 200)
     bent = np.column_stack([np.cos(angles), np.sin(angles)])
-    assert independent_ways(bent) == 1
-    assert independent_ways(np.column_stack([bent, other])) == 2
-    assert independent_ways(generator.uniform(-1, 1, (200, 3))) == 3
-    assert independent_ways(other[:, None]) == 1
-    assert independent_ways(bent[:2]) == 2  # too few to say
+    assert count_independent_modes(bent) == 1
+    assert count_independent_modes(np.column_stack([bent, other])) == 2
+    assert count_independent_modes(generator.uniform(-1, 1, (200, 3))) == 3
+    assert count_independent_modes(other[:, None]) == 1
+    assert count_independent_modes(bent[:2]) == 2  # too few to say
 
 
 def test_no_motion_has_no_coordinates():
     volumes, _ = turning(1)
-    assert unrolled(principal_components(*noisy(volumes), soft_mask(volumes)), 0).shape == (COUNT, 0)
+    assert mode_coordinates(principal_components(*noisy(volumes), soft_mask(volumes)), 0).shape == (COUNT, 0)
 
 
 def ranked_alike(first: np.ndarray, second: torch.Tensor) -> float:
@@ -146,7 +146,7 @@ def ranked_alike(first: np.ndarray, second: torch.Tensor) -> float:
 
 def test_parts_that_move_on_their_own_come_out_as_motions_on_their_own():
     volumes, angles = turning(2)
-    motions = unrolled(principal_components(*noisy(volumes), soft_mask(volumes)), 2)
+    motions = mode_coordinates(principal_components(*noisy(volumes), soft_mask(volumes)), 2)
     alike = np.array([[ranked_alike(motion, angle) for angle in angles.T] for motion in motions.T])
     assert sorted(alike.argmax(1)) == [0, 1]
     assert alike.max(1).min() > 0.9
@@ -164,7 +164,7 @@ def test_components_give_the_volumes_back():
 
 def test_the_motion_map_shows_what_moves_and_nothing_else():
     volumes, differences = noisy(turning(1)[0])
-    spread = motion_map(volumes, differences)
+    spread = variability_map(volumes, differences)
     points = coordinates(SIZE, 3)
     assert float(spread[points[2] > 1].max()) > 5 * float(spread[points[2] < -1].max())
 
@@ -235,21 +235,21 @@ def test_a_view_along_a_motion_shows_nothing_of_it():
     along_x = torch.tensor([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]).expand(COUNT, 3, 3)
     along_y = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).expand(COUNT, 3, 3)
     inner = slice(20, -20)  # the ends of a way have neighbours on one side only
-    assert np.median(seen_motions(components, coordinates, along_y)[inner]) > 0.3
-    assert np.median(seen_motions(components, coordinates, along_x)[inner]) < 0.02
+    assert np.median(observability(components, coordinates, along_y)[inner]) > 0.3
+    assert np.median(observability(components, coordinates, along_x)[inner]) < 0.02
 
 
 def test_what_shifts_as_a_whole_is_not_seen_as_a_motion():
     components, coordinates = sliding(whole=True)
     turns = random_rotations(COUNT, generator=stream(4), dtype=torch.float32)
-    assert np.median(seen_motions(components, coordinates, turns)) < 0.1
+    assert np.median(observability(components, coordinates, turns)) < 0.1
 
 
 def test_two_ways_to_say_the_same_are_not_told_apart():
     components, coordinates = sliding(whole=False)
     along_y = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]).expand(COUNT, 3, 3)
     twice = np.column_stack([coordinates, coordinates + 1e-3 * np.sin(np.arange(COUNT))[:, None]])
-    alone, beside = seen_motions(components, coordinates, along_y), seen_motions(components, twice, along_y)
+    alone, beside = observability(components, coordinates, along_y), observability(components, twice, along_y)
     assert np.median(beside) < 0.5 * np.median(alone)
 
 
@@ -263,7 +263,7 @@ def same(count: int) -> Components:
 def test_volumes_that_are_all_the_same_have_no_variance_and_no_motion():
     found = same(14)
     assert found.total == 0
-    assert found.clear == dimensions(found) == 0
+    assert found.clear == count_modes(found) == 0
     assert not found.variances.any()
     assert not found.coordinates.any()
     assert np.isfinite(found.chance).all()
@@ -289,14 +289,14 @@ def two_balls(offsets: np.ndarray, scale: int = 1) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", [1, 3])
 def test_a_part_that_moves_is_seen_to_go_as_far_as_it_does(scale: int) -> None:
-    found = travel(two_balls(np.linspace(0, 5, 11), scale))
-    assert found.distance == pytest.approx(5 * scale, abs=0.7 * scale)
-    assert 0.2 < found.replaced < 0.5  # one ball of two, which half overlaps itself at the end
+    found = motion_extent(two_balls(np.linspace(0, 5, 11), scale))
+    assert found.displacement == pytest.approx(5 * scale, abs=0.7 * scale)
+    assert 0.2 < found.moved_fraction < 0.5  # one ball of two, which half overlaps itself at the end
 
 
 def test_what_stands_still_goes_nowhere() -> None:
-    assert travel(two_balls(np.full(11, 2.0))) == (0, 0)
-    assert travel(np.zeros((5, 12, 12, 12), np.float32)) == (0, 0)
+    assert motion_extent(two_balls(np.full(11, 2.0))) == (0, 0)
+    assert motion_extent(np.zeros((5, 12, 12, 12), np.float32)) == (0, 0)
 
 
 @pytest.mark.parametrize("count", [5, 14])

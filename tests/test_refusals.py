@@ -1,4 +1,4 @@
-"""A mistake is told before anything heavy is loaded: all of these commands, one after the other in one process, load nothing."""
+"""A mistake is reported before anything heavy is loaded: all of these commands, one after the other in one process, load nothing."""
 
 import json
 import shlex
@@ -38,7 +38,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-def test_a_mistake_is_told_before_anything_heavy_is_loaded(name: str, refused: dict[str, Any]) -> None:
+def test_a_mistake_is_reported_before_anything_heavy_is_loaded(name: str, refused: dict[str, Any]) -> None:
     code, said, loaded = refused[name]
     assert REFUSALS[name].says in said
     assert said.startswith("scoretomo: ")
@@ -55,7 +55,7 @@ def test_a_mistake_is_told_before_anything_heavy_is_loaded(name: str, refused: d
         ("mdtraj", "simulate {run}/atoms.pdb --trajectory {run}/way.dcd -o {run}/x", "trajectories need mdtraj"),
     ],
 )
-def test_a_library_that_is_missing_is_told_before_anything_heavy_is_loaded(
+def test_a_library_that_is_missing_is_reported_before_anything_heavy_is_loaded(
     missing: str, words: str, says: str, tmp_path: Path
 ) -> None:
     for name in ("volumes.star", "poses.csv", "way.dcd"):

@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_letters_that_a_terminal_does_not_have_are_question_marks(encoding, size
     assert (b" ? " in out) == (encoding != "utf-8")  # from the least value … to the largest
 
 
-def test_a_mistake_is_told_to_such_a_terminal_too(tmp_path, printed):
+def test_a_mistake_is_printed_to_such_a_terminal_too(tmp_path, printed):
     code, _, errors = printed("ascii", "info", tmp_path / "Å.mrcs")
     assert code == 2
     assert b"?.mrcs: check the path" in errors
@@ -52,11 +53,12 @@ def test_a_name_that_is_no_text_is_shown_with_question_marks(box, tmp_path, prin
     assert b"?.mrcs: 20 images" in out
 
 
-def test_an_output_that_nobody_reads_is_no_error_to_speak_of(box):
-    with subprocess.Popen([*INFO, box], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("words", [("info",), ("info", "--help")])
+def test_an_output_that_nobody_reads_ends_the_program_silently_as_a_signal_does(words, box):
+    with subprocess.Popen([*INFO[:-1], *words, box], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
-    assert process.returncode == 1
+    assert process.returncode == 128 + signal.SIGPIPE
 
 
 def test_without_a_terminal_and_an_input_all_works(tmp_path: Path):

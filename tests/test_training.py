@@ -20,7 +20,7 @@ from torch import Tensor
 
 from scoretomo import files, presets
 from scoretomo.compute import Group, joined_group, one_thread
-from scoretomo.config import ImportSettings, TrainSettings
+from scoretomo.config import ImportRequest, TrainSettings
 from scoretomo.denoisers.exact import ExactScore
 from scoretomo.denoisers.network import Architecture, PreconditionedUNet
 from scoretomo.denoisers.training import (
@@ -187,7 +187,7 @@ def test_torchrun_shares_the_command_among_processes(stack: Path, tmp_path: Path
 
 def test_processes_that_cannot_share_a_batch_evenly_are_refused(stack: Path, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
-    import_stack(stack, run.images, None, ImportSettings(), force=False)
+    import_stack(ImportRequest(stack), run.images, force=False)
     with pytest.raises(InputError, match=r"which 3 processes can't divide evenly: .* 1 or 2"):
         train_network(run, TrainSettings(), Group(0, 3, torch.device("cpu")), seed=0, workers=1)
 
@@ -311,7 +311,7 @@ def test_a_network_is_trained_used_and_not_trained_twice(stack: Path, tmp_path: 
     assert (run / "volumes" / "000.mrc").exists()
 
 
-def test_run_trains_where_it_is_asked_to(stack: Path, tmp_path: Path, command: Command) -> None:
+def test_run_trains_a_network_for_the_network_denoiser(stack: Path, tmp_path: Path, command: Command) -> None:
     settings = ("--denoiser", "network", "--examples", "64", "--images", "0", "--method", "annealed", "--steps", "5", "--seed", "4")
     code, said = command("run", stack, "--output", tmp_path / "run", *settings)
     assert code == 0, said
@@ -326,7 +326,7 @@ def test_run_trains_where_it_is_asked_to(stack: Path, tmp_path: Path, command: C
     [
         (("run", "--examples", "64"), "give --denoiser network as well"),
         (("train", "--held-out", "4"), "should leave at least half of the 6 images"),
-        (("train", "--examples", "0"), "must be >= 1"),
+        (("train", "--examples", "0"), "--examples should be at least 1, got 0"),
     ],
 )
 def test_training_refuses_what_cannot_be(
@@ -356,9 +356,9 @@ def test_training_that_is_killed_goes_on_to_the_same_network(
 import os, signal, sys
 from scoretomo import files
 from scoretomo.cli import main
-from scoretomo.stages import train
+from scoretomo.pipeline import train
 
-write, train._SAVE_EVERY = files.write_weights, 0.0
+write, train.SAVE_EVERY = files.write_weights, 0.0
 
 def killed_at_the_second(path, *content):
     if path.exists():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .fourier import centred_fft, coordinates, pad_or_crop, radius, resample, transform_at
+from .optimise import Slope, State, maximise
 from .projection import mirror, rotate
 from .rotations import angular_distance, rotation_from_vector, rotation_grid
 
@@ -204,49 +205,34 @@ def _distinct(poses: _Poses, count: int, *, degrees: float) -> _Poses:
 
 def _improve(ball: _Ball, poses: _Poses, *, steps: int) -> _Poses:
     """Levenberg–Marquardt steps on all poses at once, until none gains any more; their values become the information."""
-    best, slope = _evaluate(ball, poses)
-    damping = torch.full_like(best.values, 1e-2)
-    for _ in range(steps):
-        trial, slope_there = _evaluate(ball, _step(best, slope, damping, 1 / (4 * int(ball.shell.max()))))
-        gain = trial.values - best.values
-        best = _Poses(*(_where(gain > 0, new, old) for new, old in zip(trial, best, strict=True)))
-        slope = _Slope(*(_where(gain > 0, new, old) for new, old in zip(slope_there, slope, strict=True)))
-        damping = torch.where(gain > 0, damping / 10, damping * 10)
-        if float(gain.abs().max()) < _CONVERGED:
-            break
-    return best
+    reach = 1 / (4 * int(ball.shell.max()))
+
+    def move(state: State, step: Tensor) -> State:
+        """A pose moved by at most ``reach`` of the box, and as far at the box's edge when turning."""
+        matrices, shifts = state
+        turn, shift = step[:, :3], step[:, 3:]
+        turn = turn * (2 * reach / turn.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+        shift = shift * (reach / shift.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
+        return rotation_from_vector(turn) @ matrices, shifts + shift
+
+    (matrices, shifts), values = maximise(
+        (poses.matrices, poses.shifts),
+        lambda state: _information(ball, *state),
+        move,
+        steps=steps,
+        block=3,
+        tolerance=_CONVERGED,
+    )
+    return _Poses(matrices, shifts, values)
 
 
-class _Slope(NamedTuple):
-    """First and (Gauss–Newton) second derivatives by the turn (radians) and the shift, shapes (b, 6) and (b, 6, 6)."""
-
-    gradient: Tensor
-    curvature: Tensor
-
-
-def _where(condition: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(condition.reshape(-1, *[1] * (new.dim() - 1)), new, old)
-
-
-def _step(poses: _Poses, slope: _Slope, damping: Tensor, reach: float) -> _Poses:
-    """Move each pose by its damped Newton step, at most ``reach`` of the box and as far at the box's edge when turning."""
-    curvature = slope.curvature
-    blocks = curvature.diagonal(dim1=1, dim2=2).unflatten(1, (2, 3)).mean(2)
-    ridge = (damping[:, None] * blocks + 1e-6 * blocks.amax(1, keepdim=True) + 1e-20).repeat_interleave(3, 1)
-    step = torch.linalg.solve(curvature + torch.diag_embed(ridge), slope.gradient)
-    turn, move = step[:, :3], step[:, 3:]
-    turn = turn * (2 * reach / turn.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    move = move * (reach / move.norm(dim=1, keepdim=True).clamp(min=1e-12)).clamp(max=1)
-    return _Poses(rotation_from_vector(turn) @ poses.matrices, poses.shifts + move, poses.values)
-
-
-def _evaluate(ball: _Ball, poses: _Poses) -> tuple[_Poses, _Slope]:
+def _information(ball: _Ball, matrices: Tensor, shifts: Tensor) -> Slope:
     """The information the maps share in each pose, −½ Σ n log(1 − FSC²) over shells of n coefficients, and its derivatives.
 
     It is the log-likelihood of two maps with Gaussian coefficients whose correlation in each shell is the FSC: shells in which the
     maps disagree hardly count. A constant beside the 1 keeps perfect shells from counting without limit.
     """
-    value, derivative = _moved(ball, poses)
+    value, derivative = _moved(ball, matrices, shifts)
     twice = _weight(ball.frequency)
     curves = _per_shell((ball.target.conj() * value).real * twice, ball.shell)
     count, agreeing = _per_shell(twice, ball.shell), curves.clamp(min=0)
@@ -258,20 +244,20 @@ def _evaluate(ball: _Ball, poses: _Poses) -> tuple[_Poses, _Slope]:
     each = (weights * agreeing)[:, ball.shell] * twice
     parts = torch.view_as_real(derivative * each.sqrt()[..., None]).movedim(-1, 1).flatten(1, 2)
     information = -0.5 * (count * (doubt / (1 + _PERFECT)).log()).sum(1)
-    return poses._replace(values=information), _Slope(gradient, parts.mT @ parts)
+    return Slope(information, gradient, parts.mT @ parts)
 
 
-def _moved(ball: _Ball, poses: _Poses) -> tuple[Tensor, Tensor]:
+def _moved(ball: _Ball, matrices: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
     """Coefficients of the moved map, each shell of power 1, shape (b, p); derivatives by turn and shift, shape (b, p, 6)."""
-    side, count = ball.moving.shape[-1], len(poses.matrices)
+    side, count = ball.moving.shape[-1], len(matrices)
     position = coordinates(side, 3, device=ball.moving.device)
     weighted = torch.cat([ball.moving[None], position * ball.moving])
-    points = (ball.frequency @ poses.matrices).reshape(-1, 3) * (2 * math.pi / side)
+    points = (ball.frequency @ matrices).reshape(-1, 3) * (2 * math.pi / side)
     found = transform_at(weighted, points).reshape(4, count, -1)
     power = _per_shell(found[0].abs().square() * _weight(ball.frequency), ball.shell)
     scale = torch.where(ball.scale > 0, power.clamp(min=1e-30).rsqrt()[:, ball.shell], 0)
-    found = found * (scale * torch.exp(-2j * math.pi * (poses.shifts @ ball.frequency.T)))
-    by_frequency = torch.einsum("bij,jbp->bpi", poses.matrices.to(found), found[1:]) * (-2j * math.pi / side)
+    found = found * (scale * torch.exp(-2j * math.pi * (shifts @ ball.frequency.T)))
+    by_frequency = torch.einsum("bij,jbp->bpi", matrices.to(found), found[1:]) * (-2j * math.pi / side)
     by_turn = torch.linalg.cross(by_frequency, ball.frequency.to(found)[None].expand_as(by_frequency))
     by_shift = -2j * math.pi * found[0][..., None] * ball.frequency
     return found[0], torch.cat([by_turn, by_shift], -1)

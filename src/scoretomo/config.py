@@ -1,14 +1,53 @@
-"""What a user can ask for, as data: each class is a group of options of a command, each field with its help.
+"""Settings and requests, as data: each class of settings is a group of options of a command, each field with its help.
 
 They stand here, and not beside what they configure, so that a command can be read before anything heavy is loaded.
 """
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin, get_type_hints
 
-from cyclopts import Parameter, validators
+
+@dataclass(frozen=True)
+class Bounds:
+    """Values that a number may have; they stand beside the type of a setting."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+    above: float = -math.inf
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number is within the bounds; nan never is."""
+        return self.at_least <= value <= self.at_most and value > self.above
+
+    def __str__(self) -> str:
+        """The bounds, as they stand after "should be"."""
+        if self.above > -math.inf:
+            return f"above {self.above:g}"
+        return (
+            f"at least {self.at_least:g}" if self.at_most == math.inf else f"from {self.at_least:g} to {self.at_most:g}"
+        )
+
+
+def bounds_of(kind: type) -> Mapping[str, Bounds]:
+    """The bounds of a class of settings, by the names of its fields; fields without bounds are left out."""
+    hints = get_type_hints(kind, include_extras=True)
+    extras = {name: get_args(hint)[1:] for name, hint in hints.items() if get_origin(hint) is Annotated}
+    return {name: extra for name, found in extras.items() for extra in found if isinstance(extra, Bounds)}
+
+
+def out_of_bounds(settings: object) -> dict[str, str]:
+    """Which settings of a group are out of their bounds, by name, and how: "should be at least 1, got 0"."""
+    values = {name: (getattr(settings, name), bounds) for name, bounds in bounds_of(type(settings)).items()}
+    return {
+        name: f"should be {bounds}, got {value}"
+        for name, (value, bounds) in values.items()
+        if value is not None and value not in bounds
+    }
+
 
 _Range = tuple[float, float]
 
@@ -24,10 +63,10 @@ class ImportSettings:
     """Crop (or pad with background) to this side first, in pixels of the input. As they are if not given."""
 
     invert: bool = False
-    """The particles are dark on light: turn the contrast."""
+    """The particles are dark on light: invert the contrast."""
 
     recentre: bool = False
-    """Move every particle to the centre by the centre of mass of what is bright."""
+    """Move every particle to the centre by the centre of mass of its bright pixels."""
 
     select: str | None = None
     """Use only these images, by number from 0: 0,3,5-9. All if not given."""
@@ -41,13 +80,13 @@ class TrainSettings:
     """Network to train: "paper" has the paper's 3.9 million parameters, "paper-ribosome" the 5.3 million for its 80S images;
     "fast" works at half the side and costs a fifth."""
 
-    examples: Annotated[int | None, Parameter(validator=validators.Number(gte=1), show_default=False)] = None
-    """Noisy images that the network sees, all different; more is better. If not given, "fast" sees 240,000, a quarter of an hour
-    on two cores at 32 pixels, and the others 4,000,000, which is for a GPU."""
+    examples: Annotated[int | None, Bounds(at_least=1)] = None
+    """Noisy training images, all different; more is better. If not given, 240,000 for "fast", a quarter of an hour on two cores
+    at 32 pixels, and 4,000,000 for the others, which need a GPU."""
 
-    held_out: Annotated[int | None, Parameter(validator=validators.Number(gte=0), show_default=False)] = None
-    """Images, spread over the stack, that are kept from the network to see whether it knows more than it was shown; one in
-    twenty if not given and there are 100 or more."""
+    held_out: Annotated[int | None, Bounds(at_least=0)] = None
+    """Held-out images, spread over the stack: the network is not trained on them, and its denoising error on them is measured.
+    One in twenty if not given and there are 100 or more."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +94,24 @@ class ReconstructSettings:
     """How volumes are made from images."""
 
     method: Literal["ensemble", "annealed", "paper"] = "ensemble"
-    """How volumes are found. "ensemble": first one volume that explains all images, then how it moves, then from there a volume
-    for each, all in one frame. The others start each volume from nothing: "paper" is Algorithm 1 as published, with one fixed
-    noise level; "annealed" lets the noise level fall, which is better."""
+    """How volumes are reconstructed. "ensemble": first the consensus volume of all images, then a deformation model, then from
+    there a volume for each image, all in one frame. The others start each volume empty: "paper" is Algorithm 1 as published,
+    with one fixed noise level; "annealed" lowers the noise level step by step, which is better."""
 
     denoiser: Literal["tangent", "exact", "network"] = "tangent"
-    """What knows how images look: "exact" is the score of the images themselves, in closed form; "tangent" also knows the
-    ways in which they vary; "network" is the paper's, which learns first."""
+    """The score of the images: "exact" is in closed form; "tangent" adds the directions in which the images vary; "network" is
+    the paper's, which is trained first."""
 
     symmetry: str = "C1"
-    """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" looks for one in
+    """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" determines it from
     the consensus. Only with the ensemble method."""
 
     hand: Literal["found", "flip"] = "found"
-    """Class averages can't tell a molecule from its mirror image. "flip" gives the other hand of what the same seed finds, for
-    those who know better. Only with the ensemble method."""
+    """Class averages do not determine the hand of a molecule. "flip" gives the other hand than the same seed does without it.
+    Only with the ensemble method."""
 
-    steps: Annotated[int | None, Parameter(validator=validators.Number(gte=1))] = None
-    """Descent steps; those of the method if not given. Fewer give a quick, rough look, and learn less of the motion."""
+    steps: Annotated[int | None, Bounds(at_least=1)] = None
+    """Descent steps; those of the method if not given. Fewer give a quick, rough result, with a rougher deformation model."""
 
     images: str | None = None
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
@@ -85,11 +124,11 @@ class ReconstructSettings:
 class SampleSettings:
     """Which samples are drawn."""
 
-    samples: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 36
+    samples: Annotated[int, Bounds(at_least=1)] = 36
     """How many."""
 
-    steps: Annotated[int, Parameter(validator=validators.Number(gte=2))] = 32
-    """Noise levels on the way from noise to image."""
+    steps: Annotated[int, Bounds(at_least=2)] = 32
+    """Noise levels from pure noise down to an image."""
 
     seed: int = 0
     """Seed of all random numbers; sample 17 is the same however many there are."""
@@ -99,16 +138,16 @@ class SampleSettings:
 class SimulateSettings:
     """What is simulated."""
 
-    images: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 300
+    images: Annotated[int, Bounds(at_least=1)] = 300
     """Number of images, each of another random conformation and direction."""
 
-    size: Annotated[int, Parameter(validator=validators.Number(gte=8, lte=1024))] = 88
+    size: Annotated[int, Bounds(at_least=8, at_most=1024)] = 88
     """Side of the images, in pixels."""
 
-    pixel_size: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None
+    pixel_size: Annotated[float | None, Bounds(above=0)] = None
     """Å per pixel of the images; if not given, that of a map, or one at which all of a model can be seen."""
 
-    noise: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 0.0
+    noise: Annotated[float, Bounds(at_least=0)] = 0.0
     """Standard deviation of white noise, relative to that of each noise-free image."""
 
     realistic: bool = False
@@ -122,7 +161,7 @@ class SimulateSettings:
 class ObjectSettings:
     """A map or an atomic model as the object."""
 
-    resolution: Annotated[float | None, Parameter(validator=validators.Number(gt=0), show_default=False)] = None
+    resolution: Annotated[float | None, Bounds(above=0)] = None
     """To which the object is blurred, in Å; two pixels if not given, and for a map what it has."""
 
     symmetry: str | None = None
@@ -145,22 +184,22 @@ class RealismSettings:
     """Particles of a class."""
 
     orientation_scatter: _Range = (3.0, 5.0)
-    """How far particles of a class are turned from its pose, in degrees (root mean square of the whole angle)."""
+    """Orientations of the particles about the pose of their class, in degrees (root mean square of the whole angle)."""
 
-    shift_scatter: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 1.0
-    """How far particles are off centre, in pixels (root mean square of the distance)."""
+    shift_scatter: Annotated[float, Bounds(at_least=0)] = 1.0
+    """In-plane shifts of the particles, in pixels (root mean square of the distance)."""
 
     defocus: _Range = (1.0, 3.0)
     """Underfocus of the particles, in µm; every particle draws its own."""
 
-    b_factor: Annotated[float, Parameter(validator=validators.Number(gte=0))] = 80.0
-    """How fast the contrast falls towards high frequencies, exp(−B k²/4), in Å²."""
+    b_factor: Annotated[float, Bounds(at_least=0)] = 80.0
+    """Decay of the contrast towards high frequencies, exp(−B k²/4), in Å²."""
 
     snr: _Range = (0.02, 0.1)
-    """Signal-to-noise ratio of a particle: variance of what is seen of it inside the mask, relative to the noise's."""
+    """Signal-to-noise ratio of a particle: variance of its signal inside the mask, relative to the noise's."""
 
-    bad_classes: Annotated[float, Parameter(validator=validators.Number(gte=0, lte=1))] = 0.05
-    """Share of classes that went wrong: few particles, mixed directions, off centre, or empty."""
+    bad_classes: Annotated[float, Bounds(at_least=0, at_most=1)] = 0.05
+    """Share of bad classes: few particles, mixed directions, off centre, or empty."""
 
 
 @dataclass(frozen=True)
@@ -170,18 +209,39 @@ class ReproduceSettings:
     full: bool = False
     """The paper's size and network instead of one that two cores finish in half an hour. The cost is estimated first."""
 
-    size: Annotated[int | None, Parameter(validator=validators.Number(gte=8, lte=1024), show_default=False)] = None
+    size: Annotated[int | None, Bounds(at_least=8, at_most=1024)] = None
     """Side of the images in pixels; that of the experiment if not given."""
 
-    images: Annotated[int | None, Parameter(validator=validators.Number(gte=2), show_default=False)] = None
+    images: Annotated[int | None, Bounds(at_least=2)] = None
     """How many class averages; as many as the experiment has if not given, or all of the stack."""
 
     seed: int = 0
     """Seed of all random numbers."""
 
 
+@dataclass(frozen=True)
+class ImportRequest:
+    """Class averages of a user, and how they are to be prepared."""
+
+    stack: Path
+    pixel_size: float | None = None
+    """Å per pixel of the input, where the file has none or a wrong one."""
+
+    settings: ImportSettings = ImportSettings()
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A run of all stages: its images, its directory and its settings."""
+
+    images: ImportRequest
+    output: Path
+    volumes: ReconstructSettings = ReconstructSettings()
+    training: TrainSettings = TrainSettings()
+
+
 def point_group_name(group: str) -> str:
-    """The name of a point group as Schoenflies has it: C7, D2, T, O or I.
+    """The Schoenflies name of a point group: C7, D2, T, O or I.
 
     Raises:
         ValueError: there is no such group.

@@ -11,9 +11,10 @@ is aligned to every truth from anywhere and in both hands: in a nearly symmetric
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
+from scipy.stats import skew
 from torch import Tensor
 
 from .alignment import Alignment, align, place, refine_alignment, zero_background
@@ -33,6 +34,7 @@ from .projection import rotate
 from .requirements import require_comparable
 
 _ROOM = 0.01  # between the best single map and the truth: with less there is no motion to see
+_SKEWED = 0.5  # skewness of the density of a molecule on an even background, at least
 
 
 class Score(NamedTuple):
@@ -47,7 +49,9 @@ class Score(NamedTuple):
     moved: Tensor  # the map in its truth's frame, its background 0, (d, d, d)
 
 
-def compare(volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True, near: bool = False) -> Score:
+def compare(
+    volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True, near: bool = False
+) -> Score:
     """Align a map to its truth and judge it.
 
     Args:
@@ -121,6 +125,18 @@ def regrid(volume: Tensor, size: int, ratio: float) -> Tensor:
     spectrum = values.new_zeros(size**3)
     spectrum[inside] = values
     return centred_ifft(spectrum.reshape(size, size, size), 3).real
+
+
+def contrast(volume: Tensor) -> Literal[-1, 0, 1]:
+    """Contrast of a map, (d, d, d), by the skewness of its density.
+
+    Returns:
+        1 for bright on dark, −1 for dark on bright, 0 where that is unclear.
+    """
+    skewness = float(skew(volume.numpy(), axis=None))
+    if abs(skewness) <= _SKEWED:
+        return 0
+    return 1 if skewness > 0 else -1
 
 
 def single_map(truths: Iterable[Tensor], rotations: Iterable[Tensor]) -> Tensor:

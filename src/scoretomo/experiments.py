@@ -10,8 +10,8 @@ class Experiment:
     """One of the paper's four experiments, at some size.
 
     Attributes:
-        simulated: object that takes the place of images nobody has given; none where that would prove nothing.
-        realistic: whether it is seen as a microscope would.
+        simulated: object that is simulated where no images are given; None where that would prove nothing.
+        realistic: whether the simulated images are realistic class averages.
         images: how many class averages.
         size: their side in pixels.
         network: of the score.
@@ -28,8 +28,8 @@ class Experiment:
     method: str
 
 
-def experiment_asked(name: str, settings: ReproduceSettings) -> Experiment:
-    """The experiment of this name at the size that is asked for."""
+def experiment_named(name: str, settings: ReproduceSettings) -> Experiment:
+    """The experiment of a name, at the size that the settings give."""
     preset = EXPERIMENTS[f"{'paper' if settings.full else 'small'}-{name}"]
     plan = replace(preset, size=settings.size or preset.size, images=settings.images or preset.images)
     return replace(plan, volumes=min(plan.volumes, plan.images))

@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from .fourier import coordinates, inscribed, transform_at
 from .harmonics import TurnedImages, circle_top
+from .optimise import Slope, State, maximise
 from .projection import half_plane, project, spectrum
 from .rotations import rotation_about_z, rotation_from_vector
 
@@ -150,35 +151,31 @@ def refine(volume: Tensor, images: Tensor, poses: Poses, *, steps: int = 6) -> P
     aim = aim / aim.norm(dim=1, keepdim=True).clamp_min(1e-12)
     weighted = torch.cat([volume[None], coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * volume])
 
-    def seen(rotations: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Correlations, residuals (n, p) and derivatives by turn and shift (n, p, 5) of unit views."""
+    reach = images.new_tensor([2 / images.shape[-1]] * 3 + [1.0] * 2)
+
+    def slope_of(state: State) -> Slope:
+        """Correlations of unit views with the images, and derivatives by turn and shift, (n, 5)."""
+        rotations, shifts = state
         values = transform_at(weighted, (points @ rotations).reshape(-1, 3)).reshape(4, len(rotations), -1)
         values = values * weight * torch.exp(-1j * (shifts @ points[:, :2].T))
-        slope = torch.einsum("nij,jnp->npi", rotations.to(values), values[1:]) * -1j
-        by_turn = torch.linalg.cross(slope, points.to(values)[None].expand_as(slope))
+        by_frequency = torch.einsum("nij,jnp->npi", rotations.to(values), values[1:]) * -1j
+        by_turn = torch.linalg.cross(by_frequency, points.to(values)[None].expand_as(by_frequency))
         derivative = torch.cat([by_turn, -1j * points[:, :2] * values[0][..., None]], -1)
         norm = values[0].norm(dim=1).clamp_min(1e-12)[:, None]
         view, derivative = values[0] / norm, derivative / norm[..., None]
         derivative = derivative - view[..., None] * (view.conj()[..., None] * derivative).real.sum(1, keepdim=True)
-        correlation = (view.conj() * aim).real.sum(1)
-        return correlation, aim - correlation[:, None] * view, derivative * correlation[:, None, None]
-
-    rotations, shifts = poses.rotations, poses.shifts
-    best, residual, derivative = seen(rotations, shifts)
-    damping = torch.full_like(best, 1e-2)
-    reach = images.new_tensor([2 / images.shape[-1]] * 3 + [1.0] * 2)
-    for _ in range(steps):
+        correlations = (view.conj() * aim).real.sum(1)
+        residual = aim - correlations[:, None] * view
+        derivative = derivative * correlations[:, None, None]
         parts = torch.view_as_real(derivative).movedim(-1, 1).flatten(1, 2)
-        curvature, gradient = parts.mT @ parts, (derivative.conj() * residual[..., None]).real.sum(1)
-        diagonal = curvature.diagonal(dim1=1, dim2=2)
-        ridge = damping[:, None] * diagonal + 1e-6 * diagonal.amax(1, keepdim=True) + 1e-20
-        step = torch.linalg.solve(curvature + torch.diag_embed(ridge), gradient)
+        gradient = (derivative.conj() * residual[..., None]).real.sum(1)
+        return Slope(correlations, gradient, parts.mT @ parts)
+
+    def move(state: State, step: Tensor) -> State:
+        """A turn by two pixels at the rim, and a shift by one, at most."""
+        rotations, shifts = state
         step = step * (reach / step.abs().clamp_min(1e-12)).clamp(max=1).amin(1, keepdim=True)
-        turned, moved = rotation_from_vector(step[:, :3]) @ rotations, shifts + step[:, 3:]
-        found = seen(turned, moved)
-        better = found[0] > best
-        rotations, shifts = torch.where(better[:, None, None], turned, rotations), torch.where(better[:, None], moved, shifts)
-        best, residual = torch.where(better, found[0], best), torch.where(better[:, None], found[1], residual)
-        derivative = torch.where(better[:, None, None], found[2], derivative)
-        damping = torch.where(better, damping / 10, damping * 10)
-    return Poses(rotations, shifts, best)
+        return rotation_from_vector(step[:, :3]) @ rotations, shifts + step[:, 3:]
+
+    (rotations, shifts), correlations = maximise((poses.rotations, poses.shifts), slope_of, move, steps=steps)
+    return Poses(rotations, shifts, correlations)

@@ -1,6 +1,6 @@
 """The paper's settings and ours, as data; docs/method.md and docs/paper.md tell how they were chosen."""
 
-from .deformation.schedule import Fitting
+from .deformation.schedule import DeformationSettings
 from .denoisers.training import Training
 from .reconstruction.algorithm import Descent
 from .reconstruction.refinement import Refinement
@@ -13,28 +13,28 @@ PRESETS: dict[str, Descent] = {
     "annealed": Descent(2000,    (1.0, 0.5),      (2, 6),              anchor=1.0, rate=1.7),
 }
 
-#: How the model of the motion is fitted.
-MOTION = Fitting()
+#: How the deformation model is fitted.
+DEFORMATION = DeformationSettings()
 
 # Of starts that are nearly right: they are most of the volume.
 _BRIEF = Refinement(
-    replicas=2,
+    replicates=2,
     each=Descent(30,             (0.2, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
     last=None,
-    kept=0.75,
+    start_weight=0.75,
 )
 
-#: How volumes are refined in the common frame, by what is known of them before.
+#: How volumes are refined in the common frame, by what they start from.
 REFINEMENTS: dict[str, Refinement] = {
-    "unasked": Refinement(  # from the consensus of images too few to say whether the molecule moves
-        replicas=2,
+    "undetermined": Refinement(  # from the consensus of images too few for a flexibility test
+        replicates=2,
         each=Descent(200,        (1.0, 0.3),      (8, 8),              anchor=8.0, rate=1.7),
         last=Descent(100,        (0.3, 0.2),      (8, 8),              anchor=8.0, rate=1.7),
     ),
     "symmetric": _BRIEF,  # the same, if with its symmetry they leave no gaps
-    "rigid": _BRIEF,  # from the consensus of a molecule that is taken as rigid
-    "moving": Refinement(  # from the conformation of each image
-        replicas=2,
+    "rigid": _BRIEF,  # from the consensus of a rigid molecule
+    "flexible": Refinement(  # from the conformation of each image in the deformation model
+        replicates=2,
         each=Descent(100,        (0.5, 0.05),     (8, 8),              anchor=8.0, rate=1.7),
         last=None,
     ),

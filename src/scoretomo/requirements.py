@@ -1,6 +1,6 @@
-"""What is asked for, against what there is: image numbers, sizes, symmetries. Settings and counts are enough to know, or NumPy.
+"""Settings against the data: image numbers, sizes, symmetries, by settings, counts and NumPy alone.
 
-It stands here, and not beside what computes, so that a mistake is told before anything heavy is loaded.
+They stand here, and not beside the computations, so that a mistake is reported before anything heavy is loaded.
 """
 
 import math
@@ -21,7 +21,7 @@ def field_of_view(height: int, width: int, settings: ImportSettings, name: str) 
     """Side of the field of view in pixels of the input.
 
     Raises:
-        InputError: the images are not square, or the sizes that are asked for do not fit them.
+        InputError: the images are not square, or the sizes in the settings do not fit them.
     """
     if height != width and settings.crop is None:
         raise InputError(
@@ -30,7 +30,9 @@ def field_of_view(height: int, width: int, settings: ImportSettings, name: str) 
         )
     side = min(height, width) if settings.crop is None else settings.crop
     if side < _SMALLEST:
-        raise InputError(f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones")
+        raise InputError(
+            f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones"
+        )
     if settings.size is not None and not _SMALLEST <= settings.size <= side:
         raise InputError(
             f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
@@ -51,15 +53,19 @@ def unusable(image: np.ndarray) -> str:
 
 def left_out_notes(reasons: Sequence[str]) -> list[str]:
     """A sentence for each image that can't be used, 20 at most, by why it can't."""
-    found = [f"image {number} left out: {reason}" for number, reason in enumerate(reasons) if reason not in ("", "not selected")]
-    return found if len(found) <= 20 else [*found[:20], f"{len(found) - 20} more images left out: see the table"]
+    notes = [
+        f"image {number} excluded: {reason}"
+        for number, reason in enumerate(reasons)
+        if reason not in ("", "not selected")
+    ]
+    return notes if len(notes) <= 20 else [*notes[:20], f"{len(notes) - 20} more images excluded: see the table"]
 
 
 def require_usable(reasons: Sequence[str], name: str) -> None:
-    """Refuse a stack of which every image is left out.
+    """Refuse a stack of which every image is excluded.
 
     Args:
-        reasons: why each image is left out, "" where it is not.
+        reasons: why each image is excluded, "" where it is not.
         name: what to call the stack.
 
     Raises:
@@ -82,7 +88,9 @@ def parse_selection(text: str, count: int) -> list[int]:
             raise InputError(f"image numbers should be given like 0,3,5-9, got {text!r}: correct {part.strip()!r}")
         first, last = int(ends[0]), int(ends[-1])
         if first > last:
-            raise InputError(f"image numbers should be given like 0,3,5-9, got {part.strip()!r} in {text!r}: turn it round")
+            raise InputError(
+                f"image numbers should be given like 0,3,5-9, got {part.strip()!r} in {text!r}: turn it round"
+            )
         if last >= count:
             raise InputError(f"there is no image {last}, the numbers go from 0 to {count - 1}: correct {text!r}")
         numbers.update(range(first, last + 1))
@@ -90,7 +98,7 @@ def parse_selection(text: str, count: int) -> list[int]:
 
 
 def require_several(numbers: Sequence[int]) -> None:
-    """Refuse to reconstruct from fewer than two usable images: nothing would say how the particle looks from the side.
+    """Refuse to reconstruct from fewer than two usable images: they do not determine the particle along the view.
 
     Raises:
         InputError: there are none, or one.
@@ -99,6 +107,27 @@ def require_several(numbers: Sequence[int]) -> None:
         raise InputError(
             f"a reconstruction needs at least 2 usable images, got {len(numbers)}: give more class averages (some tens are good)"
         )
+
+
+def select_numbers(included: Sequence[int], count: int, selection: str | None) -> list[int]:
+    """Numbers to reconstruct, in the user's count, without excluded images.
+
+    Args:
+        included: numbers of the images that import included.
+        count: how many images the user's stack has.
+        selection: what the user selected.
+
+    Raises:
+        InputError: the selection does not fit, or too few images are included for a reconstruction.
+    """
+    require_several(included)
+    if selection is None:
+        return list(included)
+    selected = parse_selection(selection, count)
+    numbers = [number for number in selected if number in set(included)]
+    if not numbers:
+        raise InputError(f"--images {selection} should name images that can be used, but import excluded all of them")
+    return numbers
 
 
 def require_sense(settings: ReconstructSettings) -> None:
@@ -118,11 +147,11 @@ def require_sense(settings: ReconstructSettings) -> None:
             raise InputError(f"--symmetry: {error}, nor auto: correct it") from None
 
 
-def check_realism(settings: RealismSettings) -> None:
-    """Check the ranges.
+def require_ranges(settings: RealismSettings) -> None:
+    """Refuse ranges of realistic images that are none.
 
     Raises:
-        InputError: one is reversed, or begins where there is nothing.
+        InputError: one is reversed, begins too low, or is not finite.
     """
     lowest = {"particles": 1, "orientation_scatter": 0, "defocus": 0, "snr": 1e-6}
     for name, least in lowest.items():
@@ -134,7 +163,9 @@ def check_realism(settings: RealismSettings) -> None:
             )
     for name in ("shift_scatter", "b_factor", "bad_classes"):
         if not math.isfinite(getattr(settings, name)):
-            raise InputError(f"--{name.replace('_', '-')} should be a number, got {getattr(settings, name)}: correct it")
+            raise InputError(
+                f"--{name.replace('_', '-')} should be a number, got {getattr(settings, name)}: correct it"
+            )
 
 
 def require_comparable(first: int, second: int) -> None:
@@ -156,7 +187,7 @@ _PICTURES = (".png", ".jpg", ".webp")
 
 
 def require_umap() -> None:
-    """Refuse to place volumes by UMAP where it can't be had.
+    """Refuse to embed volumes by UMAP where it is not installed.
 
     Raises:
         InputError: umap-learn is not installed.
@@ -166,7 +197,7 @@ def require_umap() -> None:
 
 
 def require_figures() -> None:
-    """Refuse to draw where that can't be done.
+    """Refuse to draw figures without the libraries for them.
 
     Raises:
         InputError: the ``figures`` extra is missing.
@@ -177,7 +208,7 @@ def require_figures() -> None:
 
 
 def require_pixel_size(given: float | None) -> None:
-    """Refuse a pixel size that no image has.
+    """Refuse a pixel size that no image of a molecule has.
 
     Raises:
         InputError: it is below 0.01 Å or above 1000 Å.
@@ -187,7 +218,7 @@ def require_pixel_size(given: float | None) -> None:
 
 
 def require_picture(montage: Path | None) -> None:
-    """Refuse to write a montage under a name that is no picture's.
+    """Refuse a name for a montage that is not one of a picture.
 
     Raises:
         InputError: it ends in something else.

@@ -2,9 +2,17 @@
 
 from collections.abc import Sequence
 
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+
 
 def counted(number: int, noun: str) -> str:
+    """A number of things: 1 volume, 3 volumes."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def in_letters(number: int) -> str:
+    """Small numbers as words: no, one, … twelve, 13."""
+    return _NUMBERS[number] if number < len(_NUMBERS) else str(number)
 
 
 def listing(numbers: Sequence[int], most: int = 8) -> str:
@@ -18,11 +26,6 @@ def listing(numbers: Sequence[int], most: int = 8) -> str:
 def images(numbers: Sequence[int]) -> str:
     """Images by their numbers, in a sentence: image 3, or images 3, 9 and 11."""
     return f"image{'' if len(numbers) == 1 else 's'} {listing(numbers)}"
-
-
-def plain(name: str) -> str:
-    """Name of a column of a table, in words."""
-    return name.replace("_", " ")
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -41,5 +44,10 @@ def duration(seconds: float) -> str:
 
 
 def length(pixels: float, pixel_size: float | None) -> str:
-    """A length in Å, or in pixels if no pixel size is known."""
+    """A length in Å, or in pixels without a pixel size."""
     return f"{pixels * pixel_size:.3g} Å" if pixel_size else f"{pixels:g} px"
+
+
+def resolution(value: float, pixel_size: float | None) -> str:
+    """A resolution by the FSC with voxels of a size; ≤ where the FSC never falls below its threshold."""
+    return f"{'≤ ' if value <= 2.001 * (pixel_size or 1.0) else ''}{value:.3g}"

@@ -1,4 +1,4 @@
-"""Arguments → a stage."""
+"""Arguments → a request → the work."""
 
 import io
 import os
@@ -10,60 +10,51 @@ from types import FrameType
 from typing import Annotated, Literal
 
 import cyclopts
-from cyclopts import App, CycloptsError, Group, Parameter, validators
+from cyclopts import App, CycloptsError, Group, Parameter
 
 from .. import __version__
 from ..config import (
+    ImportRequest,
     ImportSettings,
     ObjectSettings,
     RealismSettings,
     ReconstructSettings,
     ReproduceSettings,
+    RunRequest,
     SampleSettings,
     SimulateSettings,
     TrainSettings,
 )
 from ..errors import InputError, NoVolumesError, WorkerError
 from ..files import Program, read_toml
+from ..monitor.progress import PipeConsole
 from ..rundir.directory import RunDirectory, require_begun, require_network, require_run
 from . import refusals
-from .mistakes import of_the_system, told
+from .mistakes import of_a_command, of_the_system
+from .options import (
+    IMAGES,
+    OBJECT,
+    REALISM,
+    SCORE,
+    TRAINING,
+    VOLUMES,
+    WHERE,
+    Force,
+    Output,
+    PixelSize,
+    Stack,
+    Workers,
+    within_bounds,
+)
 
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which a stage does
-
-IMAGES = Group("Images", sort_key=1)
-SCORE = Group("Learned score (--denoiser network)", sort_key=3)
-TRAINING = Group("Training", sort_key=3)
-VOLUMES = Group("Volumes", sort_key=2)
-WHERE = Group("Where and how", sort_key=0)
-OBJECT = Group("A map or an atomic model as the object", sort_key=2)
-REALISM = Group("Realistic class averages (--realistic); two numbers are the ends of a range", sort_key=3)
-
-PixelSize = Annotated[
-    float | None,
-    Parameter(group=IMAGES, help="Å per pixel of the input; needed only where the file does not say.", show_default=False),
-]
-Output = Annotated[Path, Parameter(alias="-o", group=WHERE)]
-Workers = Annotated[
-    int | None,
-    Parameter(
-        group=WHERE,
-        validator=validators.Number(gte=1),
-        help="Processes to use, each with one thread; if not given, one for each core, as far as memory reaches. "
-        "The result does not depend on it.",
-        show_default=False,
-    ),
-]
-Force = Annotated[
-    bool, Parameter(group=WHERE, negative="", help="Start afresh; the results that are there go when that has begun.")
-]
-Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which the work does
 
 app = App(
     name="scoretomo",
     version=__version__,
     help="One 3D volume per 2D class average: see how a molecule moves before the long computations.",
     help_format="markdown",
+    console=PipeConsole(),
     default_parameter=Parameter(negative_none="", negative_iterable=""),
     suppress_keyboard_interrupt=False,
 )
@@ -77,9 +68,11 @@ def run(
     *,
     output: Output,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
-    volumes: Annotated[ReconstructSettings, Parameter(name="*", group=VOLUMES)] = ReconstructSettings(),  # noqa: B008
-    training: Annotated[TrainSettings, Parameter(name="*", group=SCORE)] = TrainSettings(),  # noqa: B008
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
+    volumes: Annotated[
+        ReconstructSettings, Parameter(name="*", group=VOLUMES, validator=within_bounds)
+    ] = ReconstructSettings(),  # noqa: B008
+    training: Annotated[TrainSettings, Parameter(name="*", group=SCORE, validator=within_bounds)] = TrainSettings(),  # noqa: B008
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -94,10 +87,11 @@ def run(
     output
         Directory of the run; made if it is not there.
     """
-    refusals.run(stack, output, pixel_size, importing, training, volumes, force=force)
+    request = RunRequest(ImportRequest(stack, pixel_size, importing), output, volumes, training)
+    refusals.run(request, force=force)
     from ..pipeline.runner import run_all
 
-    run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
+    run_all(request, workers=workers, force=force)
 
 
 @app.command(name="import", sort_key=1)
@@ -106,32 +100,33 @@ def import_(
     *,
     output: Output,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
     force: Force = False,
 ) -> None:
-    """Read, check and prepare class averages: background to 0, circular mask, size; what is wrong with them is said.
+    """Read, check and prepare class averages: background to 0, circular mask, size; problems are listed.
 
     Parameters
     ----------
     stack
         Class averages: .mrcs, .mrc, .star (RELION), .cs (cryoSPARC), .hdf (EMAN2) or .npy.
     output
-        Stack to write (.mrcs); a .csv and a .json of the same name say what was done to each image.
+        Stack to write (.mrcs); a .csv and a .json of the same name hold what was done to each image.
     """
-    refusals.import_(stack, output, pixel_size, importing, force=force)
+    images = ImportRequest(stack, pixel_size, importing)
+    refusals.import_(images, output, force=force)
     from ..pipeline.images import import_stack
 
-    import_stack(stack, output, pixel_size, importing, force=force)
+    import_stack(images, output, force=force)
 
 
 @app.command(name="sample", sort_key=2)
 def sample_(
     directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
     *,
-    settings: Annotated[SampleSettings, Parameter(name="*", group=IMAGES)] = SampleSettings(),  # noqa: B008
+    settings: Annotated[SampleSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = SampleSettings(),  # noqa: B008
     force: Force = False,
 ) -> None:
-    """Draw new images from the trained network: do they look like class averages, and is it more than a copy of them?
+    """Draw new images from the network score: do they look like class averages, and are they more than copies of these?
 
     Parameters
     ----------
@@ -148,7 +143,9 @@ def sample_(
 def reconstruct(
     directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
     *,
-    volumes: Annotated[ReconstructSettings, Parameter(name="*", group=VOLUMES)] = ReconstructSettings(),  # noqa: B008
+    volumes: Annotated[
+        ReconstructSettings, Parameter(name="*", group=VOLUMES, validator=within_bounds)
+    ] = ReconstructSettings(),  # noqa: B008
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -171,8 +168,8 @@ def train(
     *,
     output: Output,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
-    training: Annotated[TrainSettings, Parameter(name="*", group=TRAINING)] = TrainSettings(),  # noqa: B008
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
+    training: Annotated[TrainSettings, Parameter(name="*", group=TRAINING, validator=within_bounds)] = TrainSettings(),  # noqa: B008
     seed: Annotated[int, Parameter(group=TRAINING, help="Seed of all random numbers.")] = 0,
     workers: Workers = None,
     force: Force = False,
@@ -188,10 +185,11 @@ def train(
     output
         Run directory; made if it is not there.
     """
-    refusals.train(stack, output, pixel_size, importing, force=force)
+    images = ImportRequest(stack, pixel_size, importing)
+    refusals.train(images, output, force=force)
     from ..pipeline.runner import end_training, train_imported
 
-    if train_imported(stack, output, pixel_size, importing, training, seed=seed, workers=workers, force=force):
+    if train_imported(images, output, training, seed=seed, workers=workers, force=force):
         end_training(output)
 
 
@@ -203,7 +201,7 @@ def evaluate(
     output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
     workers: Workers = None,
 ) -> None:
-    """Judge maps by a truth: align (rotation, shift, hand), then Fourier shell correlation.
+    """Compare maps with a truth: align them (rotation, shift, hand), then Fourier shell correlation.
 
     Parameters
     ----------
@@ -212,7 +210,7 @@ def evaluate(
     truth
         A folder of maps with the same numbers (truth.csv in it adds the conformation gain), or one map for all.
     output
-        Where to write scores and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
+        Where to write FSC results and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
     """
     refusals.evaluate(maps, truth, output)
     from ..commands.evaluate import evaluate_maps
@@ -226,19 +224,19 @@ def landscape(
     *,
     umap: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
 ) -> None:
-    """See what moves in the volumes of a run: motions, states, maps along each motion.
+    """Analyse the heterogeneity of the volumes of a run: modes of motion, states, volumes along each mode.
 
     Parameters
     ----------
     directory
         Run directory.
     umap
-        Also place the volumes in a plane by UMAP (needs the umap extra).
+        Also embed the volumes in a plane by UMAP (needs the umap extra).
     """
     refusals.landscape(directory, umap=umap)
-    from ..pipeline.landscape import landscape_only
+    from ..pipeline.runner import run_landscape
 
-    landscape_only(directory, umap=umap)
+    run_landscape(directory, umap=umap)
 
 
 @app.command(sort_key=4)
@@ -248,7 +246,7 @@ def export(
     to: Annotated[Program, Parameter(group=WHERE)],
     output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
 ) -> None:
-    """Take a run to another program: poses in its convention, and maps, masks and scripts to go on with.
+    """Export a run to another program: poses in its convention, and maps, masks and scripts to go on with.
 
     Parameters
     ----------
@@ -271,7 +269,7 @@ def figures(
     *,
     output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
 ) -> None:
-    """Draw movies along each motion and of the consensus turning (MP4, GIF, PNG), and figures for a paper (PDF, SVG).
+    """Draw movies along each mode and of the consensus turning (MP4, GIF, PNG), and figures for a paper (PDF, SVG).
 
     Needs the figures extra: pip install 'scoretomo[figures]'.
 
@@ -298,9 +296,9 @@ def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)
         Run directory.
     """
     require_run(directory)
-    from ..pipeline.report import report_run
+    from ..pipeline.runner import report_only
 
-    report_run(directory)
+    report_only(directory)
 
 
 @app.command(sort_key=4)
@@ -309,7 +307,7 @@ def watch(
     *,
     live: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
 ) -> int:
-    """See how a run goes on: its stages, the time left, what is known by now, the last volume; Ctrl-C leaves the run alone.
+    """Show the progress of a run: its stages, the time left, results so far, the last volume; Ctrl-C leaves the run alone.
 
     It ends when the run is finished, and with exit code 1 when its job has stopped before.
 
@@ -322,8 +320,9 @@ def watch(
     """
     require_begun(directory)
     from ..monitor.watch import watch_run
+    from ..pipeline import STAGES
 
-    return 0 if watch_run(directory, live=live) else 1
+    return 0 if watch_run(directory, STAGES, live=live) else 1
 
 
 @app.command(sort_key=5)
@@ -331,9 +330,13 @@ def simulate(
     object_: Annotated[str, Parameter(name="--object", group=WHERE)],
     *,
     output: Output,
-    settings: Annotated[SimulateSettings, Parameter(name="*", group=IMAGES)] = SimulateSettings(),  # noqa: B008
-    objects: Annotated[ObjectSettings, Parameter(name="*", group=OBJECT)] = ObjectSettings(),  # noqa: B008
-    realism: Annotated[RealismSettings, Parameter(name="*", group=REALISM)] = RealismSettings(),  # noqa: B008
+    settings: Annotated[
+        SimulateSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)
+    ] = SimulateSettings(),  # noqa: B008
+    objects: Annotated[ObjectSettings, Parameter(name="*", group=OBJECT, validator=within_bounds)] = ObjectSettings(),  # noqa: B008
+    realism: Annotated[
+        RealismSettings, Parameter(name="*", group=REALISM, validator=within_bounds)
+    ] = RealismSettings(),  # noqa: B008
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -358,14 +361,20 @@ def reproduce(
     experiment: Annotated[Literal["box", "capsid", "ribosome", "betagal"], Parameter(name="--experiment", group=WHERE)],
     *,
     output: Output,
-    settings: Annotated[ReproduceSettings, Parameter(name="*", group=VOLUMES)] = ReproduceSettings(),  # noqa: B008
-    stack: Annotated[Path | None, Parameter(group=IMAGES, help="Class averages to use; simulated if not given.")] = None,
-    truth: Annotated[Path | None, Parameter(group=IMAGES, help="Map, or folder of maps, to judge the volumes by.")] = None,
+    settings: Annotated[
+        ReproduceSettings, Parameter(name="*", group=VOLUMES, validator=within_bounds)
+    ] = ReproduceSettings(),  # noqa: B008
+    stack: Annotated[
+        Path | None, Parameter(group=IMAGES, help="Class averages to use; simulated if not given.")
+    ] = None,
+    truth: Annotated[
+        Path | None, Parameter(group=IMAGES, help="Map, or folder of maps, to compare the volumes with.")
+    ] = None,
     pixel_size: PixelSize = None,
     workers: Workers = None,
     force: Force = False,
 ) -> None:
-    """Do one of the paper's experiments: data, learned score, samples, volumes, evaluation, report.
+    """Do one of the paper's experiments: images, network score, samples, volumes, evaluation, report.
 
     Run the same command again to continue after an interruption.
 
@@ -391,11 +400,11 @@ def info(
     *,
     montage: Annotated[Path | None, Parameter(group=WHERE, show_default=False)] = None,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES)] = ImportSettings(),  # noqa: B008
+    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
 ) -> None:
-    """Say what is in a stack, a map or a run: size, Å/pixel, statistics, pictures, problems.
+    """Describe a stack, a map or a run: size, Å/pixel, statistics, pictures, problems.
 
-    With options of an import it says of a stack what that would make of it.
+    With options of an import, the images of a stack are shown as that would prepare them.
 
     Parameters
     ----------
@@ -404,10 +413,11 @@ def info(
     montage
         Also write all images into one picture (.png).
     """
-    refusals.info(file, montage, pixel_size, importing)
+    request = ImportRequest(file, pixel_size, importing)
+    refusals.info(request, montage)
     from ..commands.info import show_info
 
-    show_info(file, montage, pixel_size, importing)
+    show_info(request, montage)
 
 
 @app.meta.default
@@ -415,7 +425,9 @@ def launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     config: Annotated[
         Path | None,
-        Parameter(help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False),
+        Parameter(
+            help="TOML file with settings, such as config.toml of a run; what is typed here wins.", show_default=False
+        ),
     ] = None,
 ) -> int:
     """Read --config, then run the command."""
@@ -423,32 +435,38 @@ def launch(
     commands = [name for name in app if not name.startswith("-")]
     unknown = [name for name, value in settings.items() if name not in commands or not isinstance(value, dict)]
     if unknown:
-        raise InputError(f"{config} should have a section for each command ({', '.join(commands)}), got {unknown[0]!r}: correct it")
+        raise InputError(
+            f"{config} should have a section for each command ({', '.join(commands)}), got {unknown[0]!r}: correct it"
+        )
     app.config = cyclopts.config.Dict(settings, source=str(config))
     return int(app(tokens, exit_on_error=False, print_error=False, result_action="return_value") or 0)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    """What a batch system asks for is to be stopped as by Ctrl-C."""
+    """A batch system's signal stops the program as Ctrl-C does."""
     raise KeyboardInterrupt(number)
 
 
 def _print_what_can_be_printed() -> None:
-    """Print a question mark for what a terminal that is not UTF-8 has no letter for, and for bytes of a path that are none."""
+    """Print a question mark for a letter that the encoding of the terminal lacks, and for bytes of a path that are no letter."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not closed
             stream.reconfigure(errors="replace")
 
 
 def main() -> int:
-    """Entry point of the command: exit code 2 and one sentence for a user's mistake, 128 and the signal's number when stopped."""
+    """Entry point of the command.
+
+    Returns:
+        Exit code: 2 with one sentence for a user's mistake; 128 and the signal's number when stopped.
+    """
     signal.signal(signal.SIGTERM, _stop)
     _print_what_can_be_printed()
     warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     try:
         return int(app.meta(sys.argv[1:], exit_on_error=False, print_error=False, result_action="return_value") or 0)
     except CycloptsError as error:
-        print(f"scoretomo: {told(error, app)}", file=sys.stderr)
+        print(f"scoretomo: {of_a_command(error, app)}", file=sys.stderr)
         return 2
     except InputError as error:
         print(f"scoretomo: {error}", file=sys.stderr)
@@ -457,7 +475,10 @@ def main() -> int:
         print(f"scoretomo: {error}", file=sys.stderr)
         return 1
     except MemoryError:
-        print("scoretomo: out of memory: run the same command again with fewer --workers, or a smaller --size", file=sys.stderr)
+        print(
+            "scoretomo: out of memory: run the same command again with fewer --workers, or a smaller --size",
+            file=sys.stderr,
+        )
         return 1
     except OSError as error:
         print(f"scoretomo: {of_the_system(error)}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""A finished run for other programs: poses in their conventions, maps, and what is needed to go on there."""
+"""A finished run for other programs: poses in their conventions, maps, masks and scripts."""
 
 import re
 from pathlib import Path
@@ -10,33 +10,38 @@ import torch
 
 from .. import files
 from ..fourier import resample
-from ..graphics import surfaces
+from ..graphics import shading, surfaces
 from ..images import otsu_level
 from ..landscape import soft_mask
 from ..monitor.progress import say, warn
-from ..pipeline.consensus import explained_images
 from ..pipeline.images import PreparedStack, read_prepared
+from ..pipeline.posed import explained_images
 from ..rotations import vector_from_rotation
 from ..rundir.directory import RunDirectory
-from ..rundir.poses import posed_rotations
+from ..rundir.poses import rotations_of
+from ..rundir.rows import PoseRow, StateRow
 
 _MASK_SIDE = 64  # pixels, at which the mask is made
-_STATES = {"relion": r"state-\d+\.mrc", "cryosparc": r"state-\d+\.mrc", "eman2": r"state-\d+\.(hdf|lst)"}  # maps and lists of them
+_STATES = {
+    "relion": r"state-\d+\.mrc",
+    "cryosparc": r"state-\d+\.mrc",
+    "eman2": r"state-\d+\.(hdf|lst)",
+}  # maps and lists of them
 _IF_THERE_ARE_STATES = {"relion": ("references.star",), "cryosparc": ("states.cs", "states.csg")}
 
 
 class Place(NamedTuple):
-    """Where an export is written, and where it lies when all of it is written, which its files name."""
+    """The folder where an export is written, and the folder where all of it is put in the end, which its files name."""
 
     new: Path
     folder: Path
 
 
 class Poses(NamedTuple):
-    """Where the images stand that show the first molecule and are explained by it."""
+    """Poses of the images that the consensus of class 1 explains."""
 
     places: np.ndarray  # (n,): of the images in the stack, from 0
-    rows: list[dict[str, str]]  # of poses.csv
+    rows: list[PoseRow]
     rotations: np.ndarray  # (n, 3, 3), of RELION's Euler angles
     origins: np.ndarray  # (n, 2): what brings each image to the centre, in pixels
     states: np.ndarray | None  # (n,), from 1; None unless every image has a volume
@@ -51,22 +56,30 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     run = RunDirectory(directory)
     run.require_one_frame()
     prepared, poses = read_prepared(run.images), _poses(run)
-    folder = output or run.path / "export" / to
-    _require_sense(run, folder, to, prepared)
-    how = {"chimerax": _chimerax, "relion": _relion, "cryosparc": _cryosparc, "eman2": _eman2, "cryodrgn": _cryodrgn}
+    folder = output or run.export(to)
+    _require_readable(run, folder, to, prepared)
+    writers = {
+        "chimerax": _chimerax,
+        "relion": _relion,
+        "cryosparc": _cryosparc,
+        "eman2": _eman2,
+        "cryodrgn": _cryodrgn,
+    }
     with files.replaced_together(folder, to, _of_an_earlier_export(folder, to)) as new:
-        said = how[to](run, Place(new, folder.absolute()), prepared, poses)
+        result = writers[to](run, Place(new, folder.absolute()), prepared, poses)
     if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
-        warn(f"nobody knows the pixel size: {to} is told 1 Å; give --pixel-size to run if you know it")
+        warn(f"the pixel size is unknown, and 1 Å is written for {to}: give --pixel-size to scoretomo run")
     if to == "relion":
-        say("300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no microscope")
-    left_out = len(prepared.images) - len(poses.places)
-    if left_out and to != "chimerax":
-        say(f"{left_out} of {len(prepared.images)} images are left out: no view explains them, or they show something else")
-    say(said)
+        say(
+            "300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no microscope"
+        )
+    excluded = len(prepared.images) - len(poses.places)
+    if excluded and to != "chimerax":
+        say(f"{excluded} of {len(prepared.images)} images are excluded: they are outliers, or of class 2")
+    say(result)
 
 
-def _require_sense(run: RunDirectory, folder: Path, to: files.Program, prepared: PreparedStack) -> None:
+def _require_readable(run: RunDirectory, folder: Path, to: files.Program, prepared: PreparedStack) -> None:
     """Refuse what the other program can't read."""
     size = prepared.images.shape[-1]
     if size % 2 and to in ("relion", "eman2", "cryodrgn"):
@@ -79,20 +92,21 @@ def _require_sense(run: RunDirectory, folder: Path, to: files.Program, prepared:
     for path in (str(path.absolute()) for path in named.get(to, ())):
         if '"' in path:
             raise files.InputError(f"{path} has a quotation mark, which {to} can't read: choose a plain path")
-        if to != "chimerax" and any(sign.isspace() for sign in path):  # ChimeraX's script has every path in quotation marks
+        if to != "chimerax" and any(
+            sign.isspace() for sign in path
+        ):  # ChimeraX's script has every path in quotation marks
             raise files.InputError(f"{path} has a space, which {to} can't read: choose a plain path")
 
 
 def _poses(run: RunDirectory) -> Poses:
-    everything = files.read_table(run.poses)
+    everything = run.poses.read()
     explained = explained_images(run)
-    places = [place for place, row in enumerate(everything) if int(row["image"]) in explained]
+    places = [place for place, row in enumerate(everything) if row.image in explained]
     rows = [everything[place] for place in places]
-    origins = -np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in rows])
-    known = files.read_table(run.landscape_table) if run.landscape_table.exists() else []
-    states = {row["image"]: int(row["state"]) for row in known}
-    own = np.array([states[row["image"]] for row in rows]) if all(row["image"] in states for row in rows) else None
-    return Poses(np.array(places), rows, posed_rotations(rows).numpy(), origins, own)
+    origins = -np.array([(row.shift_x, row.shift_y) for row in rows])
+    states = {row.image: row.state for row in run.landscape.rows.read()}
+    own = np.array([states[row.image] for row in rows]) if all(row.image in states for row in rows) else None
+    return Poses(np.array(places), rows, rotations_of(rows).numpy(), origins, own)
 
 
 def _relion(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
@@ -102,11 +116,13 @@ def _relion(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Pos
         {
             "image": f"{place + 1:06d}@{stack}",
             **({} if poses.states is None else {"class": int(poses.states[number])}),
-            **{name: float(row[name]) for name in ("rot", "tilt", "psi", "shift_x", "shift_y")},
+            **{name: getattr(row, name) for name in ("rot", "tilt", "psi", "shift_x", "shift_y")},
         }
         for number, (place, row) in enumerate(zip(poses.places.tolist(), poses.rows, strict=True))
     ]
-    files.write_pose_star(place.new / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+    files.write_pose_star(
+        place.new / "particles.star", rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1]
+    )
     states = _write_maps(run, place, prepared)
     if states:
         files.write_reference_star(place.new / "references.star", states)
@@ -114,16 +130,21 @@ def _relion(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Pos
 
 
 def _write_maps(run: RunDirectory, place: Place, prepared: PreparedStack) -> list[Path]:
-    """reference.mrc, mask.mrc and a map for every state, where there are some; returns where these are."""
+    """Write reference.mrc, mask.mrc and a map for every state; returns the final paths of those of the states."""
     pixel_size = prepared.pixel_size or 1.0
-    consensus = files.read_map(run.consensus).density
+    consensus = files.read_map(run.assigned.volume).density
     files.write_map(place.new / "reference.mrc", consensus, pixel_size)
     files.write_map(place.new / "mask.mrc", _mask(consensus), pixel_size)
     maps = []
-    for row in _states(run):
-        maps.append(place.folder / f"state-{row['state']}.mrc")
-        files.write_map(place.new / maps[-1].name, files.read_map(run.volume(int(row["representative"]))).density, pixel_size)
+    for row in run.landscape.states.read():
+        maps.append(place.folder / f"state-{row.state}.mrc")
+        files.write_map(place.new / maps[-1].name, _density(run, row), pixel_size)
     return maps
+
+
+def _density(run: RunDirectory, row: StateRow) -> np.ndarray:
+    """The volume that represents a state."""
+    return files.read_map(run.volume(row.representative)).density
 
 
 def _mask(density: np.ndarray) -> np.ndarray:
@@ -131,11 +152,6 @@ def _mask(density: np.ndarray) -> np.ndarray:
     volume = torch.from_numpy(density)
     small = resample(volume, min(len(volume), _MASK_SIDE), 3)
     return resample(soft_mask(small[None]), len(volume), 3).clamp(0, 1).numpy()
-
-
-def _states(run: RunDirectory) -> list[dict[str, str]]:
-    path = run.landscape / "states.csv"
-    return files.read_table(path) if path.exists() else []
 
 
 def _of_an_earlier_export(folder: Path, to: files.Program) -> list[str]:
@@ -177,22 +193,23 @@ def _eman2(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Pose
     stack = place.folder / "particles.hdf"
     files.write_eman(place.new / stack.name, prepared.images.numpy()[poses.places], pixel_size, transforms)
     files.write_eman_list(place.new / "particles.lst", stack, range(len(transforms)), transforms)
-    consensus = files.read_map(run.consensus).density
+    consensus = files.read_map(run.assigned.volume).density
     files.write_eman(place.new / "reference.hdf", consensus[None], pixel_size)
     files.write_eman(place.new / "mask.hdf", _mask(consensus)[None], pixel_size)
-    for row in _states(run):
-        density = files.read_map(run.volume(int(row["representative"]))).density
-        files.write_eman(place.new / f"state-{row['state']}.hdf", density[None], pixel_size)
+    for row in run.landscape.states.read():
+        files.write_eman(place.new / f"state-{row.state}.hdf", _density(run, row)[None], pixel_size)
         if poses.states is not None:
-            own = np.flatnonzero(poses.states == int(row["state"])).tolist()
-            files.write_eman_list(place.new / f"state-{row['state']}.lst", stack, own, transforms[own])
+            own = np.flatnonzero(poses.states == row.state).tolist()
+            files.write_eman_list(place.new / f"state-{row.state}.lst", stack, own, transforms[own])
     return f"for EMAN2: {stack}, or particles.lst, with reference.hdf, mask.hdf and the maps of the states beside it"
 
 
 def _cryodrgn(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
     count, size = prepared.images.shape[:2]
-    rotations, shifts = np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 2))  # it wants a pose for every image of the stack
-    rotations[poses.places], shifts[poses.places] = poses.rotations, poses.origins / size
+    rotations = np.tile(np.eye(3), (count, 1, 1))  # cryoDRGN reads a pose for every image of the stack
+    rotations[poses.places] = poses.rotations
+    shifts = np.zeros((count, 2))
+    shifts[poses.places] = poses.origins / size
     files.write_cryodrgn(place.new, rotations, shifts, poses.places)
     poses_file, indices, output = (quote(str(place.folder / name)) for name in ("poses.pkl", "ind.pkl", "output"))
     return (
@@ -202,39 +219,43 @@ def _cryodrgn(run: RunDirectory, place: Place, prepared: PreparedStack, poses: P
 
 
 def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
-    """motion.cxc: the consensus coloured by what moves, and a series that plays along each motion, or through all volumes."""
-    home = run.path.absolute()
-    pale, orange = (_named(colour) for colour in (surfaces.PALE, surfaces.ORANGE))
-    lines = ["close session", "set bgColor white", "lighting soft", "graphics silhouettes true"]
-    lines += [
-        f'open "{home / "consensus.mrc"}" id 1',
-        f"volume #1 style surface step 1 level {_level(run.consensus):.6g} color {pale}",
-    ]
-    spread = run.landscape / "motion-map.mrc"
-    written = files.read_json(run.landscape / "summary.json")["ways"] if run.landscape_table.exists() else []
-    ways = [run.landscape / way["name"] for way in written]
-    if ways:
-        peak = float(files.read_map(spread).density.max())
-        colours = f"{surfaces.STILL * peak:.4g},{pale}:{surfaces.MOST * peak:.4g},{orange}"
-        lines += [f'open "{spread.absolute()}" id 2', "hide #2 models", f"color sample #1 map #2 palette {colours}"]
-    series = {way.name.replace("-", ""): sorted(way.absolute().glob("*.mrc")) for way in ways}
-    if not ways:  # nothing is known to move: the volumes themselves
-        series = {"volumes": sorted((home / "volumes").glob("*.mrc"))}
-    for number, (name, frames) in enumerate(series.items(), start=3):
-        level = _level(frames[len(frames) // 2])
+    """motion.cxc: the consensus coloured by variability, and a series that plays along each mode, or through all volumes."""
+    rows = run.landscape.summary.read().trajectories if run.landscape.rows.exists() else ()
+    series = {row.name.replace("-", ""): run.landscape.frames(row.name) for row in rows}
+    lines = _chimerax_consensus(run, coloured=bool(series))
+    volumes = [run.volume(row.image) for row in run.volume_rows.read() if row.status == "done"]
+    shown = series or {"volumes": volumes}  # without modes, the volumes themselves
+    for number, (name, frames) in enumerate(shown.items(), start=3):
         lines += [
-            "open " + " ".join(f'"{frame}"' for frame in frames) + f" vseries true id {number}",
-            f"volume #{number} style surface step 1 level {level:.6g} color #2f6f9f",
+            "open " + " ".join(f'"{frame.absolute()}"' for frame in frames) + f" vseries true id {number}",
+            f"volume #{number} style surface step 1 level {_level(frames[len(frames) // 2]):.6g} color #2f6f9f",
             f"hide #{number} models",
+            f"alias {name} hide #1-{2 + len(shown)} models; show #{number} models; "
+            f"vseries play #{number} direction oscillate loop true",
         ]
-        shown = f"hide #1-{2 + len(series)} models; show #{number} models"
-        lines.append(f"alias {name} {shown}; vseries play #{number} direction oscillate loop true")
     lines.append("view #1")
     files.write_text(place.new / "motion.cxc", "\n".join(lines) + "\n")
-    names = list(series)
-    see = "it move" if ways else "one after the other"
-    typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {see}"
+    names = list(shown)
+    effect = "it move" if series else "one after the other"
+    typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {effect}"
     return f"for ChimeraX: open {place.folder / 'motion.cxc'}{typed}"
+
+
+def _chimerax_consensus(run: RunDirectory, *, coloured: bool) -> list[str]:
+    """Commands that show the consensus, coloured by variability or not."""
+    pale, orange = (_named(colour) for colour in (shading.PALE, shading.ORANGE))
+    lines = [
+        *("close session", "set bgColor white", "lighting soft", "graphics silhouettes true"),
+        f'open "{run.assigned.volume.absolute()}" id 1',
+        f"volume #1 style surface step 1 level {_level(run.assigned.volume):.6g} color {pale}",
+    ]
+    if not coloured:
+        return lines
+    peak = float(files.read_map(run.landscape.variability).density.max())
+    low, high = (f"{share * peak:.4g}" for share in shading.TINTED)
+    palette = f"{low},{pale}:{high},{orange}"
+    variability = f'open "{run.landscape.variability.absolute()}" id 2'
+    return [*lines, variability, "hide #2 models", f"color sample #1 map #2 palette {palette}"]
 
 
 def _named(colour: tuple[float, float, float]) -> str:
@@ -243,6 +264,6 @@ def _named(colour: tuple[float, float, float]) -> str:
 
 
 def _level(path: Path) -> float:
-    """Where the surface of a map is drawn at first, as in the report."""
+    """The level at which the surface of a map is drawn at first, as in the report."""
     density = torch.from_numpy(files.read_map(path).density)
     return otsu_level(resample(density, min(len(density), _MASK_SIDE), 3).numpy())

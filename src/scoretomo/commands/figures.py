@@ -1,4 +1,4 @@
-"""From what a run has found to movies for a talk and figures for a paper: figures/."""
+"""From a finished run to movies for a talk and figures for a paper: figures/."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -22,73 +22,74 @@ _SHOWN = Fraction(2, 25)  # seconds for a frame: GIF counts in hundredths
 
 
 class Drawing(NamedTuple):
-    """Where pictures go, and how far that is."""
+    """The folder for pictures, and the progress of drawing them."""
 
     folder: Path
     bar: Progress
     task: TaskID
 
     def counted(self, pictures: Iterable[np.ndarray], *, surfaces: int = 1) -> Iterator[np.ndarray]:
-        """The same pictures, told to the bar by how many surfaces there are in each."""
+        """The same pictures; the bar advances by the number of surfaces in each."""
         for picture in pictures:
             yield picture
             self.bar.advance(self.task, surfaces)
 
 
 def draw_figures(directory: Path, output: Path | None) -> None:
-    """Draw a movie along every motion, one of the consensus turning, and figures; what was drawn before is drawn again.
+    """Draw a movie along every mode, one of the consensus turning, and figures; what was drawn before is drawn again.
 
     Raises:
         InputError: the ``figures`` extra is missing, or there is no finished run with volumes in one frame.
     """
     require_figures()
-    directory_of_run = RunDirectory(directory)
-    directory_of_run.require_one_frame()
-    clock, run = Stopwatch(), read_run(directory)
-    ways = {series.name: series.paths for series in run.landscape.series} if run.landscape else {}
-    folder = output or directory_of_run.figures
-    place, names = (directory, (folder.name,)) if output is None else (folder, ())  # ours goes as a whole: motions may be no more
+    run_directory = RunDirectory(directory)
+    run_directory.require_one_frame()
+    clock, run = Stopwatch(), read_run(run_directory)
+    folder = output or run_directory.figures
+    # our own folder is replaced as a whole, as there may be fewer modes than before
+    place, names = (directory, (folder.name,)) if output is None else (folder, ())
     with files.replaced_together(place, "figures", names) as new:
-        _draw_all(directory_of_run, run, ways, new / folder.name if output is None else new)
-    directory_of_run.record("figures", folder=str(folder), seconds=clock.seconds())
+        _draw_all(run_directory, run, new / folder.name if output is None else new)
+    run_directory.record("figures", folder=str(folder), seconds=clock.seconds())
     say(f"movies and figures: {folder.absolute()}")
 
 
-def _draw_all(directory: RunDirectory, run: Run, ways: dict[str, list[Path]], folder: Path) -> None:
+def _draw_all(directory: RunDirectory, run: Run, folder: Path) -> None:
     """Draw to a folder."""
+    trajectories = run.landscape.trajectories if run.landscape else []
     files.make_folder(folder)
-    for name, figure in figures.charts(run).items():
+    for name, figure in figures.draw_charts(run).items():
         figures.save(figure, folder / name)
     turns = movies.FRAMES + len(figures.VIEWS)
     with progress_bar() as bar:
-        task = bar.add_task("drawing", total=turns + len(ways) * (movies.FRAMES + 2 + figures.SURFACES))
+        task = bar.add_task("drawing", total=turns + len(trajectories) * (movies.FRAMES + 2 + figures.SURFACES))
         drawing = Drawing(folder, bar, task)
-        spread = files.read_map(run.landscape.motion_map).density if run.landscape and ways else None
-        for name, way in ways.items():
-            _draw_motion(drawing, run, name, _volumes(way), spread)
-        body = _volumes([directory.consensus])
-        view = movies.best_view(_volumes(next(iter(ways.values()))) if ways else body)
-        _draw_consensus(drawing, run, body, movies.scene_of(body, view, spread))
+        variability = files.read_map(run.landscape.variability).density if run.landscape and trajectories else None
+        for trajectory in trajectories:
+            _draw_trajectory(drawing, run, trajectory.row.name, _volumes(trajectory.paths), variability)
+        body = _volumes([directory.assigned.volume])
+        view = movies.best_view(_volumes(trajectories[0].paths) if trajectories else body)
+        _draw_consensus(drawing, run, body, movies.scene_of(body, view, variability))
 
 
 def _volumes(paths: Iterable[Path]) -> Tensor:
     return torch.stack([movies.fine(files.read_map(path).density) for path in paths])
 
 
-def _draw_motion(drawing: Drawing, run: Run, name: str, way: Tensor, spread: np.ndarray | None) -> None:
-    """A movie, its frames, and a row of surfaces."""
-    scene = movies.scene_of(way, movies.best_view(way), spread)
-    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, way, _SIDE), surfaces=2)))
+def _draw_trajectory(drawing: Drawing, run: Run, name: str, volumes: Tensor, variability: np.ndarray | None) -> None:
+    """A movie along a trajectory, its frames, and a row of surfaces."""
+    scene = movies.scene_of(volumes, movies.best_view(volumes), variability)
+    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, volumes, _SIDE), surfaces=2)))
     _write_movie(drawing.folder / name, loop)
     files.make_folder(drawing.folder / name)
     for number, frame in enumerate(loop):
         files.write_png(drawing.folder / name / f"{number:03d}.png", frame)
-    drawn = list(drawing.counted(figures.along_motion(scene, way)))
+    drawn = list(drawing.counted(figures.along_trajectory(scene, volumes)))
     figures.save(figures.row(drawn, [""] * len(drawn), scene, _box(run)), drawing.folder / name)
 
 
 def _draw_consensus(drawing: Drawing, run: Run, body: Tensor, scene: movies.Scene) -> None:
-    """It turns; and it is seen from three sides."""
+    """A movie of the consensus turning, and a row of views from three sides."""
     _write_movie(drawing.folder / "consensus", list(drawing.counted(movies.turntable(scene, body[0], _SIDE))))
     drawn = list(drawing.counted(figures.three_views(scene, body[0])))
     figures.save(figures.row(drawn, list(figures.VIEWS), scene, _box(run)), drawing.folder / "consensus")

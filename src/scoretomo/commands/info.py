@@ -1,43 +1,44 @@
 """What is in a stack, a map or a run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from .. import files
-from ..config import ImportSettings
+from ..config import ImportRequest, ImportSettings
 from ..graphics.montage import in_characters, in_rows, sheet, shows_pictures, tiles
 from ..images import prepare
 from ..monitor.progress import console, say, warn
 from ..pipeline.images import pixel_size_notes, read_prepared
 from ..requirements import require_picture, require_pixel_size
 from ..rundir.directory import RunDirectory, require_run
-from ..rundir.heartbeat import feel, is_locked
-from .asked import kind_to_show
+from ..rundir.heartbeat import is_locked, read_heartbeat
+from ..rundir.rows import VolumeRow
+from ..rundir.tables import from_json
+from .requests import kind_to_show
 
 _TILE = 96  # pixels of a picture in a montage file
 _CELL = 20  # pixels of a picture in the terminal
 
 
-def show_info(file: Path, montage: Path | None, pixel_size: float | None, settings: ImportSettings) -> None:
-    """Say what is in a file or run directory, show it in the terminal, and write a montage if asked for.
+def show_info(request: ImportRequest, montage: Path | None) -> None:
+    """Describe a file or run directory, show it in the terminal, and write a montage.
 
     Args:
-        file: a stack, a map or a run directory.
-        montage: picture to write.
-        pixel_size: Å per pixel of a stack.
-        settings: how images of a stack would be prepared; if they are the usual ones, images are shown as they are.
+        request: a stack, a map or a run directory; how images of a stack would be prepared. With the usual settings images are
+            shown as they are.
+        montage: picture to write; None for none.
     """
     require_picture(montage)
-    kind = kind_to_show(file, pixel_size, settings)
+    kind = kind_to_show(request)
     if kind == "run":
-        shown = _show_run(file)
+        shown = _show_run(request.stack)
     elif kind == "map":
-        shown = _show_map(file)
+        shown = _show_map(request.stack)
     else:
-        shown = _show_stack(file, pixel_size, settings)
+        shown = _show_stack(request)
     _draw(shown)
     if montage is not None:
         with files.atomic(montage) as temporary:
@@ -45,14 +46,15 @@ def show_info(file: Path, montage: Path | None, pixel_size: float | None, settin
         say(f"montage of {len(shown)} pictures: {montage}")
 
 
-def _show_stack(file: Path, pixel_size: float | None, settings: ImportSettings) -> list[np.ndarray]:
-    require_pixel_size(pixel_size)
+def _show_stack(request: ImportRequest) -> list[np.ndarray]:
+    file, settings = request.stack, request.settings
+    require_pixel_size(request.pixel_size)
     read = files.read_images(file)
-    known = pixel_size or read.pixel_size
+    pixel_size = request.pixel_size or read.pixel_size
     count, height, width = read.images.shape
-    say(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(known)}")
+    say(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(pixel_size)}")
     _statistics(read.images)
-    for note in [*read.notes, *pixel_size_notes(file, read.pixel_size, pixel_size)]:
+    for note in [*read.notes, *pixel_size_notes(file, read.pixel_size, request.pixel_size)]:
         warn(note)
     if height != width and settings.crop is None:
         warn(f"images are not square: import them with --crop {min(height, width)}")
@@ -64,7 +66,7 @@ def _show_stack(file: Path, pixel_size: float | None, settings: ImportSettings) 
         say(f"{len(prepared.numbers)} of {count} images can be used as they are")
         return [np.nan_to_num(image) for image in read.images]
     side = prepared.images.shape[-1]
-    scale = "" if known is None else f", {_pixel_size(known * prepared.pixel_factor)}"
+    scale = "" if pixel_size is None else f", {_pixel_size(pixel_size * prepared.pixel_factor)}"
     say(f"{len(prepared.numbers)} of {count} images can be used so, at {side}×{side} pixels{scale}")
     return list(prepared.images.numpy())
 
@@ -84,32 +86,33 @@ def _show_map(file: Path) -> list[np.ndarray]:
 
 def _show_run(directory: Path) -> list[np.ndarray]:
     run = require_run(directory)
-    records = files.read_records(run.log)
     prepared = read_prepared(run.images)
-    states = {record["image"]: record["status"] for record in records if record["event"] == "volume"}
-    finished = any(record["event"] == "reconstructed" for record in records)
+    logged = (from_json(VolumeRow, record) for record in files.read_records(run.log) if record["event"] == "volume")
+    status = {row.image: row.status for row in logged}
     say(
         f"{directory}: a run of {len(prepared.numbers)} images of {prepared.source_count}, "
         f"{prepared.images.shape[-1]} pixels, {_pixel_size(prepared.pixel_size)}"
     )
-    done, diverged = (sum(state == name for state in states.values()) for name in ("done", "diverged"))
-    pulse = feel(run.progress)
-    going = "finished" if finished else "not finished: run it again to continue"
-    if (pulse and pulse.at_work) or is_locked(run.path):
-        going = "a process is at work here"
-    say(f"{done} volumes done, {diverged} diverged; {going}")
+    done = [number for number, state in status.items() if state == "done"]
+    say(f"{len(done)} volumes done, {len(status) - len(done)} diverged; {_progress(run)}")
     say(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
-    views = _views_of(run, [number for number, state in states.items() if state == "done"])
-    return views or list(prepared.images.numpy())
+    return _views_of(run, done) or list(prepared.images.numpy())
 
 
-def _views_of(run: RunDirectory, numbers: Sequence[int]) -> list[np.ndarray]:
+def _progress(run: RunDirectory) -> str:
+    heartbeat = read_heartbeat(run.progress)
+    if (heartbeat and heartbeat.at_work) or is_locked(run.path):
+        return "a process is at work here"
+    return "finished" if run.volumes_star.exists() else "not finished: run it again to continue"
+
+
+def _views_of(run: RunDirectory, numbers: Iterable[int]) -> list[np.ndarray]:
     """Projections of the first volumes along z."""
     return [files.read_map(run.volume(number)).density.sum(0) for number in sorted(numbers)[:48]]
 
 
 def _pixel_size(pixel_size: float | None) -> str:
-    return "pixel size not stated" if pixel_size is None else f"{pixel_size:.4g} Å/pixel"
+    return "pixel size unknown" if pixel_size is None else f"{pixel_size:.4g} Å/pixel"
 
 
 def _statistics(values: np.ndarray) -> None:
@@ -120,7 +123,7 @@ def _statistics(values: np.ndarray) -> None:
 
 
 def _draw(images: Sequence[np.ndarray]) -> None:
-    """As many images as fit in two rows of the terminal; nothing where it can't show pictures."""
+    """Draw as many images as fit in two rows of the terminal, if it can show pictures."""
     if not shows_pictures(console):
         return
     columns = max(1, console.width // (_CELL + 1))

@@ -1,4 +1,4 @@
-"""Which kind of object a name or a file is, and what can be asked of it."""
+"""The kinds of objects that can be simulated, by name or file, and the settings of each."""
 
 import math
 import shlex
@@ -7,11 +7,11 @@ from typing import Literal
 
 from .. import files
 from ..config import ObjectSettings, point_group_name
+from .pairing import MAP_ENDINGS
 
 Kind = Literal["shape", "strands", "model", "map"]
 
 _NAMED: dict[str, Kind] = {"box": "shape", "capsid": "shape", "large-subunit": "strands", "ribosome": "strands"}
-_MAPS = (".mrc", ".map", ".ccp4", ".hdf", ".npy")
 _NOT_OF: dict[Kind, tuple[str, ...]] = {
     "shape": ("resolution", "symmetry", "trajectory", "move"),
     "strands": ("symmetry", "trajectory", "move"),
@@ -34,11 +34,13 @@ def object_kind(name: str, settings: ObjectSettings) -> Kind:
     kind: Kind | None = _NAMED.get(name)
     if kind is None and files.is_model(Path(name)):
         kind = "model"
-    elif kind is None and Path(name).suffix.lower() in _MAPS:
+    elif kind is None and Path(name).suffix.lower() in MAP_ENDINGS:
         kind = "map"
     if kind is None:
-        known = ", ".join(_NAMED)
-        raise files.InputError(f"{name} should be one of {known}, a map (.mrc) or an atomic model (.cif, .pdb): correct it")
+        names = ", ".join(_NAMED)
+        raise files.InputError(
+            f"{name} should be one of {names}, a map (.mrc) or an atomic model (.cif, .pdb): correct it"
+        )
     for field in _NOT_OF[kind]:
         if getattr(settings, field):
             raise files.InputError(f"--{field} can't be used with {name}: leave it out")
@@ -50,21 +52,23 @@ def object_kind(name: str, settings: ObjectSettings) -> Kind:
     return kind
 
 
-def map_pixel_size(path: Path, stated: float | None, asked: float | None) -> float:
+def map_pixel_size(path: Path, stated: float | None, requested: float | None) -> float:
     """The pixel size of a map that is to be an object, in Å.
 
     Args:
         path: the map.
         stated: what its header says.
-        asked: that of the images, if given.
+        requested: that of the images, if given.
 
     Raises:
-        InputError: the header does not say it, or images can't be finer.
+        InputError: the header has none, or images would be finer.
     """
     if stated is None:
-        raise files.InputError(f"{path} does not say its pixel size, which is needed here: set it in the file's header")
-    if asked is not None and asked < stated:
-        raise files.InputError(f"{path} has voxels of {stated:g} Å, --pixel-size {asked:g} is smaller: give a larger one")
+        raise files.InputError(f"{path} has no pixel size in its header, which is needed here: set it there")
+    if requested is not None and requested < stated:
+        raise files.InputError(
+            f"{path} has voxels of {stated:g} Å, --pixel-size {requested:g} is smaller: give a larger one"
+        )
     return stated
 
 
@@ -85,7 +89,7 @@ def require_mask(mask: Path, side: int, path: Path, wanted: int) -> None:
 
 
 def read_motion(text: str) -> tuple[str, str, float, float, list[float] | None, list[float] | None]:
-    """Part, kind, bounds, axis and a point of it that a text of --move gives: "PART hinge LOW HIGH axis X,Y,Z through X,Y,Z".
+    """Part, kind, bounds, axis and a point on it, from a text of --move: "PART hinge LOW HIGH axis X,Y,Z through X,Y,Z".
 
     Raises:
         InputError: it reads otherwise.
@@ -95,8 +99,8 @@ def read_motion(text: str) -> tuple[str, str, float, float, list[float] | None, 
         more = dict(zip(rest[::2], (list(map(float, row.split(","))) for row in rest[1::2]), strict=True))
         bounds = float(low), float(high)
         numbers = [*bounds, *(number for row in more.values() for number in row)]
-        known = kind in ("hinge", "shift") and more.keys() <= {"axis", "through"}
-        if not known or {len(row) for row in more.values()} - {3} or not all(map(math.isfinite, numbers)):
+        valid = kind in ("hinge", "shift") and more.keys() <= {"axis", "through"}
+        if not valid or {len(row) for row in more.values()} - {3} or not all(map(math.isfinite, numbers)):
             raise ValueError
         if not any(more.get("axis", [1.0])):
             raise ValueError

@@ -1,4 +1,4 @@
-"""A name or a file → an object that moves."""
+"""A name or a file → a moving object."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +15,17 @@ from .. import files
 from ..config import ObjectSettings
 from ..evaluation import regrid
 from ..fourier import centred_fft, centred_ifft, radius, resample
-from ..phantoms import Atoms, FormFactors, Motion, MovingAtoms, MovingBox, MovingCapsid, large_subunit, motion_of, ribosome
+from ..phantoms import (
+    Atoms,
+    FormFactors,
+    Motion,
+    MovingAtoms,
+    MovingBox,
+    MovingCapsid,
+    large_subunit,
+    motion_of,
+    ribosome,
+)
 from ..rotations import point_group
 from ..simulation import MovingMap, Phantom, Specimen, isolated, voxel_places
 from .object_kinds import map_pixel_size, object_kind, read_motion, require_mask
@@ -27,7 +37,7 @@ _ROOM = 0.95  # of the side: the largest object
 
 
 class Scene(NamedTuple):
-    """An object, and how large a pixel is that shows it."""
+    """An object, and the pixel size at which it is seen."""
 
     movable: Phantom | Specimen
     pixel_size: float | None  # Å
@@ -75,7 +85,9 @@ def _fitted(atoms: MovingAtoms, name: str, size: int, pixel_size: float | None, 
 def _moving_model(path: Path, settings: ObjectSettings) -> MovingAtoms:
     model = files.read_model(path, settings.trajectory)
     kinds = sorted(model.a)
-    forms = FormFactors(*(torch.tensor([table[kind] for kind in kinds], dtype=torch.float64) for table in (model.a, model.b)))
+    forms = FormFactors(
+        *(torch.tensor([table[kind] for kind in kinds], dtype=torch.float64) for table in (model.a, model.b))
+    )
     kind = torch.from_numpy(np.searchsorted(kinds, model.elements))
     frames = torch.from_numpy(model.frames)
     if settings.trajectory is not None:
@@ -88,8 +100,8 @@ def _moving_model(path: Path, settings: ObjectSettings) -> MovingAtoms:
     motions = _motions(settings.move, part, frames[0])
     moving = MovingAtoms(atoms, 1.0, 1.0, motions)
     if settings.symmetry == "assembly":
-        found = files.read_assembly(model, path)
-        return replace(moving, copies=torch.from_numpy(found.copies), which=torch.from_numpy(found.members))
+        assembly = files.read_assembly(model, path)
+        return replace(moving, copies=torch.from_numpy(assembly.copies), which=torch.from_numpy(assembly.members))
     if settings.symmetry is not None:
         turns = point_group(settings.symmetry)
         return replace(moving, copies=torch.cat([turns, torch.zeros(len(turns), 3, 1, dtype=turns.dtype)], 2))
@@ -107,7 +119,7 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
     read = files.read_map(path)
     input_size = map_pixel_size(path, read.pixel_size, pixel_size)
     density = isolated(torch.from_numpy(read.density))
-    found = pixel_size or len(density) * input_size / size
+    voxel = pixel_size or len(density) * input_size / size
 
     def on_grid(volume: Tensor) -> Tensor:
         return resample(volume, size, 3) if pixel_size is None else regrid(volume, size, pixel_size / input_size)
@@ -124,9 +136,9 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
     motions = _motions(settings.move, bright_part, places)
     ends = [motion.move(places, amount) for motion in motions for amount in (motion.low, motion.high)]
     across = 2 * max(float(end.norm(dim=1).max()) for end in (places, *ends))
-    if across > size * found:
+    if across > size * voxel:
         raise files.InputError(
-            f"{path} is {across:.0f} Å across as it moves, {size} pixels of {found:.3g} Å show {size * found:.0f} Å: "
+            f"{path} is {across:.0f} Å across as it moves, {size} pixels of {voxel:.3g} Å show {size * voxel:.0f} Å: "
             "give a larger --size or --pixel-size"
         )
     if settings.resolution is not None:
@@ -134,19 +146,21 @@ def _moving_map(path: Path, size: int, pixel_size: float | None, settings: Objec
         density = centred_ifft(centred_fft(density, 3) * blur, 3).real
     rest = density * (1 - sum(masks, torch.zeros_like(density))).clamp(min=0)
     parts = torch.stack([on_grid(part) for part in (rest, *(density * mask for mask in masks))])
-    return Scene(MovingMap(parts, found, motions), found, tuple(read.notes))
+    return Scene(MovingMap(parts, voxel, motions), voxel, tuple(read.notes))
 
 
 def _motions(texts: tuple[str, ...], part: Callable[[str], Tensor], positions: Tensor) -> tuple[Motion, ...]:
     """Read "PART hinge|shift LOW HIGH [axis X,Y,Z] [through X,Y,Z]"."""
-    found = []
+    motions = []
     for number, text in enumerate(texts, start=1):
         selection, kind, low, high, direction, point = read_motion(text)
         chosen = part(selection)
         if not chosen.any() or chosen.all():
             amount = "all of it" if chosen.any() else "nothing"
-            raise files.InputError(f"--move {text!r}: {selection} is {amount}, expected a part of the object: correct it")
+            raise files.InputError(
+                f"--move {text!r}: {selection} is {amount}, expected a part of the object: correct it"
+            )
         axis, through = (None if row is None else torch.tensor(row, dtype=torch.float64) for row in (direction, point))
         name = f"{kind}_{number}"
-        found.append(motion_of(name, kind, chosen, positions, low, high, direction=axis, point=through))  # type: ignore[arg-type]
-    return tuple(found)
+        motions.append(motion_of(name, kind, chosen, positions, low, high, direction=axis, point=through))  # type: ignore[arg-type]
+    return tuple(motions)

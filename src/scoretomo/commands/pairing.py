@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from .. import files
+from ..rundir.folders import SimulationFolder
 
-POSES = "truth.csv"  # beside maps, where each was seen from
-_MAPS = (".mrc", ".map", ".hdf", ".npy")
+MAP_ENDINGS = (".mrc", ".map", ".ccp4", ".hdf", ".npy")
 
 
 def numbered(path: Path) -> dict[int, Path]:
@@ -16,22 +16,24 @@ def numbered(path: Path) -> dict[int, Path]:
         InputError: there are none, or two have one number.
     """
     if not path.exists():
-        raise files.InputError(f"there are no maps at {path}: give a run directory with volumes, a folder of maps, or a map")
+        raise files.InputError(
+            f"there are no maps at {path}: give a run directory with volumes, a folder of maps, or a map"
+        )
     if path.is_file():
         digits = re.findall(r"\d+", path.stem)
         return {int(digits[-1]) if digits else 0: path}
-    found: dict[int, Path] = {}
+    maps: dict[int, Path] = {}
     for file in sorted(path.iterdir()):
         digits = re.findall(r"\d+", file.stem)
-        if file.suffix not in _MAPS or file.name.startswith(".") or not digits:
+        if file.suffix.lower() not in MAP_ENDINGS or file.name.startswith(".") or not digits:
             continue
         number = int(digits[-1])
-        if number in found:
-            raise files.InputError(f"{found[number].name} and {file.name} in {path} have the same number: rename one")
-        found[number] = file
-    if not found:
+        if number in maps:
+            raise files.InputError(f"{maps[number].name} and {file.name} in {path} have the same number: rename one")
+        maps[number] = file
+    if not maps:
         raise files.InputError(f"{path} should hold maps with numbers in their names, such as 000.mrc, but holds none")
-    return found
+    return maps
 
 
 def paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[int, Path]:
@@ -51,21 +53,30 @@ def paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[
     return pairs
 
 
+def poses_beside(truth: Path) -> Path:
+    """The table with the poses of a folder of truths; it need not exist."""
+    return truth / SimulationFolder(truth).poses.name
+
+
 def true_poses(truth: Path, truths: dict[int, Path]) -> dict[int, tuple[float, float, float]]:
-    """Euler angles by image from truth.csv; none where there is no such file.
+    """Euler angles by image from the table beside the truths; none where there is no such table.
 
     Raises:
         InputError: it lacks columns, or the row of a map.
     """
-    table = truth / POSES
+    table = poses_beside(truth)
     if not table.exists():
         return {}
     rows = files.read_table(table)
     try:
         poses = {int(row["image"]): (float(row["rot"]), float(row["tilt"]), float(row["psi"])) for row in rows}
     except (KeyError, ValueError) as error:
-        raise files.InputError(f"{table} should have columns image, rot, tilt, psi with numbers, got {error}: correct it") from None
+        raise files.InputError(
+            f"{table} should have columns image, rot, tilt, psi with numbers, got {error}: correct it"
+        ) from None
     missing = sorted(truths.keys() - poses.keys())
     if missing:
-        raise files.InputError(f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove {POSES}")
+        raise files.InputError(
+            f"{table} has no row for image {missing[0]}, of which there is a map: add it, or remove {table.name}"
+        )
     return poses

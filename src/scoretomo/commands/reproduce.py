@@ -1,4 +1,4 @@
-"""A whole experiment of the paper: data, score, samples, volumes, evaluation, in one report."""
+"""A whole experiment of the paper: images, network score, samples, volumes, evaluation, in one report."""
 
 import itertools
 import time
@@ -12,6 +12,7 @@ import torch
 from .. import files
 from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process, volumes_together
 from ..config import (
+    ImportRequest,
     ImportSettings,
     ObjectSettings,
     RealismSettings,
@@ -27,17 +28,18 @@ from ..experiments import Experiment
 from ..images import disc
 from ..monitor.progress import say
 from ..pipeline.images import read_prepared
-from ..pipeline.report import report_run
+from ..pipeline.report import write_report
 from ..pipeline.runner import reconstruct_prepared, train_imported
 from ..pipeline.volumes import require_volumes
 from ..presets import PRESETS, TRAININGS
 from ..reconstruction.algorithm import reconstruct
-from ..report import words
 from ..rundir.directory import RunDirectory
+from ..rundir.folders import ExperimentFolder
 from ..rundir.heartbeat import require_alone
 from ..rundir.settings_file import check_settings, write_settings
-from .asked import asked_of_reproduction
+from ..wording import duration
 from .evaluate import evaluate_maps
+from .requests import record_of_reproduction
 from .sample import sample_run
 from .simulate import Plan, simulate_object
 
@@ -59,67 +61,96 @@ def reproduce_experiment(
         InputError: the experiment needs images, and none are given.
     """
     require_one_process()
-    plan, asked = asked_of_reproduction(name, settings, stack, truth, pixel_size)
-    record, folder, data = output / "experiment.toml", output / "run", output / "data"
-    run = RunDirectory(folder)
-    begun = check_settings(record, asked, force=force)
-    files.make_folder(folder)
+    folder = ExperimentFolder(output)
+    run = RunDirectory(folder.run)
+    plan, record = record_of_reproduction(name, settings, stack, truth, pixel_size)
+    begun = check_settings(folder.config, record, force=force)
+    files.make_folder(folder.run)
     require_alone(run.progress)
     if not begun:
-        write_settings(record, asked)
+        write_settings(folder.config, record)
     if stack is not None and settings.images is None:
         count = files.find_images(stack).shape[0]
         plan = replace(plan, images=count, volumes=min(plan.volumes, count))
     if not run.volumes_star.exists():
-        _say_what_it_costs(name, plan, workers or available_cores())
-    importing = ImportSettings(size=plan.size, select=None if settings.images is None else f"0-{plan.images - 1}")
+        _show_costs(name, plan, workers or available_cores())
     if stack is None:
-        taken = SimulateSettings(images=plan.images, size=plan.size, realistic=plan.realistic, seed=settings.seed)
-        simulated = Plan(str(plan.simulated), taken, ObjectSettings(), RealismSettings())
-        simulate_object(simulated, data, workers=workers, force=force)
-        stack, truth, importing = data / "images.mrcs", data / "truth", ImportSettings()
-    learning = TrainSettings(network=plan.network)  # type: ignore[arg-type]
-    train_imported(stack, folder, pixel_size, importing, learning, seed=settings.seed, workers=workers, force=force)
-    sample_run(folder, SampleSettings(seed=settings.seed), force=force)
+        _simulate(plan, folder, settings.seed, workers=workers, force=force)
+        request, truth = ImportRequest(folder.data.images, pixel_size), folder.data.truth
+    else:
+        select = None if settings.images is None else f"0-{plan.images - 1}"
+        request = ImportRequest(stack, pixel_size, ImportSettings(size=plan.size, select=select))
+    _make_volumes(plan, run, request, settings.seed, workers=workers, force=force)
+    if truth is not None and any(run.volume(number).exists() for number in read_prepared(run.images).numbers):
+        evaluate_maps(run.path, truth, None, workers=workers)
+    else:
+        write_report(run)
+    run.end()
+    require_volumes(run)
+
+
+def _simulate(plan: Experiment, folder: ExperimentFolder, seed: int, *, workers: int | None, force: bool) -> None:
+    """Simulate the images of an experiment, with their truths."""
+    settings = SimulateSettings(images=plan.images, size=plan.size, realistic=plan.realistic, seed=seed)
+    simulated = Plan(str(plan.simulated), settings, ObjectSettings(), RealismSettings())
+    simulate_object(simulated, folder.data.path, workers=workers, force=force)
+
+
+def _make_volumes(
+    plan: Experiment, run: RunDirectory, request: ImportRequest, seed: int, *, workers: int | None, force: bool
+) -> None:
+    """Train a network on the images, draw samples of it, and reconstruct volumes with it."""
+    training = TrainSettings(network=plan.network)  # type: ignore[arg-type]
+    train_imported(request, run.path, training, seed=seed, workers=workers, force=force)
+    sample_run(run.path, SampleSettings(seed=seed), force=force)
     numbers = read_prepared(run.images).numbers[: plan.volumes]
     volumes = ReconstructSettings(
         method=plan.method,  # type: ignore[arg-type]
         denoiser="network",
         images=",".join(map(str, numbers)),
-        seed=settings.seed,
+        seed=seed,
     )
-    reconstruct_prepared(folder, volumes, workers=workers, force=force)
-    if truth is not None and any((folder / "volumes").glob("*.mrc")):
-        evaluate_maps(folder, truth, None, workers=workers)
-    else:
-        report_run(folder)
-    run.end()
-    require_volumes(run)
+    reconstruct_prepared(run.path, volumes, workers=workers, force=force)
 
 
-def _say_what_it_costs(name: str, plan: Experiment, cores: int) -> None:
-    """Time a few steps of both computations on this machine, and say what all of them will take."""
+def _show_costs(name: str, plan: Experiment, cores: int) -> None:
+    """Time a few steps of both computations on this machine, and print how long all of them take."""
     say(f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes")
-    learner, device = torch.device("cuda" if torch.cuda.is_available() else "cpu"), best_device()
-    together = min(plan.volumes, volumes_together(plan.size))
-    images = torch.randn(together, plan.size, plan.size, generator=random_stream(0, "cost"))
-    mask = disc(plan.size)
-    network = PreconditionedUNet(architecture_for(plan.network, plan.size), 1.0).to(learner)
+    where = "a GPU" if torch.cuda.is_available() else f"{cores} cores"
+    times = duration(_training_time(plan, cores)), duration(_descent_time(plan, cores))
+    say(f"on {where}, training takes about {times[0]}, and the volumes about {times[1]}")
+
+
+def _training_time(plan: Experiment, cores: int) -> float:
+    """Seconds of training on this machine, from its third step."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    images, mask = _noise(plan).to(device), disc(plan.size).to(device)
+    network = PreconditionedUNet(architecture_for(plan.network, plan.size), 1.0).to(device)
     training = TRAININGS[plan.network]
     torch.set_num_threads(1)
     few = replace(training, examples=3 * training.batch)
-    steps = train(images.to(learner), 0.0, mask.to(learner), begin_training(network), few, threads=min(cores, training.shards))
-    learning = _seconds_of_a_step(steps) * training.steps
+    steps = train(images, 0.0, mask, begin_training(network), few, threads=min(cores, training.shards))
+    return _seconds_of_a_step(steps) * training.steps
+
+
+def _descent_time(plan: Experiment, cores: int) -> float:
+    """Seconds of all descents on this machine, from the third step of one batch."""
+    device, images, mask = best_device(), _noise(plan), disc(plan.size)
+    network = PreconditionedUNet(architecture_for(plan.network, plan.size), 1.0)
     descent = PRESETS[plan.method]
-    streams = [random_stream(0, "cost", number) for number in range(together)]
+    streams = [random_stream(0, "cost", number) for number in range(len(images))]
     usual = replace(descent, steps=3, views=(round(sum(descent.views) / 2),) * 2)
     score = NetworkScore(network.to(device), 0.0, mask.to(device))
-    descending = reconstruct(images.to(device), score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
-    batches = -(-plan.volumes // together)
+    steps = reconstruct(images.to(device), score, usual, background=0.0, views=random_stream(0, "cost"), noise=streams)
+    batches = -(-plan.volumes // len(images))
     rounds = -(-batches // processes_for(cores))
-    volumes = _seconds_of_a_step(descending) * descent.steps * rounds
-    where = "a GPU" if learner.type == "cuda" else f"{cores} cores"
-    say(f"on {where}, training takes about {words.duration(learning)}, and the volumes about {words.duration(volumes)}")
+    return _seconds_of_a_step(steps) * descent.steps * rounds
+
+
+def _noise(plan: Experiment) -> torch.Tensor:
+    """A batch of noise in the place of images."""
+    together = min(plan.volumes, volumes_together(plan.size))
+    return torch.randn(together, plan.size, plan.size, generator=random_stream(0, "cost"))
 
 
 def _seconds_of_a_step(steps: Iterator[Any]) -> float:

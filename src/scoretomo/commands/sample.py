@@ -1,5 +1,6 @@
-"""Samples of a learned score, each beside the class average it is nearest to: samples/."""
+"""Samples of the network score, each beside the class average nearest to it: samples/."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,17 +11,21 @@ from .. import files
 from ..compute import available_cores, best_device, random_stream
 from ..config import SampleSettings
 from ..denoisers.exact import ExactScore
+from ..denoisers.network import NetworkScore
 from ..denoisers.sampling import noise_levels, sample
 from ..graphics import surfaces
 from ..graphics.montage import sheet
 from ..images import correlation
-from ..monitor.progress import progress_bar, say, word_of
+from ..monitor.progress import activity_of, progress_bar, say, working
 from ..pipeline.denoising import measure_score
 from ..pipeline.images import read_prepared
-from ..pipeline.report import report_beside, report_run
+from ..pipeline.report import write_report
 from ..pipeline.train import held_out_numbers, open_network
+from ..report import render_report
 from ..rundir.directory import RunDirectory
-from ..rundir.heartbeat import telling
+from ..rundir.folders import SampleFolder
+from ..rundir.heartbeat import beating
+from ..rundir.rows import SampleRow
 from ..rundir.settings_file import check_settings, write_settings
 
 _TILE = 96  # pixels of a sample in the montage
@@ -31,12 +36,14 @@ def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:
     """Draw samples of a run's network, and write the report again."""
     run = RunDirectory(path)
     if _is_finished(run, settings, force=force):
-        report_run(path)
+        write_report(run)
         return
-    with files.replaced_together(path, "samples", (run.samples.name, run.report.name)) as new:
-        _draw(run, new / run.samples.name, settings)
-        report_beside(run, new, (run.samples.name,), None)
-    _say_where(run, settings)
+    with files.replaced_together(path, "samples", (run.samples.path.name, run.report.name)) as new:
+        drawn = run.with_samples_in(new)
+        _draw(run, drawn.samples, settings)
+        with working("writing the report", run.progress):
+            files.write_text(new / run.report.name, render_report(drawn))
+    _show_place(run, settings)
     say(f"report: {run.report.absolute()}")
 
 
@@ -44,62 +51,73 @@ def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
     """Draw samples of a run's network, find the nearest class average of each, and measure the network."""
     run = RunDirectory(path)
     if not _is_finished(run, settings, force=force):
-        with files.replaced_together(path, "samples", (run.samples.name,)) as new:
-            _draw(run, new / run.samples.name, settings)
-        _say_where(run, settings)
+        with files.replaced_together(path, "samples", (run.samples.path.name,)) as new:
+            _draw(run, run.with_samples_in(new).samples, settings)
+        _show_place(run, settings)
 
 
 def _is_finished(run: RunDirectory, settings: SampleSettings, *, force: bool) -> bool:
-    """Whether these samples are there; says so."""
+    """Whether these samples are there; then this is printed."""
     files.recover(run.path)
-    begun = check_settings(run.samples / "samples.toml", {"sample": asdict(settings)}, force=force, beside=None)
-    finished = begun and (run.samples / "samples.csv").exists()
+    begun = check_settings(run.samples.config, {"sample": asdict(settings)}, force=force, beside=None)
+    finished = begun and run.samples.rows.exists()
     if finished:
-        say(f"{run.samples} is finished")
+        say(f"{run.samples.path} is finished")
     return finished
 
 
-def _say_where(run: RunDirectory, settings: SampleSettings) -> None:
-    say(f"{settings.samples} samples, each above its nearest class average: {run.samples / 'montage.png'}")
+def _show_place(run: RunDirectory, settings: SampleSettings) -> None:
+    say(f"{settings.samples} samples, each above its nearest class average: {run.samples.montage}")
 
 
-def _draw(run: RunDirectory, folder: Path, settings: SampleSettings) -> None:
-    """Write samples, and what is nearest to them, to a folder."""
+def _draw(run: RunDirectory, folder: SampleFolder, settings: SampleSettings) -> None:
+    """Write samples, and the class averages nearest to them, to a folder."""
     device = best_device()
     network = open_network(run, device)
-    write_settings(folder / "samples.toml", {"sample": asdict(settings)})
+    write_settings(folder.config, {"sample": asdict(settings)})
     torch.set_num_threads(available_cores())
     measure_score(run, device)
     prepared, held_out = read_prepared(run.images), held_out_numbers(run)
+    drawn = _samples(run, network, settings, device)
+    numbers = [number for number in prepared.numbers if number not in held_out]
+    training = prepared.normalised(numbers).to(device)
+    exact = ExactScore(training, prepared.background, network.mask)
+    nearest = exact.nearest(drawn)
+    others = exact.nearest(training[nearest.image], other_than=nearest.image)
+    correlations = correlation(drawn, nearest.template, network.mask).tolist()
+    natural = correlation(training[nearest.image], others.template, network.mask).tolist()
+    rows = [
+        SampleRow(
+            sample=number,
+            nearest=numbers[int(nearest.image[number])],
+            angle=float(nearest.angle[number]),
+            flipped=bool(nearest.flipped[number]),
+            correlation=correlations[number],
+            natural_correlation=natural[number],
+        )
+        for number in range(settings.samples)
+    ]
+    pair = [(images * prepared.s + prepared.mu).cpu().numpy() for images in (drawn, nearest.template)]
+    for path, images in zip((folder.images, folder.nearest), pair, strict=True):
+        files.write_images(path, images, prepared.pixel_size)
+    _write_montage(folder.montage, pair)
+    folder.rows.write(rows)
+
+
+def _samples(run: RunDirectory, network: NetworkScore, settings: SampleSettings, device: torch.device) -> torch.Tensor:
+    """Images drawn from a network score, (n, d, d), normalised."""
     streams = (random_stream(settings.seed, "sample", number) for number in range(settings.samples))
     noise = torch.stack([torch.randn(network.size, network.size, generator=stream) for stream in streams]).to(device)
-    with progress_bar() as bar, telling(run.progress, lambda: word_of(bar)):
+    with progress_bar() as bar, beating(run.progress, lambda: activity_of(bar)):
         shown = bar.add_task(f"drawing {settings.samples} samples", total=settings.steps)
         for step in sample(network, noise, noise_levels(settings.steps)):
             bar.update(shown, completed=step.step)
-    drawn = step.images
-    numbers = [number for number in prepared.numbers if number not in held_out]
-    known = prepared.normalised(numbers).to(device)
-    exact = ExactScore(known, prepared.background, network.mask)
-    nearest = exact.nearest(drawn)
-    others = exact.nearest(known[nearest.image], other_than=nearest.image)
-    likeness = correlation(drawn, nearest.template, network.mask).tolist()
-    natural = correlation(known[nearest.image], others.template, network.mask).tolist()
-    rows = [
-        {
-            "sample": number,
-            "nearest": numbers[int(nearest.image[number])],
-            "angle": round(float(nearest.angle[number]), 2),
-            "flipped": int(nearest.flipped[number]),
-            "correlation": round(likeness[number], 5),
-            "natural": round(natural[number], 5),
-        }
-        for number in range(settings.samples)
-    ]
-    pairs = [(images * prepared.s + prepared.mu).cpu().numpy() for images in (drawn, nearest.template)]
-    for name, images in zip(("samples", "nearest"), pairs, strict=True):
-        files.write_images(folder / f"{name}.mrcs", images, prepared.pixel_size)
-    bands = [images[first : first + _COLUMNS] for first in range(0, len(drawn), _COLUMNS) for images in pairs]
-    with files.atomic(folder / "montage.png") as temporary:
-        sheet(bands, _TILE, surfaces.common_scale(np.concatenate(pairs))).save(temporary, "PNG")
-    files.write_table(folder / "samples.csv", rows)
+    return step.images
+
+
+def _write_montage(path: Path, pair: Sequence[np.ndarray]) -> None:
+    """Samples in rows, below each row the class averages nearest to them."""
+    firsts = range(0, len(pair[0]), _COLUMNS)
+    bands = [images[first : first + _COLUMNS] for first in firsts for images in pair]
+    with files.atomic(path) as temporary:
+        sheet(bands, _TILE, surfaces.common_scale(np.concatenate(pair))).save(temporary, "PNG")

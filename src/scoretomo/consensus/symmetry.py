@@ -10,18 +10,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..fourier import coordinates, fourier_shell_correlation, inscribed, transform_at
-from ..images import correlation, shift
-from ..matching import Poses
-from ..projection import project, rotate
-from ..reconstruction.least_squares import posed_map
+from ..fourier import coordinates, transform_at
+from ..projection import rotate
 from ..rotations import point_group, rotation_from_vector, rotation_grid
-from .assignment import Consensus, Iteration, outliers, symmetrised
+from . import Consensus, Iteration
+from .soft_assignment import symmetrised
 
 _GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "C8", "D2", "D3", "D4", "D5", "D6", "D7", "T", "O", "I")
 _SEARCH_SHELLS, _LAST_SHELLS = 3, 6
 _ORIENTATIONS = 6000  # of the axes; about 13° apart
-_FOLDS = 5
 _BRIGHT = 0.3  # of the highest value: what counts for the centre of mass
 _LIKELY = 0.75  # agreement in the last shells from which a group is proposed
 
@@ -60,36 +57,6 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
         if value >= _LIKELY:
             found.append(Proposal(name, value, frames[0], centre, group))
     return sorted(found, key=lambda proposal: len(proposal.group))
-
-
-class LeftOut(NamedTuple):
-    """How maps of other images explain each image, by their views in its pose."""
-
-    doubt: float  # mean of 1 − correlation
-    rings: Tensor  # mean Fourier ring correlation, shape (d // 2 + 1,)
-
-
-def judge_left_out(images: Tensor, poses: Poses, *, group: Tensor | None = None) -> LeftOut:
-    """Ask each image about the map of other images.
-
-    A symmetry that the molecule has makes the map better, one that it has not makes it worse.
-
-    Args:
-        images: empty space 0, shape (n, d, d).
-        poses: of the images; outliers do not count.
-        group: symmetry of the map, shape (g, 3, 3).
-    """
-    size, good = images.shape[-1], ~outliers(poses)
-    mask = inscribed(size, 2, dtype=images.dtype, device=images.device)
-    centred, rotations = shift(images[good], -poses.shifts[good]) * mask, poses.rotations[good]
-    doubt, rings, folds = 0.0, [], min(_FOLDS, len(centred))
-    for fold in range(folds):
-        held = torch.arange(len(centred), device=images.device) % folds == fold
-        volume = posed_map(centred[~held], rotations[~held], group=group)
-        views = project(volume, rotations[held])
-        doubt += float((1 - correlation(views, centred[held], mask)).sum())
-        rings.append(fourier_shell_correlation(views * mask, centred[held], dims=2))
-    return LeftOut(doubt / len(centred), torch.cat(rings).mean(0))
 
 
 def _centre_of_mass(volume: Tensor) -> Tensor:

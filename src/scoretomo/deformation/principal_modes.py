@@ -1,64 +1,81 @@
-"""In how many ways a molecule moves: what left-out images confirm of those that a model has learned.
+"""Principal modes of a deformation model, and which of them held-out images confirm.
 
-A model has as many coordinates as it is given, and from noisy images it learns to move in all of them. What it has learned from
-noise explains little of images that did not teach it.
+A model has as many latent coordinates as it is given, and from noisy images it learns to move in all of them. What it has learned
+from noise explains little of held-out images.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .model import Cloud, unexplained
-from .schedule import Fitting
+from .fit import residual_fractions
+from .model import DeformationModel
+from .schedule import DeformationSettings
 
-_REAL = 0.055  # of what the first ways together leave of left-out images: a way explains more, or it is learned from noise
+
+@dataclass(frozen=True)
+class ModeCriteria:
+    """When a mode is confirmed.
+
+    Attributes:
+        explained: of what all modes together leave of held-out images, a confirmed mode explains more than this share.
+    """
+
+    explained: float = 0.055
 
 
-class Ways(NamedTuple):
-    """The principal ways in which a molecule moves, by how far its mass goes in them in the images that taught the model."""
+MODES = ModeCriteria()
 
-    distances: Tensor  # (n, k): how far it goes in each image, root mean square, in pixels of the model's side
-    left: Tensor  # (k + 1, b): share of the squares of some images that is left by none of them, by the first, by two, …
 
-    @property
-    def real(self) -> list[int]:
-        """Those that it really has, at least one, if it moves at all: they explain images that did not teach the model to move.
+class PrincipalModes(NamedTuple):
+    """The principal modes of a model, by how far its mass moves along them in the training images."""
 
-        What it has learned from noise explains little of these. A motion along a bent path takes several ways.
-        """
-        means = self.left.mean(1)
+    amplitudes: Tensor  # (n, k): how far each image is along them, root mean square over the mass, in pixels of the model's side
+    residuals: Tensor  # (k + 1, b): residual fraction of held-out images by none of the modes, by the first, by two, …
+
+    def confirmed(self, criteria: ModeCriteria = MODES) -> list[int]:
+        """Modes that explain held-out images; at least the one that explains most. A motion along a bent path takes several."""
+        means = self.residuals.mean(1)
         explained = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
-        return (explained > _REAL).nonzero()[:, 0].tolist() or [int(explained.argmax())]
+        return (explained > criteria.explained).nonzero()[:, 0].tolist() or [int(explained.argmax())]
 
 
 @torch.no_grad()
-def principal_ways(
-    cloud: Cloud, images: Tensor, fitting: Fitting, done: float, *, taught: Tensor, asked: Tensor, count: int
-) -> Ways:
-    """The first principal ways of a model, and how much of some images they explain.
+def principal_modes(
+    model: DeformationModel,
+    images: Tensor,
+    fitting: DeformationSettings,
+    done: float,
+    *,
+    training: Tensor,
+    held_out: Tensor,
+    count: int,
+) -> PrincipalModes:
+    """The first principal modes of a model, and how much of held-out images they explain.
 
     Args:
-        cloud: the model.
+        model: the model.
         images: centred, empty space 0, shape (n, d, d).
         fitting: schedule.
         done: share of the epochs.
-        taught: images that taught the model, shape (n,), bool.
-        asked: places of those that are asked, shape (b,).
-        count: ways.
+        training: images that the model was fitted to, shape (n,), bool.
+        held_out: places of the others, shape (b,).
+        count: modes.
     """
     everyone = torch.arange(len(images), device=images.device)
-    amplitudes, middle = cloud.amplitudes(everyone), cloud.amplitudes(everyone[taught]).mean(0)
-    weights = cloud.masses.clamp_min(0) / cloud.masses.clamp_min(0).sum()
-    ways = cloud.ways()
-    squares = torch.einsum("p,pjx,plx->jl", weights, ways, ways).double()  # of how far the mass goes, by amplitudes
+    amplitudes, middle = model.amplitudes(everyone), model.amplitudes(everyone[training]).mean(0)
+    weights = model.masses.clamp_min(0) / model.masses.clamp_min(0).sum()
+    basis = model.basis()
+    squares = torch.einsum("p,pjx,plx->jl", weights, basis, basis).double()  # of the displacement of the mass, by amplitudes
     values, turned = torch.linalg.eigh(squares)
     roots = values.clamp_min(1e-12 * float(values[-1]) + 1e-30).sqrt()
-    away = (amplitudes - middle).double() @ turned * roots
-    axes = torch.linalg.eigh(away[taught].mT @ away[taught]).eigenvectors.flip(1)[:, :count]
-    along, back = away @ axes, axes.mT @ (turned / roots).mT
-    left = []
+    deviations = (amplitudes - middle).double() @ turned * roots
+    axes = torch.linalg.eigh(deviations[training].mT @ deviations[training]).eigenvectors.flip(1)[:, :count]
+    along, back = deviations @ axes, axes.mT @ (turned / roots).mT
+    residuals = []
     for most in range(count + 1):
-        kept = middle + (along[:, :most] @ back[:most]).to(middle)
-        left.append(unexplained(cloud, images, fitting, done, some=asked, instead=kept))
-    return Ways(along * (cloud.size / 2), torch.stack(left))
+        projected = middle + (along[:, :most] @ back[:most]).to(middle)
+        residuals.append(residual_fractions(model, images, fitting, done, some=held_out, instead=projected))
+    return PrincipalModes(along * (model.size / 2), torch.stack(residuals))

@@ -1,9 +1,9 @@
-"""Whitening: each ring of an image counts by how little a model leaves of it, so that fine detail is heard beside coarse.
+"""Ring weights: each ring of an image counts by how little a model leaves of it, so that fine detail counts beside coarse.
 
-Plain least squares hear what is strong. Where a model leaves mostly coarse things, which it can't show, poses and detail are fitted
-to them. Divided by the root of what is left in it, as in the noise spectra of RELION (Scheres, 2012), no ring drowns another; where
-noise is all that is left, and white, nothing changes. Detail that is yet to be learned is left, too, but no noise: so a ring never
-counts less than a coarser one.
+Plain least squares weigh what is strong. Where a model leaves mostly coarse residuals, which it cannot explain, poses and detail are
+fitted to them. Divided by the root of its residual power, as in the noise spectra of RELION (Scheres, 2012), no ring outweighs
+another; where only white noise is left, nothing changes. A ring never counts less than a coarser one: detail that the model has yet
+to fit is a residual, too, but no noise.
 """
 
 import torch
@@ -11,19 +11,19 @@ from torch import Tensor
 
 from ..fourier import centred_fft, centred_ifft, radius, shell_means
 
-_FLOOR = 1e-8  # of the strongest ring: less is not left, in float32
+_FLOOR = 1e-8  # of the strongest ring: the least residual in float32
 
 
-def whitening(left: Tensor) -> Tensor:
-    """Gains by which `filtered` makes the mean power of some images the same in every ring, or more in finer ones.
+def ring_weights(residuals: Tensor) -> Tensor:
+    """Weights by which `filtered` makes the residual power the same in every ring, or higher in finer ones.
 
     Args:
-        left: what a model leaves of images, shape (n, d, d).
+        residuals: images less their views, shape (n, d, d).
 
     Returns:
         Of rings 0 … d // 2, rising to 1.
     """
-    power = shell_means(centred_fft(left, 2).abs().square().mean(0), 2)[: left.shape[-1] // 2 + 1]
+    power = shell_means(centred_fft(residuals, 2).abs().square().mean(0), 2)[: residuals.shape[-1] // 2 + 1]
     power[0] = power[1]  # a mask and the zero of the images decide the mean
     floor = max(_FLOOR * float(power.max()), torch.finfo(power.dtype).tiny)
     gains = power.clamp_min(floor).rsqrt().cummax(0).values

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import InputError
 from .reading import PIXEL_SIZES, FoundStack, sensible_pixel_size
 from .references import Reference, find_named, settle_pixel_size
-from .star_tables import Table, read_star_file
+from .star_tables import StarFile, Table, read_star_file
 from .writing import write_text
 
 _IMAGE_COLUMNS = ("rlnImageName", "rlnReferenceImage")
@@ -22,7 +22,7 @@ def find_star(path: Path) -> FoundStack:
     Takes particles or selected class averages (rlnImageName), and the classes of a model file (rlnReferenceImage).
     """
     file = read_star_file(path)
-    table, column = _image_table(path, file.tables)
+    table, column = _image_table(path, file)
     general = (file.tables.get("model_general") or [{}])[0]
     _check_dimensions(path, file.tables, general, column)
     named = find_named([_reference(row[column], path) for row in table], path)
@@ -40,11 +40,15 @@ def find_star(path: Path) -> FoundStack:
     return FoundStack(named.shape, pixel_size, named.sources, notes, named.files, named.read, _unused(table))
 
 
-def _image_table(path: Path, tables: Mapping[str, Table]) -> tuple[Table, str]:
+def _image_table(path: Path, file: StarFile) -> tuple[Table, str]:
+    """The table that names images, and the column with their names."""
     for column in _IMAGE_COLUMNS:
-        for rows in tables.values():
+        for rows in file.tables.values():
             if rows and column in rows[0]:
                 return rows, column
+    for name, labels in file.labels.items():
+        if column := next((each for each in _IMAGE_COLUMNS if each in labels), None):
+            raise InputError(f"{path} has no rows in its table data_{name} (column {column}): give a table of class averages")
     raise InputError(f"{path} has no images in it (no column {' or '.join(_IMAGE_COLUMNS)}): give a table of class averages")
 
 

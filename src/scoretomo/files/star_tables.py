@@ -23,6 +23,7 @@ class StarFile(NamedTuple):
     """Tables of a STAR file."""
 
     tables: dict[str, Table]  # by what follows data_; a block of single values is a table of one row
+    labels: dict[str, list[str]]  # columns of each table that is a loop, also of one without rows
     stray: int | None  # the first line, counted from 1, that has something but is in no table
 
 
@@ -47,7 +48,8 @@ def read_star_file(path: Path) -> StarFile:
             raise InputError(f"line {number} of {path} {refused}") from None
     if not reader.tables:
         raise InputError(f"{path} is not a RELION table (no line begins with data_): check the file")
-    return StarFile({name: block.rows for name, block in reader.tables.items()}, reader.stray)
+    tables = reader.tables.items()
+    return StarFile({name: each.rows for name, each in tables}, {name: each.labels for name, each in tables}, reader.stray)
 
 
 class _Refused(Exception):

@@ -1,225 +1,272 @@
-"""Curves as inline SVG; colours and fonts come from the page's style sheet, so they follow light and dark."""
+"""Charts as data: which lines and points, on which axes. `svg` draws them in the page, `figures` for a paper."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from markupsafe import Markup
+import numpy as np
+
+from ..rundir.results import FscResult, Landscape, Run, Volume, landscape_axes
+from ..rundir.rows import ConvergenceRow, DenoisingRow, LossRow, ScreeRow
+
+Tick = tuple[str, float]  # label, place
+
+THRESHOLDS = (0.5, 0.143)  # of the FSC, at which resolutions are given
+_MANY = 40  # curves, from which each is drawn fainter
+_POINTS = 120  # of a convergence curve, at most
+_LOG_FROM = 50.0  # ratio of the largest to the smallest residual, from which their axis is logarithmic
+_DENOISING = {
+    "network_training": "network, training images",
+    "network_held_out": "network, held-out images",
+    "exact_training": "exact score, training images",
+    "exact_held_out": "exact score, held-out images",
+    "wiener": "linear filter",
+}
 
 
-class Axes(NamedTuple):
-    """Where data lie on a chart: plot area in SVG units, and the ranges shown."""
+class Axis(NamedTuple):
+    """What stands along one side of a chart."""
 
-    width: int
-    height: int
-    left: int
-    top: int
-    right: int
-    bottom: int
-    x: tuple[float, float]
-    y: tuple[float, float]
-    log_y: bool = False
-    log_x: bool = False
-
-    def at_x(self, value: float) -> float:
-        low, high = self.x
-        if self.log_x:
-            value, low, high = (math.log10(v) for v in (value, low, high))
-        return self.left + (value - low) / ((high - low) or 1) * (self.width - self.left - self.right)
-
-    def at_y(self, value: float) -> float:
-        low, high = self.y
-        if self.log_y:
-            value, low, high = (math.log10(max(v, self.y[0])) for v in (value, low, high))
-        part = min(max((value - low) / ((high - low) or 1), 0), 1)
-        return self.height - self.bottom - part * (self.height - self.top - self.bottom)
-
-    def path(self, xs: Sequence[float], ys: Sequence[float]) -> str:
-        return "M" + "L".join(f"{self.at_x(x):.1f} {self.at_y(y):.1f}" for x, y in zip(xs, ys, strict=True))
+    label: str
+    range: tuple[float, float]
+    ticks: list[Tick]
+    log: bool = False
+    below: tuple[Tick, ...] = ()  # a further row of labels, in another unit
 
 
-def _ticks(low: float, high: float, about: int) -> list[float]:
-    """Round numbers from low to high, about so many."""
-    raw = (high - low) / about or 1.0
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
+class Line(NamedTuple):
+    """A curve."""
+
+    kind: str  # decides its colour; a class of the style sheet
+    name: str  # in the legend
+    x: Sequence[float]
+    y: Sequence[float]
+    image: int | None = None  # whose volume it belongs to
+    dots: bool = False
 
 
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "middle") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{Markup.escape(text)}</text>'
+class Chart(NamedTuple):
+    """Curves on their axes."""
+
+    kind: str
+    x: Axis
+    y: Axis
+    lines: list[Line]
+    thresholds: tuple[float, ...] = ()  # of y
+    steps: tuple[Tick, ...] = ()  # places along x, named above the chart
+    large: bool = False
+
+    @property
+    def keys(self) -> list[tuple[str, str]]:
+        """Kind and name of each curve of the legend."""
+        return list({line.kind: line.name for line in self.lines}.items())
 
 
-def _y_axis(axes: Axes, ticks: Sequence[float]) -> list[str]:
-    return [
-        f'<path class="grid" d="M{axes.left} {axes.at_y(t):.1f}H{axes.width - axes.right}"/>'
-        + _text(axes.left - 7, axes.at_y(t) + 4, f"{t:g}", "tick", "end")
-        for t in ticks
-    ]
+def mean_curve(results: Sequence[FscResult]) -> list[float] | None:
+    """Mean of the FSC curves of several volumes on one grid; None where there are no such."""
+    curves = [result.curve for result in results]
+    if len(curves) < 2 or len({len(curve) for curve in curves}) > 1:
+        return None
+    mean: list[float] = np.mean(curves, axis=0).tolist()
+    return mean
 
 
-def _svg(axes: Axes, label: str, parts: Sequence[str], kind: str) -> Markup:
-    title = Markup.escape(label)
-    return Markup(
-        f'<svg class="chart {kind}" viewBox="0 0 {axes.width} {axes.height}" role="img" aria-label="{title}">'
-        + "".join(parts)
-        + "</svg>"
+def fsc_overview(run: Run) -> Chart:
+    """FSC of every volume of a run with its truth, and their mean, against spatial frequency."""
+    size, _ = run.fsc_grid
+    compared = [(volume.number, volume.fsc.curve) for volume in run.volumes if volume.fsc]
+    kind = "each many" if len(compared) > _MANY else "each"
+    lines = [_fsc_line(kind, "each volume", curve, size, number) for number, curve in compared]
+    mean = mean_curve(run.fsc_results)
+    if mean is not None:
+        lines.append(_fsc_line("mean", f"mean of {len(compared)}", mean, size))
+    return _fsc_chart(run, lines, large=True)
+
+
+def fsc_of_volume(run: Run, volume: Volume, mean: Sequence[float] | None) -> Chart | None:
+    """FSC of one volume, before the mean of all; None where it has no truth."""
+    if volume.fsc is None:
+        return None
+    size, _ = run.fsc_grid
+    lines = [_fsc_line("mean behind", "mean of all", mean, size)] if mean else []
+    lines.append(_fsc_line("volume", "this volume", volume.fsc.curve, size, volume.number))
+    return _fsc_chart(run, lines, large=False)
+
+
+def _fsc_line(kind: str, name: str, curve: Sequence[float], size: int, image: int | None = None) -> Line:
+    return Line(kind, name, [shell / size for shell in range(len(curve))], [1.0, *curve[1:]], image)
+
+
+def _fsc_chart(run: Run, lines: list[Line], *, large: bool) -> Chart:
+    _, pixel_size = run.fsc_grid
+    floor = -0.2 if min(min(line.y) for line in lines) < -0.05 else 0.0
+    frequencies = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    named = [frequency for frequency in frequencies if large or frequency in (0, 0.2, 0.4)] if pixel_size else []
+    resolutions = tuple((f"{(pixel_size or 1.0) / each:.3g} Å" if each else "∞", each) for each in named)
+    label = "cycles per pixel; resolution" if pixel_size else "cycles per pixel"
+    return Chart(
+        kind="fsc",
+        x=Axis(
+            f"spatial frequency, {label}" if large else label,
+            (0, 0.5),
+            [(f"{each:g}", each) for each in frequencies],
+            below=resolutions,
+        ),
+        y=Axis("FSC with the truth", (floor, 1), _labelled(_ticks(floor, 1, 5 if large else 3))),
+        lines=lines,
+        thresholds=THRESHOLDS,
+        large=large,
     )
 
 
-def fsc_chart(
-    curves: Mapping[int, Sequence[float]],
-    mean: Sequence[float] | None,
-    size: int,
-    pixel_size: float | None,
-    *,
-    label: str,
-    large: bool = False,
-) -> Markup:
-    """FSC against spatial frequency, in cycles per pixel and, if the pixel size is known, in Å.
+def convergence(rows: Sequence[ConvergenceRow]) -> Chart | None:
+    """Residuals of the anchor (the volume's own image) and of random views over the steps of Algorithm 1.
 
-    Args:
-        curves: FSC at shells 0 … size // 2 of each image's volume.
-        mean: the mean over all volumes, drawn thick (behind a single curve: thin).
-        size: side of the volumes in voxels.
-        pixel_size: Å per voxel.
-        label: what a screen reader says.
-        large: the overview of all volumes rather than the chart of one.
+    Steps at which the number of views M grows are named with it. None without any step.
     """
-    lowest = min([0.0, *(value for curve in curves.values() for value in curve[1:])])
-    floor = -0.2 if lowest < -0.05 else 0.0
-    width, height = (480, 320) if large else (300, 215)
-    axes = Axes(width, height, 40, 12, 14, 58 if pixel_size else 42, (0, 0.5), (floor, 1))
-    parts = _y_axis(axes, _ticks(floor, 1, 5 if large else 3))
-    for frequency in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
-        x, base = axes.at_x(frequency), height - axes.bottom
-        parts.append(_text(x, base + 17, f"{frequency:g}", "tick"))
-        if pixel_size and (large or frequency in (0, 0.2, 0.4)):
-            parts.append(_text(x, base + 33, f"{pixel_size / frequency:.3g} Å" if frequency else "∞", "tick second"))
-    unit = "cycles per pixel; resolution" if pixel_size else "cycles per pixel"
-    parts.append(_text(axes.at_x(0.25), height - 6, f"spatial frequency, {unit}" if large else unit, "axis"))
-    for threshold in (0.5, 0.143):
-        y = axes.at_y(threshold)
-        parts.append(f'<path class="threshold" d="M{axes.left} {y:.1f}H{width - axes.right}"/>')
-        parts.append(_text(axes.left + 5, y - 5, f"{threshold}", "threshold", "start"))
-
-    def line(curve: Sequence[float], kind: str, extra: str = "") -> str:
-        path = axes.path([shell / size for shell in range(len(curve))], [1.0, *curve[1:]])
-        return f'<path class="{kind}"{extra} d="{path}"/>'
-
-    if mean is not None and not large:
-        parts.append(line(mean, "curve mean behind"))
-    kind = "curve one" if not large else ("curve each many" if len(curves) > 40 else "curve each")
-    parts += [line(curve, kind, f' data-image="{number}"') for number, curve in curves.items()]
-    if mean is not None and large:
-        parts.append(line(mean, "curve mean"))
-    return _svg(axes, label, parts, "fsc")
-
-
-def convergence_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Markup:
-    """Residuals of the anchor (the volume's own image) and of the random views over the steps of Algorithm 1.
-
-    The axis is logarithmic where the residuals span more than a factor of 50. Steps at which the number of views grows are
-    marked with that number.
-    """
-    thin = max(1, len(rows) // 120)
-    chosen = [*rows[::thin], rows[-1]]
-    steps = [float(row["step"]) for row in chosen]
-    series = {name: [float(row[name]) for row in chosen] for name in ("view_residual", "anchor_residual")}
-    values = [value for curve in series.values() for value in curve if math.isfinite(value) and value > 0] or [1.0]
-    low, high = min(values), max(values)
-    log = high > 50 * low
-    if log:
-        low, high = 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high))
-    ticks = [10.0**k for k in range(round(math.log10(low)), round(math.log10(high)) + 1)] if log else _ticks(0, high * 1.05, 4)
-    x_range = (steps[0], max(steps[-1], steps[0] + 1))
-    y_range = (low if log else 0.0, max(high * 1.05, ticks[-1]))
-    axes = Axes(300, 215, 44, 24, 14, 42, x_range, y_range, log)
-    parts = _y_axis(axes, ticks[:: max(1, len(ticks) // 6)])
-    parts += [_text(axes.at_x(t), axes.height - axes.bottom + 17, f"{t:g}", "tick") for t in _ticks(*axes.x, 4)]
-    parts.append(_text(axes.at_x(sum(axes.x) / 2), axes.height - 6, "step", "axis"))
-    parts.append(_text(axes.left, axes.top - 8, "M =", "tick", "end"))
-    views = None
-    for row in rows:
-        if row["views"] != views:
-            views = row["views"]
-            x = axes.at_x(float(row["step"]))
-            parts.append(f'<path class="mark" d="M{x:.1f} {axes.top - 4}V{axes.height - axes.bottom}"/>')
-            parts.append(_text(x + 3, axes.top - 8, f"{views}", "tick", "start"))
-    for name, curve in series.items():
-        good = [(step, value) for step, value in zip(steps, curve, strict=True) if math.isfinite(value)]
-        if good:
-            parts.append(f'<path class="curve {name.split("_")[0]}" d="{axes.path(*zip(*good, strict=True))}"/>')
-    return _svg(axes, label, parts, "convergence")
-
-
-def loss_chart(rows: Sequence[Mapping[str, str]], *, label: str) -> Markup:
-    """Training loss against the images seen, both axes logarithmic."""
-    seen = [float(row["images_seen"]) for row in rows]
-    loss = [float(row["loss"]) for row in rows]
-    good = [(x, y) for x, y in zip(seen, loss, strict=True) if math.isfinite(y) and y > 0] or [(1.0, 1.0)]
-    values = [y for _, y in good]
-    return _log_chart({"one": good}, (min(values) * 0.9, max(values) * 1.1), "images seen", label, "loss")
-
-
-def error_chart(curves: Mapping[str, Sequence[tuple[float, float]]], *, label: str) -> Markup:
-    """Denoising error against the noise level t, both axes logarithmic.
-
-    Args:
-        curves: (t, error) by the class of its curve in the style sheet.
-        label: what a screen reader says.
-    """
-    values = [error for curve in curves.values() for _, error in curve]
-    return _log_chart(curves, (min(values) * 0.85, max(values) * 1.15), "noise level t", label, "errors")
-
-
-def _log_chart(
-    curves: Mapping[str, Sequence[tuple[float, float]]], y_range: tuple[float, float], axis: str, label: str, kind: str
-) -> Markup:
-    places = [x for curve in curves.values() for x, _ in curve]
-    x_range = (min(places), max(max(places), min(places) * 1.01))
-    axes = Axes(480, 300, 48, 12, 16, 42, x_range, y_range, log_y=True, log_x=True)
-    parts = _y_axis(axes, _log_ticks(*y_range))
-    for tick in _log_ticks(*x_range):
-        parts.append(_text(axes.at_x(tick), axes.height - axes.bottom + 17, f"{tick:,g}", "tick"))
-    parts.append(_text((axes.left + axes.width - axes.right) / 2, axes.height - 6, axis, "axis"))
-    parts += [f'<path class="curve {name}" d="{axes.path(*zip(*curve, strict=True))}"/>' for name, curve in curves.items()]
-    return _svg(axes, label, parts, kind)
-
-
-def scree_chart(components: Sequence[tuple[float, float]], *, label: str) -> Markup:
-    """Variance of each principal component beside that which chance gives, (variance, chance) each; logarithmic.
-
-    Args:
-        components: the first one first.
-        label: what a screen reader says.
-    """
-    values = [value for pair in components for value in pair if value > 0] or [1.0]
-    low, high = max(min(values), 1e-7 * max(values)) / 1.5, 1.5 * max(values)
-    axes = Axes(480, 300, 58, 12, 16, 42, (0.5, len(components) + 0.5), (low, high), log_y=True)
-    numbers = range(1, len(components) + 1)
-    parts = _y_axis(axes, _log_ticks(low, high))
-    parts += [_text(axes.at_x(k), axes.height - axes.bottom + 17, f"{k}", "tick") for k in numbers if k == 1 or k % 5 == 0]
-    parts.append(_text((axes.left + axes.width - axes.right) / 2, axes.height - 6, "principal component", "axis"))
-    for name, place in (("view", 1), ("one", 0)):
-        parts.append(f'<path class="curve {name}" d="{axes.path(list(numbers), [pair[place] for pair in components])}"/>')
-    parts += [
-        f'<circle class="dot" cx="{axes.at_x(k):.1f}" cy="{axes.at_y(pair[0]):.1f}" r="3.5"/>'
-        for k, pair in zip(numbers, components, strict=True)
+    if not rows:
+        return None
+    chosen = [*rows[:: max(1, len(rows) // _POINTS)], rows[-1]]
+    lines = [
+        _finite("view", "random views", [(row.step, row.view_residual) for row in chosen]),
+        _finite("anchor", "anchor", [(row.step, row.anchor_residual) for row in chosen]),
     ]
-    return _svg(axes, label, parts, "scree")
+    first, last = rows[0].step, rows[-1].step
+    x_range = (float(first), float(max(last, first + 1)))
+    grown = [row for place, row in enumerate(rows) if place == 0 or row.views != rows[place - 1].views]
+    return Chart(
+        kind="convergence",
+        x=Axis("step", x_range, _labelled(_ticks(*x_range, 4))),
+        y=_residual_axis([value for line in lines for value in line.y if value > 0] or [1.0]),
+        lines=[line for line in lines if line.x],
+        steps=tuple((f"{row.views}", float(row.step)) for row in grown),
+    )
+
+
+def _residual_axis(values: Sequence[float]) -> Axis:
+    low, high = min(values), max(values)
+    if high <= _LOG_FROM * low:
+        ticks = _ticks(0, high * 1.05, 4)
+        return Axis("residual", (0.0, max(high * 1.05, ticks[-1])), _labelled(ticks))
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = [10.0**power for power in range(first, last + 1)]
+    return Axis(
+        "residual", (powers[0], max(high * 1.05, powers[-1])), _labelled(powers[:: max(1, len(powers) // 6)]), log=True
+    )
+
+
+def training_loss(rows: Sequence[LossRow]) -> Chart | None:
+    """Training loss against the images seen, both axes logarithmic; None without any."""
+    line = _finite("volume", "training loss", [(row.images_seen, row.loss) for row in rows if row.loss > 0])
+    if not rows:
+        return None
+    values = line.y or [1.0]
+    return _log_chart("loss", "images seen", "loss", (min(values) * 0.9, max(values) * 1.1), [line])
+
+
+def denoising_error(rows: Sequence[DenoisingRow]) -> Chart | None:
+    """Denoising error of every denoiser against the noise level t, both axes logarithmic; None without any."""
+    curves = denoising_curves(rows)
+    if not curves:
+        return None
+    lines = [Line(_css(name), _DENOISING[name], list(curve), list(curve.values())) for name, curve in curves.items()]
+    values = [error for line in lines for error in line.y]
+    return _log_chart("errors", "noise level t", "denoising error", (min(values) * 0.85, max(values) * 1.15), lines)
+
+
+def denoising_curves(rows: Sequence[DenoisingRow]) -> dict[str, dict[float, float]]:
+    """Denoising error by noise level, of every column that has any."""
+    columns = {
+        name: {row.t: getattr(row, name) for row in rows if getattr(row, name) is not None} for name in _DENOISING
+    }
+    return {name: curve for name, curve in columns.items() if curve}
+
+
+def _css(name: str) -> str:
+    return name.replace("_", " ", 1).replace("_", "-")
+
+
+def _finite(kind: str, name: str, points: Sequence[tuple[float, float]]) -> Line:
+    good = [(float(x), y) for x, y in points if math.isfinite(y)]
+    return Line(kind, name, [x for x, _ in good], [y for _, y in good])
+
+
+def _log_chart(kind: str, x: str, y: str, y_range: tuple[float, float], lines: list[Line]) -> Chart:
+    places = [place for line in lines for place in line.x] or [1.0]
+    x_range = (min(places), max(max(places), min(places) * 1.01))
+    return Chart(
+        kind=kind,
+        x=Axis(x, x_range, [(f"{tick:,g}", tick) for tick in _log_ticks(*x_range)], log=True),
+        y=Axis(y, y_range, _labelled(_log_ticks(*y_range)), log=True),
+        lines=[line for line in lines if line.x],
+        large=True,
+    )
+
+
+def scree(rows: Sequence[ScreeRow]) -> Chart:
+    """Variance of each principal component of the volumes beside the noise floor; logarithmic."""
+    numbers = [float(row.component) for row in rows]
+    values = [value for row in rows for value in (row.variance, row.noise_floor) if value > 0] or [1.0]
+    low = max(min(values), 1e-7 * max(values)) / 1.5
+    high = 1.5 * max(values)
+    named = [number for number in numbers if number == 1 or number % 5 == 0]
+    return Chart(
+        kind="scree",
+        x=Axis("principal component", (0.5, len(rows) + 0.5), _labelled(named)),
+        y=Axis("variance", (low, high), _labelled(_log_ticks(low, high)), log=True),
+        lines=[
+            Line("floor", "noise floor (replicates)", numbers, [row.noise_floor for row in rows]),
+            Line("volume", "volumes", numbers, [row.variance for row in rows], dots=True),
+        ],
+        large=True,
+    )
 
 
 class Spread(NamedTuple):
-    """Values along one axis of a scatter: names and places are all that the page needs to draw it."""
+    """Values along one axis of a scatter, as shares of that axis."""
 
     name: str
     places: list[float]  # of each value, from 0 to 1
-    ticks: list[tuple[str, float]]  # label, place
+    ticks: list[Tick]
 
 
-def spread(name: str, values: Sequence[float]) -> Spread:
+class Point(NamedTuple):
+    """A volume in a scatter."""
+
+    image: int
+    state: int  # from 1
+    label: str  # of its reliability; empty without one
+
+
+class Scatter(NamedTuple):
+    """Volumes as points; the first two axes are those that they are shown along at first."""
+
+    points: list[Point]
+    axes: list[Spread]
+    states: Mapping[int, int]  # volumes by the number of their state
+
+    @property
+    def x(self) -> Spread:
+        """From left to right."""
+        return self.axes[0]
+
+    @property
+    def y(self) -> Spread:
+        """From below to above."""
+        return self.axes[min(1, len(self.axes) - 1)]
+
+
+def scatter(run: Run, landscape: Landscape) -> Scatter:
+    """Every volume along the modes and components of its landscape."""
+    labels = {volume.number: volume.reliability.label for volume in run.volumes if volume.reliability}
+    return Scatter(
+        points=[Point(row.image, row.state, labels.get(row.image, "")) for row in landscape.rows],
+        axes=[_spread(axis.name, axis.values) for axis in landscape_axes(landscape)],
+        states={row.state: row.volumes for row in landscape.states},
+    )
+
+
+def _spread(name: str, values: Sequence[float]) -> Spread:
     """Values on an axis that holds them all, with a little space around."""
     pad = 0.06 * ((max(values) - min(values)) or 1.0)
     low, high = min(values) - pad, max(values) + pad
@@ -227,34 +274,17 @@ def spread(name: str, values: Sequence[float]) -> Spread:
     return Spread(name, [round((value - low) / (high - low), 4) for value in values], ticks)
 
 
-SCATTER = Axes(560, 440, 44, 12, 16, 42, (0, 1), (0, 1))
+def _labelled(ticks: Sequence[float]) -> list[Tick]:
+    return [(f"{tick:g}", tick) for tick in ticks]
 
 
-def scatter_chart(points: Sequence[tuple[int, int, str, str]], x: Spread, y: Spread, *, label: str) -> Markup:
-    """Volumes as points that lead to them; page scripts move them to other axes.
-
-    Args:
-        points: number of the image, number of the state from 1, a word for its colour if there is one, what a screen reader says.
-        x: where the points are, left to right.
-        y: and from below to above.
-        label: what a screen reader says of the whole.
-    """
-    parts = ['<g class="ticks">']
-    for text, place in y.ticks:
-        parts.append(f'<path class="grid" d="M{SCATTER.left} {SCATTER.at_y(place):.1f}H{SCATTER.width - SCATTER.right}"/>')
-        parts.append(_text(SCATTER.left - 7, SCATTER.at_y(place) + 4, text, "tick", "end"))
-    parts += [_text(SCATTER.at_x(place), SCATTER.height - SCATTER.bottom + 17, text, "tick") for text, place in x.ticks]
-    parts.append("</g>")
-    parts.append(_text((SCATTER.left + SCATTER.width - SCATTER.right) / 2, SCATTER.height - 6, x.name, "axis x"))
-    parts.append(_text(SCATTER.left + 4, SCATTER.top + 10, y.name, "axis y", "start"))
-    for (number, state, word, said), across, up in zip(points, x.places, y.places, strict=True):
-        kinds = f"volume state-{state}" + (f" {word.replace(' ', '-')}" if word else "")
-        parts.append(
-            f'<a href="#image-{number}" aria-label="{Markup.escape(said)}"><circle class="{kinds}" data-number="{number}" '
-            f'data-state="{state}" cx="{SCATTER.at_x(across):.1f}" cy="{SCATTER.at_y(up):.1f}" r="5"/></a>'
-        )
-    parts.append('<circle class="here" r="9" hidden="hidden"/>')
-    return _svg(SCATTER, label, parts, "scatter").replace(Markup(' role="img"'), Markup(' role="group"'))
+def _ticks(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from low to high, about so many."""
+    raw = (high - low) / about or 1.0
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    return [round(k * step, 12) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -263,23 +293,3 @@ def _log_ticks(low: float, high: float) -> list[float]:
     fine = [factor * 10.0**power for power in powers for factor in (1, 2, 5) if low <= factor * 10.0**power <= high]
     decades = [tick for tick in fine if math.log10(tick) % 1 == 0]
     return decades if len(fine) > 8 else fine
-
-
-def gain_scale(single_map: float, mean: float, ceiling: float) -> Markup:
-    """The conformation gain as a ruler: best single map, these volumes, perfect volumes."""
-    low, high = min(single_map, mean), max(ceiling, mean)
-    pad = 0.12 * ((high - low) or 1.0)
-    axes = Axes(560, 100, 24, 0, 24, 0, (low - pad, high + pad), (0, 1))
-    at = {name: axes.at_x(value) for name, value in (("single", single_map), ("mean", mean), ("ceiling", ceiling))}
-    apart = at["ceiling"] - at["single"] > 300
-    parts = [
-        f'<path class="ruler" d="M{axes.left} 46H{axes.width - axes.right}"/>',
-        f'<path class="gain" d="M{at["single"]:.1f} 46H{at["mean"]:.1f}"/>',
-        f'<path class="end" d="M{at["single"]:.1f} 39v14M{at["ceiling"]:.1f} 39v14"/>',
-        f'<circle class="here" cx="{at["mean"]:.1f}" cy="46" r="7"/>',
-        _text(at["mean"], 26, f"these volumes {mean:.3f}", "here"),
-        _text(at["single"], 74, f"best single map {single_map:.3f}", "tick", "start" if at["single"] < 280 else "middle"),
-        _text(at["ceiling"], 74 if apart else 92, f"perfect {ceiling:.3f}", "tick", "end" if at["ceiling"] > 280 else "middle"),
-    ]
-    label = f"Mean FSC of the best single map {single_map:.3f}, of these volumes {mean:.3f}, of perfect volumes {ceiling:.3f}"
-    return _svg(axes, label, parts, "gain-ruler")

@@ -35,7 +35,7 @@ def packed(values: np.ndarray) -> str:
 
 
 def on_grid(truth: np.ndarray, truth_pixel: float | None, size: int, pixel_size: float | None) -> np.ndarray | None:
-    """A truth on the grid of the volumes, or None if it is not a cube; without pixel sizes the boxes are taken as equal."""
+    """A truth on the grid of the volumes, None if it is not a cube; without pixel sizes boxes are taken as equal."""
     if truth.ndim != 3 or len(set(truth.shape)) != 1:
         return None
     side = len(truth)

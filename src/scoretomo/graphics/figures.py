@@ -5,15 +5,14 @@ from __future__ import annotations  # matplotlib, of the extra, is imported wher
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from ..files import atomic
-from ..rundir.results import Landscape, Run, landscape_axes
-from ..wording import plain
-from . import movies, surfaces
+from ..rundir.results import Run
+from . import charts, movies, shading, surfaces
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +20,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SINGLE, DOUBLE = 88.0, 180.0  # width of one column, and of both, in mm
-SURFACES = 6  # along a motion
+SURFACES = 6  # along a trajectory
 SURFACE_SIDE = 480  # pixels of a surface: 400 per inch and more where it is printed
 VIEWS = {"from the front": 0.0, "from its side": 90.0, "from behind": 180.0}  # degrees about the upright axis
 
 _INK, _SOFT, _VOLUME, _OTHER = "#1d2125", "#5c646c", "#2f6f9f", "#a9651a"
 _STATES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # as in the page
+_LINES: dict[str, dict[str, Any]] = {  # by the kind of a line
+    "volume": {"color": _VOLUME},
+    "floor": {"color": _OTHER, "linestyle": "--"},
+    "each": {"color": _VOLUME, "linewidth": 0.5},
+    "mean": {"color": _INK, "linewidth": 1.5},
+}
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 7,
@@ -60,17 +65,20 @@ def save(figure: Figure, path: Path) -> None:
                 figure.savefig(temporary, format=suffix[1:], metadata={dated: None})
 
 
-def charts(run: Run) -> dict[str, Figure]:
+def draw_charts(run: Run) -> dict[str, Figure]:
     """Figures of curves and points by their names, those for which a run has numbers."""
-    replicas = [float(volume.row["replica_fsc"]) for volume in run.volumes if volume.row.get("replica_fsc")]
+    replicates = [
+        volume.row.replicate_fsc for volume in run.volumes if volume.row and volume.row.replicate_fsc is not None
+    ]
     drawn: dict[str, Figure] = {}
     with _styled():
         if run.landscape:
-            drawn |= {"scree": _scree(run.landscape), "landscape": _scatter(run.landscape)}
-        if replicas:
-            drawn["replicas"] = _replicas(replicas)
-        if run.scores:
-            drawn["fsc"] = _fsc(run)
+            drawn["scree"] = _chart(charts.scree(run.landscape.scree), 60)
+            drawn["landscape"] = _scatter(charts.scatter(run, run.landscape))
+        if replicates:
+            drawn["replicates"] = _replicates(replicates)
+        if run.fsc_results:
+            drawn["fsc"] = _chart(charts.fsc_overview(run), 68)
     return drawn
 
 
@@ -93,78 +101,80 @@ def _whole_numbers(axis: Axis) -> None:
     axis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _scree(found: Landscape) -> Figure:
-    figure = _figure(SINGLE, 60)
+def _chart(chart: charts.Chart, height: float) -> Figure:
+    """A chart in one column, its height in mm."""
+    figure = _figure(SINGLE, height)
     axes = figure.add_subplot()
-    numbers = range(1, len(found.scree) + 1)
-    axes.semilogy(numbers, [float(row["variance"]) for row in found.scree], "o-", color=_VOLUME, ms=3, label="volumes")
-    axes.semilogy(numbers, [float(row["chance"]) for row in found.scree], "--", color=_OTHER, label="chance (replicas)")
-    axes.set(xlabel="principal component", ylabel="variance")
-    _whole_numbers(axes.xaxis)
-    axes.legend()
+    for line in chart.lines:
+        kind = line.kind.split()[0]
+        same = sum(other.kind == line.kind for other in chart.lines)
+        faint = min(1.0, max(0.08, 6 / same)) if kind == "each" else 1.0
+        label = "" if kind == "each" else line.name
+        axes.plot(line.x, line.y, marker="o" if line.dots else "", ms=3, alpha=faint, label=label, **_LINES[kind])
+    _lay(axes, chart.x, "x")
+    _lay(axes, chart.y, "y")
+    for threshold in chart.thresholds:
+        axes.axhline(threshold, color=_SOFT, linewidth=0.5, linestyle=":")
+        place = (chart.x.range[1], threshold)
+        axes.annotate(f"{threshold}", place, (0, 1.5), textcoords="offset points", ha="right", color=_SOFT)
+    if any(line.kind.split()[0] != "each" for line in chart.lines):
+        axes.legend(loc="lower left" if chart.thresholds else "best")
     return figure
 
 
-def _scatter(found: Landscape) -> Figure:
-    """Volumes along two motions, each in the colour of its state."""
+def _lay(axes: Axes, axis: charts.Axis, side: Literal["x", "y"]) -> None:
+    """Label, range and ticks along a side of a figure: x or y."""
+    below = {place: label for label, place in axis.below}
+    labels = [f"{label}\n{below[place]}" if place in below else label for label, place in axis.ticks]
+    if axis.log:
+        axes.set(**{f"{side}scale": "log"})
+    axes.set(**{f"{side}lim": axis.range, f"{side}label": axis.label})
+    axes.set(**{f"{side}ticks": [place for _, place in axis.ticks], f"{side}ticklabels": labels})
+    if axis.log:
+        axes.tick_params(axis=side, which="minor", labelbottom=False, labelleft=False)
+
+
+def _scatter(scatter: charts.Scatter) -> Figure:
+    """Volumes along two modes, each in the colour of its state."""
     figure = _figure(SINGLE, 75)
     axes = figure.add_subplot()
-    names = (landscape_axes(found) * 2)[:2]
-    for number, colour in enumerate(_STATES[: len(found.states)], start=1):
-        places = np.array([[float(row[name]) for name in names] for row in found.rows if int(row["state"]) == number])
-        label = f"{number}  ({len(places)})"
-        axes.scatter(places[:, 0], places[:, 1], s=9, color=colour, edgecolor="white", linewidth=0.3, label=label)
-    axes.set(xlabel=plain(names[0]), ylabel=plain(names[1]))
-    if len(found.states) > 1:
+    for state, colour in zip(scatter.states, _STATES, strict=False):
+        inside = [place for place, point in enumerate(scatter.points) if point.state == state]
+        x, y = ([axis.places[place] for place in inside] for axis in (scatter.x, scatter.y))
+        axes.scatter(x, y, s=9, color=colour, edgecolor="white", linewidth=0.3, label=f"{state}  ({len(inside)})")
+    for side, axis in (("x", scatter.x), ("y", scatter.y)):
+        _lay(axes, charts.Axis(axis.name, (0, 1), axis.ticks), side)
+    if len(scatter.states) > 1:
         figure.legend(loc="outside right upper", title="state (volumes)", handletextpad=0.1)
     return figure
 
 
-def _replicas(values: Sequence[float]) -> Figure:
+def _replicates(values: Sequence[float]) -> Figure:
     figure = _figure(SINGLE, 55)
     axes = figure.add_subplot()
-    axes.hist(values, bins=min(30, max(5, round(len(values) ** 0.5) * 2)), color=_VOLUME, edgecolor="white", linewidth=0.4)
+    axes.hist(
+        values, bins=min(30, max(5, round(len(values) ** 0.5) * 2)), color=_VOLUME, edgecolor="white", linewidth=0.4
+    )
     middle = float(np.median(values))
     axes.axvline(middle, color=_OTHER, linestyle="--")
     axes.annotate(
-        f"median {middle:.3f}", (middle, 1), (-3, 0), xycoords=("data", "axes fraction"), textcoords="offset points", ha="right"
+        f"median {middle:.3f}",
+        (middle, 1),
+        (-3, 0),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha="right",
     )
-    axes.set(xlabel="mean FSC of the two replicas of a volume", ylabel="volumes")
+    axes.set(xlabel="mean replicate FSC of a volume", ylabel="volumes")
     axes.locator_params(axis="x", nbins=5)
     _whole_numbers(axes.yaxis)
     return figure
 
 
-def _fsc(run: Run) -> Figure:
-    """FSC of every volume with its truth, and their mean."""
-    figure = _figure(SINGLE, 65)
-    axes = figure.add_subplot()
-    size, pixel_size = run.fsc_grid
-    curves = [[1.0, *score.curve[1:]] for score in run.scores]
-    faint = min(1.0, max(0.08, 6 / len(curves)))
-    for curve in curves:
-        axes.plot(np.arange(len(curve)) / size, curve, color=_VOLUME, linewidth=0.5, alpha=faint)
-    if len(curves) > 1 and len({len(curve) for curve in curves}) == 1:
-        axes.plot(np.arange(len(curves[0])) / size, np.mean(curves, 0), color=_INK, linewidth=1.5, label=f"mean of {len(curves)}")
-        axes.legend(loc="lower left")
-    for threshold in (0.5, 0.143):
-        axes.axhline(threshold, color=_SOFT, linewidth=0.5, linestyle=":")
-        axes.annotate(f"{threshold}", (0.5, threshold), (0, 1.5), textcoords="offset points", ha="right", color=_SOFT)
-    lowest = min(0.0, *(min(curve) for curve in curves))
-    axes.set(xlim=(0, 0.5), ylim=(lowest, 1.01), ylabel="FSC with the truth")
-    if pixel_size:
-        ticks = np.arange(1, 6) / 10
-        axes.set_xticks([0, *ticks], ["∞", *(f"{pixel_size / tick:.3g}" for tick in ticks)])
-        axes.set_xlabel("resolution (Å)")
-    else:
-        axes.set_xlabel("spatial frequency (cycles per pixel)")
-    return figure
-
-
-def along_motion(scene: movies.Scene, way: Tensor) -> Iterator[np.ndarray]:
-    """Surfaces along a motion for `row`; arguments as of `movies.morph`."""
-    for place in np.linspace(0, len(way) - 1, SURFACES).round().astype(int):
-        yield movies.picture(scene, way[place], movies.turned(scene.view, 0), SURFACE_SIDE)
+def along_trajectory(scene: movies.Scene, trajectory: Tensor) -> Iterator[np.ndarray]:
+    """Surfaces along a trajectory for `row`; arguments as of `movies.morph`."""
+    for place in np.linspace(0, len(trajectory) - 1, SURFACES).round().astype(int):
+        yield movies.picture(scene, trajectory[place], movies.turned(scene.view, 0), SURFACE_SIDE)
 
 
 def three_views(scene: movies.Scene, density: Tensor) -> Iterator[np.ndarray]:
@@ -180,7 +190,7 @@ def row(drawn: Sequence[np.ndarray], names: Sequence[str], scene: movies.Scene, 
         drawn: the pictures.
         names: what to write above each.
         scene: what they were drawn with.
-        box: side of the box in Å, if it is known: gives a scale bar.
+        box: side of the box in Å: gives a scale bar; None without a pixel size.
     """
     top, bottom, left, right = _used(drawn)
     side = len(drawn[0]) / 2 / scene.reach  # of the box, in pixels
@@ -195,7 +205,7 @@ def row(drawn: Sequence[np.ndarray], names: Sequence[str], scene: movies.Scene, 
         if box:
             _scale_bar(places[0], side / box)
         if scene.paint is not None:
-            _meaning(figure, places)
+            _legend_of_motion(figure, places)
         return figure
 
 
@@ -222,13 +232,13 @@ def _scale_bar(axes: Axes, pixels: float) -> None:
     axes.annotate(f"{length:g} Å", (0, low), (0, -2), textcoords="offset points", va="top")
 
 
-def _meaning(figure: Figure, places: Sequence[Axes]) -> None:
-    """The colours of what moves, as they look in the light."""
+def _legend_of_motion(figure: Figure, places: Sequence[Axes]) -> None:
+    """The colours of moving and rigid parts, as they look in the light."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-    colours = LinearSegmentedColormap.from_list("moves", [surfaces.in_light(surfaces.PALE), surfaces.in_light(surfaces.ORANGE)])
-    scale = ScalarMappable(Normalize(surfaces.STILL, surfaces.MOST), colours)
-    bar = figure.colorbar(scale, ax=list(places), shrink=0.7, aspect=14, ticks=[surfaces.STILL, surfaces.MOST])
-    bar.ax.set_yticklabels(["still", "moves"])
+    ends = [surfaces.in_light(shading.PALE), surfaces.in_light(shading.ORANGE)]
+    scale = ScalarMappable(Normalize(*shading.TINTED), LinearSegmentedColormap.from_list("motion", ends))
+    bar = figure.colorbar(scale, ax=list(places), shrink=0.7, aspect=14, ticks=list(shading.TINTED))
+    bar.ax.set_yticklabels(["rigid", "moving"])
     bar.outline.set_visible(False)

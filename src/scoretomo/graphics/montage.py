@@ -10,7 +10,9 @@ from rich.text import Text
 from . import surfaces
 
 
-def tiles(images: Sequence[np.ndarray] | np.ndarray, side: int, scale: surfaces.Scale | None = None) -> list[np.ndarray]:
+def tiles(
+    images: Sequence[np.ndarray] | np.ndarray, side: int, scale: surfaces.Scale | None = None
+) -> list[np.ndarray]:
     """Images at one size, on one grey scale, or each on its own if none is given."""
     greys = (surfaces.grey(image, scale or surfaces.common_scale(image)) for image in images)
     return [np.asarray(PIL.Image.fromarray(grey).resize((side, side), PIL.Image.Resampling.BOX)) for grey in greys]
@@ -22,8 +24,10 @@ def in_rows(images: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
     return [images[first : first + columns] for first in range(0, len(images), columns)]
 
 
-def sheet(rows: Sequence[Sequence[np.ndarray] | np.ndarray], side: int, scale: surfaces.Scale | None = None) -> PIL.Image.Image:
-    """Rows of images in one picture, each ``side`` pixels wide, on one grey scale, or each on its own if none is given."""
+def sheet(
+    rows: Sequence[Sequence[np.ndarray] | np.ndarray], side: int, scale: surfaces.Scale | None = None
+) -> PIL.Image.Image:
+    """Rows of images in one picture, each ``side`` pixels wide, on one grey scale, or each on its own without one."""
     picture = np.zeros((len(rows) * (side + 2), max(map(len, rows)) * (side + 2)), np.uint8)
     for row, images in enumerate(rows):
         for column, tile in enumerate(tiles(images, side, scale)):

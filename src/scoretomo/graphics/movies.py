@@ -1,4 +1,4 @@
-"""Surfaces that move: a morph along a motion, and a turn of the consensus, frame by frame."""
+"""Movies of surfaces: a morph along a trajectory, and a turn of the consensus volume, frame by frame."""
 
 import math
 from collections.abc import Iterator
@@ -16,10 +16,10 @@ from . import surfaces
 
 FRAMES = 60  # of a movie
 _FINEST, _COARSEST = 96, 64  # voxels along the side of what is drawn
-_SEEN = 32  # voxels along the side of what the view is chosen by
+_SEARCHED = 32  # voxels along the side of what the view is chosen by
 _DIRECTIONS = 500  # views that are compared
 _MARGIN = 1.15  # around a surface
-_ABOVE = math.radians(15)  # from which an upright molecule is looked at
+_ABOVE = math.radians(15)  # from which an upright molecule is seen
 
 
 class Scene(NamedTuple):
@@ -31,21 +31,22 @@ class Scene(NamedTuple):
     paint: np.ndarray | None  # how much of each voxel is orange, below 0 none, above 1 all
 
 
-def scene_of(way: Tensor, view: Tensor, spread: np.ndarray | None) -> Scene:
+def scene_of(trajectory: Tensor, view: Tensor, variability: np.ndarray | None) -> Scene:
     """Level, size and colours for volumes that are shown one after the other.
 
     Args:
-        way: volumes from one end to the other, or one volume, (n, d, d, d); their level is that of the one in the middle.
+        trajectory: volumes from one end to the other, or one volume, (n, d, d, d); the middle one sets the level.
         view: from `best_view`.
-        spread: how much each voxel moves, (e, e, e) over the same box; nothing is coloured if None.
+        variability: standard deviation of each voxel, (e, e, e) over the same box; nothing is coloured if None.
     """
-    middle = way[len(way) // 2]
+    middle = trajectory[len(trajectory) // 2]
+    shown = trajectory[:: max(1, len(trajectory) // 2)]
     level = otsu_level(resample(middle, min(len(middle), _COARSEST), 3).numpy())
     return Scene(
         level=level,
-        reach=min(_MARGIN * max(_extent(volume, level, view) for volume in way[:: max(1, len(way) // 2)]), 0.5),
+        reach=min(_MARGIN * max(_extent(volume, level, view) for volume in shown), 0.5),
         view=view,
-        paint=None if spread is None else surfaces.moves(spread),
+        paint=None if variability is None else surfaces.tint(variability),
     )
 
 
@@ -64,25 +65,25 @@ def fine(density: np.ndarray) -> Tensor:
     return resample(volume, min(max(len(volume), _COARSEST), _FINEST), 3)
 
 
-def best_view(way: Tensor) -> Tensor:
+def best_view(trajectory: Tensor) -> Tensor:
     """The view that shows a motion best, the molecule upright.
 
-    Its direction is that along which projections of the volumes differ most from their mean, or, of a single volume, that from
-    which it is broadest: its projection is flattest; of the two ends that with what moves in front. In the picture the molecule
-    is turned until its profile is sharpest, so that long parts stand, with what moves above.
+    Its direction is that along which projections of the volumes differ most from their mean, or, of a single volume,
+    that from which it is broadest: its projection is flattest; of the two ends that with moving parts in front. In the
+    picture the molecule is turned until its profile is sharpest, so that long parts are upright, moving parts above.
 
     Args:
-        way: volumes, (n, d, d, d).
+        trajectory: volumes, (n, d, d, d).
 
     Returns:
         The rotation, (3, 3).
     """
-    small = torch.stack([resample(volume, min(len(volume), _SEEN), 3) for volume in way])
+    small = torch.stack([resample(volume, min(len(volume), _SEARCHED), 3) for volume in trajectory])
     body = small.mean(0)
     grid = rotation_grid(_DIRECTIONS).float()
-    changes = small - body if len(way) > 1 else small
-    seen = torch.stack([project(change, grid).var((1, 2)) for change in changes]).sum(0)
-    view = grid[int(seen.argmax() if len(way) > 1 else seen.argmin())]
+    changes = small - body if len(trajectory) > 1 else small
+    contrast = torch.stack([project(change, grid).var((1, 2)) for change in changes]).sum(0)
+    view = grid[int(contrast.argmax() if len(trajectory) > 1 else contrast.argmin())]
     turns = rotation_about_z(torch.arange(0, 180, 3) * (math.pi / 180)) @ view
     view = turns[int(project(body, turns).sum(1).square().sum(1).argmax())]
     _, y, z = (view @ (_centre(changes.square().sum(0)) - _centre(body.clamp(min=0)))).tolist()
@@ -100,7 +101,7 @@ def _centre(density: Tensor) -> Tensor:
 
 
 def turned(view: Tensor, degrees: float) -> Tensor:
-    """A view after the molecule has turned about its upright axis, looked at from slightly above."""
+    """A view after the molecule has turned about its upright axis, seen from slightly above."""
     spin = rotation_from_vector(torch.tensor([0.0, math.radians(degrees), 0.0]))
     nod = rotation_from_vector(torch.tensor([_ABOVE, 0.0, 0.0]))
     return nod @ spin @ view
@@ -108,26 +109,28 @@ def turned(view: Tensor, degrees: float) -> Tensor:
 
 def picture(scene: Scene, density: Tensor, view: Tensor, side: int) -> np.ndarray:
     """A surface on white, (side, side, 3) uint8; `density` from `fine`."""
-    drawn = surfaces.surface(density.numpy(), scene.level, scene.reach, side, view=view, paint=scene.paint).astype(np.float32)
+    drawn = surfaces.surface(density.numpy(), scene.level, scene.reach, side, view=view, paint=scene.paint).astype(
+        np.float32
+    )
     opacity = drawn[..., 3:] / 255
     return (drawn[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
 
 
-def morph(scene: Scene, way: Tensor, side: int) -> Iterator[np.ndarray]:
-    """Frames from one end of a motion to the other, half of those there and back: slow at the ends, linear between volumes.
+def morph(scene: Scene, trajectory: Tensor, side: int) -> Iterator[np.ndarray]:
+    """Frames from one end of a trajectory to the other, half of a loop: slow at the ends, linear between volumes.
 
     Args:
         scene: from `scene_of`.
-        way: volumes along the motion from `fine`, (n, d, d, d).
+        trajectory: volumes from `fine`, (n, d, d, d).
         side: of each of the two pictures of a frame: the best view, and from its right.
 
     Yields:
         FRAMES / 2 + 1 frames, (side, 2 side, 3) uint8.
     """
     for k in range(FRAMES // 2 + 1):
-        place = (1 - math.cos(2 * math.pi * k / FRAMES)) / 2 * (len(way) - 1)
-        before = min(int(place), len(way) - 2)
-        density = torch.lerp(way[before], way[before + 1], place - before)
+        place = (1 - math.cos(2 * math.pi * k / FRAMES)) / 2 * (len(trajectory) - 1)
+        before = min(int(place), len(trajectory) - 2)
+        density = torch.lerp(trajectory[before], trajectory[before + 1], place - before)
         yield np.concatenate([picture(scene, density, turned(scene.view, angle), side) for angle in (0, 90)], axis=1)
 
 

@@ -13,16 +13,11 @@ from torch.nn.functional import avg_pool3d, grid_sample, max_pool2d, normalize
 
 from ..fourier import resample
 from ..images import otsu_level
-from . import densities
+from . import densities, shading
 
-# Dark blue – pale grey – dark orange: told apart in every common form of colour blindness, and in grey print by its middle.
+# Dark blue – pale grey – dark orange: distinct in all common forms of colour blindness, in grey print by its middle.
 _BELOW, _MIDDLE, _ABOVE = (np.array(colour, float) for colour in ((22, 78, 134), (240, 239, 236), (166, 76, 10)))
-_BRIGHTER = 1 / 1.5  # power of shaded colours, as in the viewer
-SURFACE = (0.16, 0.42, 0.62)  # as in the viewer, before that
-PALE, ORANGE = (0.84, 0.85, 0.87), (1.00, 0.42, 0.03)  # in the same units: what stays and what moves
-STILL, MOST = 0.1, 0.6  # of the largest motion: nothing is orange below, all is above; everywhere what moves is shown
-LIGHT = (-0.45, -0.70, -0.60)  # towards the key light; x right, y down, z into the page
-SMALL_DENSITY_SIDE = 48  # longest side, in voxels, of the density behind a thumbnail or along a motion
+SMALL_DENSITY_SIDE = 48  # longest side, in voxels, of the density behind a thumbnail or along a trajectory
 _FINER = 3  # rays along each side of a pixel with an edge
 _RAYS = 1 << 16  # at a time
 
@@ -49,18 +44,21 @@ def grey(array: np.ndarray, scale: Scale) -> np.ndarray:
 def diverging(array: np.ndarray, limit: float) -> np.ndarray:
     """Colours of a signed picture on the symmetric scale −limit … limit, shape (y, x, 3)."""
     value = np.clip(array / (limit or 1.0), -1, 1)[..., None]
-    return np.where(value < 0, _MIDDLE + value * (_MIDDLE - _BELOW), _MIDDLE + value * (_ABOVE - _MIDDLE)).astype(np.uint8)
+    return np.where(value < 0, _MIDDLE + value * (_MIDDLE - _BELOW), _MIDDLE + value * (_ABOVE - _MIDDLE)).astype(
+        np.uint8
+    )
 
 
-def moves(spread: np.ndarray) -> np.ndarray:
-    """How much of each place is orange, by how much it moves: below 0 none, above 1 all; shape as given."""
-    share: np.ndarray = (spread / spread.max() - STILL) / (MOST - STILL)
+def tint(variability: np.ndarray) -> np.ndarray:
+    """How much of each place is orange, by its variability: below 0 none, above 1 all; shape as given."""
+    low, high = shading.TINTED
+    share: np.ndarray = (variability / variability.max() - low) / (high - low)
     return share
 
 
 def in_light(colour: tuple[float, float, float]) -> tuple[float, float, float]:
     """A colour of a surface as it looks where light falls on it: red, green and blue, 0 to 1."""
-    red, green, blue = (min(1.0, part) ** _BRIGHTER for part in colour)
+    red, green, blue = (min(1.0, part) ** shading.POWER for part in colour)
     return red, green, blue
 
 
@@ -68,7 +66,11 @@ def warmed(greys: np.ndarray, amount: np.ndarray) -> np.ndarray:
     """8-bit greys coloured orange by an amount of 0 to 1, shape (y, x, 3)."""
     share = np.clip(amount, 0, 1)[..., None]
     light = 0.35 + 0.65 * greys[..., None] / 255
-    return ((1 - share) * greys[..., None] + share * light * (255 * np.array(in_light(ORANGE)))).round().astype(np.uint8)
+    return (
+        ((1 - share) * greys[..., None] + share * light * (255 * np.array(in_light(shading.ORANGE))))
+        .round()
+        .astype(np.uint8)
+    )
 
 
 def at_most(picture: np.ndarray, side: int) -> np.ndarray:
@@ -87,8 +89,8 @@ def data_uri(pixels: np.ndarray, *, quality: int | None = None) -> str:
 
 
 def oblique_view() -> Tensor:
-    """The rotation in which surfaces are first shown: the view along z, turned 30° to the side and 25° from above."""
-    a, b = math.radians(-25), math.radians(30)
+    """The rotation in which surfaces are first shown: the view along z, turned to the side and from above."""
+    a, b = math.radians(shading.NOD), math.radians(shading.TURN)
     turn = torch.tensor([[math.cos(b), 0, math.sin(b)], [0, 1, 0], [-math.sin(b), 0, math.cos(b)]])
     nod = torch.tensor([[1, 0, 0], [0, math.cos(a), -math.sin(a)], [0, math.sin(a), math.cos(a)]])
     return nod @ turn
@@ -123,7 +125,7 @@ def surface(
         reach: half the width of the view, in box sides.
         side: of the picture, in pixels.
         view: rotation that turns the density into view, shape (3, 3); the viewer's first view if not given.
-        paint: how much of the surface's pale grey is orange, 0 to 1, shape (e, e, e) over the same box; all blue if not given.
+        paint: how much of the surface's pale grey is orange, 0 to 1, (e, e, e) over the same box; blue without it.
 
     Returns:
         Red, green, blue and opacity, shape (side, side, 4), uint8.
@@ -173,7 +175,7 @@ def _turned(values: np.ndarray, level: float, reach: float, view: Tensor, paint:
 
 
 def _cast(scene: _Scene, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Rays from places (n, 2), −1 to 1 over the picture: what is hit, (n, 4), transparent if nothing; its depth (n,), then inf."""
+    """Rays from places (n, 2), −1 to 1 over the picture: pixels (n, 4), depth (n,); transparent, inf without a hit."""
     pixels, depth = torch.zeros(len(places), 4), torch.full((len(places),), math.inf)
     for first in range(0, len(places), _RAYS):
         part = places[first : first + _RAYS]
@@ -190,22 +192,24 @@ def _cast(scene: _Scene, places: Tensor) -> tuple[Tensor, Tensor]:
     return pixels, depth
 
 
-def _shaded(scene: _Scene, seen: Tensor) -> Tensor:
+def _shaded(scene: _Scene, hit: Tensor) -> Tensor:
     """Colour of points of the surface, (n, 3), 0 to 1; as in the viewer."""
-    points = seen @ scene.view
+    points = hit @ scene.view
     normal = normalize(-_sample(scene.slope, points).T, dim=-1)
     facing_us = normal @ scene.view.T
-    light = normalize(torch.tensor(LIGHT), dim=0)
+    light = normalize(torch.tensor(shading.LIGHT), dim=0)
     key, facing = (facing_us @ light).clamp(min=0), -facing_us[:, 2].clamp(max=0)
-    shine = (facing_us @ normalize(light + torch.tensor((0, 0, -1)), dim=0)).clamp(min=0) ** 40
-    sky = (0.45 + 0.55 * _openness(scene, points, normal)) * (0.80 - 0.20 * facing_us[:, 1])
-    cue = 1 - 0.35 * _smoothstep(-0.35, 0.45, seen[:, 2])
-    colour = torch.tensor(SURFACE)
+    shine = (facing_us @ normalize(light + torch.tensor((0, 0, -1)), dim=0)).clamp(min=0) ** shading.SHININESS
+    hidden = shading.SKY_HIDDEN + (1 - shading.SKY_HIDDEN) * _openness(scene, points, normal)
+    sky = hidden * (shading.SKY_MIDDLE + shading.SKY_SLOPE * facing_us[:, 1])
+    cue = 1 - shading.DEPTH_CUE * _smoothstep(*shading.DEPTH_RANGE, hit[:, 2])
+    colour = torch.tensor(shading.SURFACE)
     if scene.paint is not None:
         share = _sample(scene.paint[None], points).T.clamp(0, 1)
-        colour = (1 - share) * torch.tensor(PALE) + share * torch.tensor(ORANGE)
-    bright = (0.42 * sky + 0.16 * facing + 0.62 * key * (0.75 + 0.25 * sky)) * cue
-    return (colour * bright[:, None] + 0.10 * shine[:, None]).clamp(0, 1) ** _BRIGHTER
+        colour = (1 - share) * torch.tensor(shading.PALE) + share * torch.tensor(shading.ORANGE)
+    lit = key * (shading.KEY_IN_CREVICES + (1 - shading.KEY_IN_CREVICES) * sky)
+    bright = (shading.AMBIENT * sky + shading.FACING * facing + shading.KEY * lit) * cue
+    return (colour * bright[:, None] + shading.SHINE * shine[:, None]).clamp(0, 1) ** shading.POWER
 
 
 def _openness(scene: _Scene, points: Tensor, normal: Tensor) -> Tensor:
@@ -213,10 +217,12 @@ def _openness(scene: _Scene, points: Tensor, normal: Tensor) -> Tensor:
     least = torch.nn.functional.one_hot(normal.abs().argmin(1), 3).to(normal)
     aside = normalize(torch.linalg.cross(normal, least), dim=-1)
     other = torch.linalg.cross(normal, aside)
-    ways = [normalize(normal + math.cos(a) * aside + math.sin(a) * other, dim=-1) for a in (2 * math.pi / 5 * k for k in range(5))]
-    far = torch.tensor([0.063, 0.108, 0.153])[:, None, None, None]  # box sides
-    above = _sample(scene.density[None], points + far * torch.stack([*ways, normal]))[0]
-    return 1 - _smoothstep(0.6 * scene.level, 1.2 * scene.level, above).mean((0, 1))
+    angles = [2 * math.pi / shading.OPENNESS_DIRECTIONS * k for k in range(shading.OPENNESS_DIRECTIONS)]
+    around = [normalize(normal + math.cos(angle) * aside + math.sin(angle) * other, dim=-1) for angle in angles]
+    steps = torch.tensor(shading.OPENNESS_STEPS)[:, None, None, None]
+    above = _sample(scene.density[None], points + steps * torch.stack([*around, normal]))[0]
+    low, high = (share * scene.level for share in shading.OPENNESS_RANGE)
+    return 1 - _smoothstep(low, high, above).mean((0, 1))
 
 
 def _smoothstep(low: float, high: float, values: Tensor) -> Tensor:
@@ -234,4 +240,6 @@ def _sample(fields: Tensor, points: Tensor) -> Tensor:
     """Trilinear values of (c, d, d, d) at points (..., 3) in box sides about index d // 2; shape (c, ...)."""
     size = fields.shape[-1]
     grid = points * (2 * size / (size - 1)) + (2 * (size // 2) / (size - 1) - 1)
-    return grid_sample(fields[None], grid.reshape(1, 1, 1, -1, 3), align_corners=True)[0].reshape(len(fields), *points.shape[:-1])
+    return grid_sample(fields[None], grid.reshape(1, 1, 1, -1, 3), align_corners=True)[0].reshape(
+        len(fields), *points.shape[:-1]
+    )

@@ -1,29 +1,31 @@
-"""Many volumes together: what moves, in how many ways, which volumes are alike, and which can be trusted."""
+"""The conformational landscape of many volumes: significant components, modes, trajectories, states, observability."""
 
-from .components import Components, motion_map, principal_components, soft_mask
+from .components import Components, principal_components, soft_mask, variability_map
 from .embedding import umap_embedding
-from .extent import Travel, travel
-from .modes import FEWEST, States, Tour, Way, confirmed, dimensions, independent_ways, states, unrolled, way_along, way_between
-from .observability import seen_motions
+from .extent import Extent, motion_extent
+from .modes import FEWEST, confirmed_modes, count_independent_modes, count_modes, mode_coordinates
+from .observability import observability
+from .states import States, find_states
+from .trajectories import FramePath, StateTour, path_along_mode, path_between_states
 
 __all__ = [
     "FEWEST",
     "Components",
+    "Extent",
+    "FramePath",
+    "StateTour",
     "States",
-    "Tour",
-    "Travel",
-    "Way",
-    "confirmed",
-    "dimensions",
-    "independent_ways",
-    "motion_map",
+    "confirmed_modes",
+    "count_independent_modes",
+    "count_modes",
+    "find_states",
+    "mode_coordinates",
+    "motion_extent",
+    "observability",
+    "path_along_mode",
+    "path_between_states",
     "principal_components",
-    "seen_motions",
     "soft_mask",
-    "states",
-    "travel",
     "umap_embedding",
-    "unrolled",
-    "way_along",
-    "way_between",
+    "variability_map",
 ]

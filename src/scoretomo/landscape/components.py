@@ -1,7 +1,7 @@
-"""Principal components of volumes beside what chance gives.
+"""Principal components of volumes beside what noise_floor gives.
 
 The volumes v_i of one frame, inside a mask and without what their replicas do not agree on, minus their mean, have principal
-components; what chance alone does to a volume is known from its two replicas, whose half difference has the spread of their mean.
+components; what noise_floor alone does to a volume is known from its two replicas, whose half difference has the spread of their mean.
 Variance that is not more than that is no motion.
 """
 
@@ -19,23 +19,23 @@ from ..fourier import low_pass
 _COMPONENTS = 20  # at most
 _BRIGHT = 0.15  # of the highest value: what counts as the molecule
 _GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
-_CLEARLY = 2.0  # times the variance of chance, from which a component is a motion
+_CLEARLY = 2.0  # times the variance of noise_floor, from which a component is a motion
 
 
 class Components(NamedTuple):
-    """Principal components of volumes, and what chance alone would give."""
+    """Principal components of volumes, and what noise_floor alone would give."""
 
     mean: Tensor  # (d, d, d)
     maps: Tensor  # (k, d, d, d), of norm 1
     coordinates: np.ndarray  # (n, k): volume = mean + Σ coordinate × map
     variances: np.ndarray  # (k,)
-    chance: np.ndarray  # (k,): variances of the components of what replicas differ in
+    noise_floor: np.ndarray  # (k,): variances of the components of what replicas differ in
     total: float  # variance of all components together
 
     @property
-    def clear(self) -> int:
-        """Leading components with clearly more variance than chance gives to any."""
-        above = self.variances > _CLEARLY * self.chance.max(initial=0.0)
+    def significant(self) -> int:
+        """Leading components with clearly more variance than noise_floor gives to any."""
+        above = self.variances > _CLEARLY * self.noise_floor.max(initial=0.0)
         return int(np.argmin(above)) if not above.all() else len(above)
 
 
@@ -50,7 +50,7 @@ def soft_mask(volumes: Tensor) -> Tensor:
 
 
 def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> Components:
-    """What volumes differ in most, beside what chance makes them differ in.
+    """What volumes differ in most, beside what noise_floor makes them differ in.
 
     Args:
         volumes: in one frame, shape (n, d, d, d), at least two.
@@ -63,7 +63,7 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
     with np.errstate(invalid="ignore"):  # of volumes that are all the same it divides by their variance
         found = PCA(count, svd_solver="full").fit(inside)
     noise = (differences * mask)[:, place].double().numpy()
-    chance = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
+    noise_floor = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
     maps = torch.zeros(count, *mask.shape)
     maps[:, place] = torch.from_numpy(found.components_).float()
     mean = torch.zeros(mask.shape)
@@ -72,9 +72,9 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
     total = float(inside.var(0, ddof=1, dtype=np.float64).sum())
     if total == 0:  # what is there is rounding
         coordinates, variances = np.zeros_like(coordinates), np.zeros_like(variances)
-    return Components(mean, maps, coordinates, variances, np.maximum(chance, 0.0), total)
+    return Components(mean, maps, coordinates, variances, np.maximum(noise_floor, 0.0), total)
 
 
-def motion_map(volumes: Tensor, differences: Tensor) -> Tensor:
-    """Standard deviation of each voxel beyond what chance gives it; (n, d, d, d) twice to (d, d, d)."""
+def variability_map(volumes: Tensor, differences: Tensor) -> Tensor:
+    """Standard deviation of each voxel beyond what noise_floor gives it; (n, d, d, d) twice to (d, d, d)."""
     return (volumes.var(0) - differences.square().mean(0)).clamp_min(0).sqrt()

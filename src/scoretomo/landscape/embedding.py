@@ -16,7 +16,7 @@ _NEIGHBOURS = 15  # that stay together
 
 
 def umap_embedding(components: Components) -> np.ndarray:
-    """Places of the volumes in a plane, from their clear components, shape (n, 2); distances far apart mean little.
+    """Places of the volumes in a plane, from their significant components, shape (n, 2); distances far apart mean little.
 
     Volumes that are all the same are in one place.
 
@@ -25,7 +25,7 @@ def umap_embedding(components: Components) -> np.ndarray:
         OSError: there is no folder to which compiled code can be written.
     """
     umap = _umap()
-    places = components.coordinates[:, : max(2, components.clear)]
+    places = components.coordinates[:, : max(2, components.significant)]
     if not places.any():
         return np.zeros((len(places), 2))
     neighbours = min(_NEIGHBOURS, len(places) - 1)

@@ -15,14 +15,14 @@ _TURN = 2.0  # voxels that opposite sides of a part are farther apart, halved: t
 _FARTHEST = 0.98  # of the surface goes less far
 
 
-class Travel(NamedTuple):
+class Extent(NamedTuple):
     """What changes from one end of a motion to the other."""
 
-    distance: float  # that the parts of the surface go at least that go farthest, in voxels of the maps
-    replaced: float  # share of the volume inside the surface at either end that is not inside it at the other
+    displacement: float  # that the parts of the surface go at least that go farthest, in voxels of the maps
+    moved_fraction: float  # share of the volume inside the surface at either end that is not inside it at the other
 
 
-def travel(maps: np.ndarray) -> Travel:
+def motion_extent(maps: np.ndarray) -> Extent:
     """Measure how far surfaces go.
 
     Each point of the surface at one end goes to the nearest point in the next map that faces the same way, and so on. What
@@ -40,7 +40,7 @@ def travel(maps: np.ndarray) -> Travel:
     lost = [(one & ~other).sum() / max(one.sum(), 1) for one, other in ((first, last), (last, first))]
     surfaces = [_surface(density, level) for density in small]
     farthest = max(_farthest(surfaces), _farthest(surfaces[::-1]))
-    return Travel(farthest * size / side, float(np.mean(lost)))
+    return Extent(farthest * size / side, float(np.mean(lost)))
 
 
 def _surface(density: np.ndarray, level: float) -> np.ndarray:

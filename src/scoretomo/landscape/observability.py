@@ -3,7 +3,7 @@
 How a volume changes as it moves a little, dV/dm, is seen by its image as f(dV/dm, R). A part of that looks like a small turn or
 shift of the whole, or like another motion: the pose or the other motion would be found wrong instead. What is left is what the
 image says of this motion. A view of random direction has, on average over the directions, ∑ |F(k)|² / (2 |k|) of the energy of
-F = FFT(dV/dm), because a plane through the origin holds a point k with a chance that falls with |k|.
+F = FFT(dV/dm), because a plane through the origin holds a point k with a noise_floor that falls with |k|.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ _NEAR = 25  # volumes from which the way that one of them moves is measured, mos
 _TURN = 0.03  # radians: a small turn
 
 
-def seen_motions(components: Components, coordinates: np.ndarray, rotations: Tensor) -> np.ndarray:
+def observability(components: Components, coordinates: np.ndarray, rotations: Tensor) -> np.ndarray:
     """How much of each motion the image of each volume shows, beside an average view: 0 nothing, 1 as much or more.
 
     Args:

@@ -1,4 +1,4 @@
-"""The growing report of a run on loopback: a page that renews itself."""
+"""The report of a run on loopback: a page that renews itself."""
 
 import os
 import re
@@ -6,21 +6,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..rundir.directory import RunDirectory
 
-# In a process of its own: it takes long, and can be ended at any time.
-_RENDER = "import sys, pathlib, scoretomo.report as r; sys.stdout.buffer.write(r.render_report(pathlib.Path(sys.argv[1])).encode())"
-
-_LOOK = 1.0  # seconds from look to look at the results
-_REST, _REST_SHARE = 10.0, 9.0  # seconds after a page was rendered without rendering another, and times what that took
-_HERE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?")  # a tunnel may have another port; another name is another site's
+_INTERVAL = 1.0  # seconds between two looks at the results
+_REST, _REST_SHARE = (
+    10.0,
+    9.0,
+)  # seconds without rendering after a page was rendered, and times the seconds that this took
+_HERE = re.compile(
+    r"(127\.0\.0\.1|localhost|\[::1\])(:\d+)?"
+)  # a tunnel may have another port; another name is another site's
 
 _NOTHING_YET = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>scoretomo</title>
@@ -29,12 +32,11 @@ _NOTHING_YET = """<!DOCTYPE html>
 <p>There is nothing to show yet. This page shows the report as soon as there is one, and renews itself.</p></body></html>
 """
 
-# Asks whether the page has changed and loads it again, but not under the hands of someone who turns a volume; what was in sight
-# stays.
+# Loads the page again where it has changed, but not while someone turns a volume; the scroll position stays.
 _RENEW = """<script>
 (() => {
   const tag = '%s', place = "scoretomo-live", note = document.createElement("p");
-  note.textContent = "Nobody watches this run any more, or the connection is lost: this page is as it was.";
+  note.textContent = "scoretomo watch has ended, or the connection is lost: this page is not renewed any more.";
   note.style = "position: fixed; inset: auto 0 0 0; margin: 0; padding: .5rem 1rem; background: #a64c0a; color: #fff; z-index: 9";
   const before = JSON.parse(sessionStorage.getItem(place) || "null");
   sessionStorage.removeItem(place);
@@ -68,15 +70,42 @@ class Page(NamedTuple):
     content: bytes
 
 
+def begin_rendering(directory: Path) -> subprocess.Popen[bytes]:
+    """Begin to print the report of a run, in a process of its own: it takes long, and can be ended at any time."""
+    code = (
+        "import pathlib, sys; from scoretomo.report import render_report; from scoretomo.rundir.directory import RunDirectory; "
+        "sys.stdout.buffer.write(render_report(RunDirectory(pathlib.Path(sys.argv[1]))).encode())"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-P", "-c", code, str(directory)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,  # Ctrl-C is not for it
+    )
+
+
+Renderer = Callable[[Path], subprocess.Popen[bytes]]
+
+
 class GrowingReport:
-    """The report of a run, rendered anew when results on disk have changed; nothing is written.
+    """The report of a run, rendered again when results on disk have changed; nothing is written.
 
     Args:
         run: the run.
+        render: begins a process that prints the report of a run directory.
+        clock: seconds from any moment on.
     """
 
-    def __init__(self, run: RunDirectory) -> None:
-        self._run, self._seen, self._rested = run, frozenset[tuple[str, int]](), 0.0
+    def __init__(
+        self, run: RunDirectory, *, render: Renderer = begin_rendering, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._run = run
+        self._begin = render
+        self._clock = clock
+        self._seen = frozenset[tuple[str, int]]()
+        self._rested = 0.0
         self._renderer: subprocess.Popen[bytes] | None = None
         self._over = threading.Event()
         self.page = _page(_NOTHING_YET)
@@ -85,28 +114,30 @@ class GrowingReport:
         """Keep the page up to date until the end."""
         while not self._over.is_set():
             self.look()
-            self._over.wait(_LOOK)
+            self._over.wait(_INTERVAL)
 
     def end(self) -> None:
-        """Render no more, also where that is just about to begin."""
+        """Stop rendering, also where that is just about to begin."""
         self._over.set()
         if self._renderer:
             self._renderer.kill()
 
     def look(self) -> None:
         """Renew the page if results have changed, and unless this was done a short time ago."""
-        with suppress(OSError):  # something went while it was looked at: there is another look
-            written = {entry.name: entry.stat().st_mtime_ns for entry in self._run.path.iterdir() if entry.name[0] != "."}
+        with suppress(OSError):  # a file was removed meanwhile: the next look will do
+            written = {
+                entry.name: entry.stat().st_mtime_ns for entry in self._run.path.iterdir() if entry.name[0] != "."
+            }
             written.pop(self._run.progress.name, None)
             now = frozenset(written.items())
             if now == self._seen:
                 return
             if written.get(self._run.report.name) == max(written.values()):  # made after all else: nothing to render
                 self.page = _page(self._run.report.read_text(encoding="utf-8"))
-            elif self._run.images.exists() and time.monotonic() >= self._rested:
-                begin = time.monotonic()
+            elif self._run.images.exists() and self._clock() >= self._rested:
+                begin = self._clock()
                 text = self._render()
-                end = time.monotonic()
+                end = self._clock()
                 self._rested = end + max(_REST, _REST_SHARE * (end - begin))
                 if text is None:
                     return
@@ -116,25 +147,16 @@ class GrowingReport:
             self._seen = now
 
     def _render(self) -> str | None:
-        """The report as it is now; None if that went wrong, as where a file went while it was read."""
-        command = [sys.executable, "-P", "-c", _RENDER, str(self._run.path)]
-        one_thread, nothing = {**os.environ, "OMP_NUM_THREADS": "1"}, subprocess.DEVNULL
-        self._renderer = subprocess.Popen(
-            command,
-            stdin=nothing,
-            stdout=subprocess.PIPE,
-            stderr=nothing,
-            env=one_thread,
-            start_new_session=True,  # Ctrl-C is not for it
-        )
+        """The report as it is now; None if that failed, as where a file was removed meanwhile."""
+        self._renderer = renderer = self._begin(self._run.path)
         if self._over.is_set():
-            self._renderer.kill()
-        written = self._renderer.communicate()[0]
-        return written.decode() if self._renderer.returncode == 0 else None
+            renderer.kill()
+        written = renderer.communicate()[0]
+        return written.decode() if renderer.returncode == 0 else None
 
 
 def _page(text: str) -> Page:
-    """A page with the script that renews it, and leave to ask here, which the page itself gives to nobody."""
+    """A page with the script that renews it, and the permission to connect to this server, which the report itself lacks."""
     text = text.replace("default-src 'none';", "default-src 'none'; connect-src 'self';", 1)
     tag = f'"{sha256(text.encode()).hexdigest()[:16]}"'
     before, end, after = text.rpartition("</body>")
@@ -155,7 +177,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers who asks for the page, and nobody else."""
+    """Serves the page, and nothing else."""
 
     server: _Server
 
@@ -187,9 +209,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def served(run: RunDirectory) -> Iterator[str]:
-    """Serve the growing report of a run to browsers on this machine, at the address that this gives."""
-    report = GrowingReport(run)
+def served(run: RunDirectory, *, render: Renderer = begin_rendering) -> Iterator[str]:
+    """Serve the report of a run to browsers on this machine while it grows, at the address that this yields."""
+    report = GrowingReport(run, render=render)
     growing = threading.Thread(target=report.grow, daemon=True)
     with _Server(report) as server:
         growing.start()

@@ -1,5 +1,6 @@
-"""What is shown in the terminal while work goes on."""
+"""Sentences and progress bars in the terminal."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,31 +18,41 @@ from rich.progress import (
 )
 from rich.table import Column
 
-from ..rundir.heartbeat import Word, telling
+from ..rundir.heartbeat import Activity, beating
 
 _EVERY = 60.0  # seconds from line to line where the output is no terminal
 
-console = Console(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
+
+class PipeConsole(Console):
+    """A console whose program ends as by SIGPIPE, silently, where nothing reads its output any more, as after ``| head``."""
+
+    def on_broken_pipe(self) -> None:
+        """End the program."""
+        try:
+            super().on_broken_pipe()
+        except SystemExit:
+            raise SystemExit(128 + signal.SIGPIPE) from None
+
+
+console = PipeConsole(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
 
 
 def say(sentence: str) -> None:
-    """Tell the user."""
+    """Print a sentence."""
     console.print(sentence)
 
 
 def warn(sentence: str) -> None:
-    """Tell the user something to look at."""
+    """Print a sentence that the user should not miss."""
     console.print(f"· {sentence}", style="yellow")
 
 
 def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
-    """A bar with an estimate of the time left; with numbers if what it counts means something.
-
-    Where the output is no terminal, as the log of a batch system, it is a line each minute.
+    """A bar with an estimate of the time left. Where the output is no terminal, as in a batch system, a line each minute.
 
     Args:
-        beyond: what to show of the time beyond this bar's; the time it has taken if there is nothing.
-        count: whether to show numbers.
+        beyond: columns after the time left; the time elapsed if there are none.
+        count: whether to show how many there are, and how many are done.
     """
     columns = [TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:>3.0f} %")]
     if count:
@@ -50,7 +61,11 @@ def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
         columns.append(TimeElapsedColumn())
     kind = Progress if console.is_terminal else _Lines
     return kind(
-        *columns, TextColumn("left"), TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)), *beyond, console=console
+        *columns,
+        TextColumn("left"),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+        *beyond,
+        console=console,
     )
 
 
@@ -81,20 +96,20 @@ class _Lines(Progress):
 
 
 @contextmanager
-def working(what: str, told: Path | None, left: Callable[[], float | None] = lambda: None) -> Iterator[None]:
-    """Show, in the terminal and to other processes, that something is being done of which nobody knows how far it is.
+def working(what: str, heartbeat: Path | None, left: Callable[[], float | None] = lambda: None) -> Iterator[None]:
+    """Show, in the terminal and to other processes, that something is being done whose progress is unknown.
 
     Args:
-        what: it is.
-        told: progress.json of the run; None if other processes are not to be told.
+        what: is being done.
+        heartbeat: progress.json of the run; None for no heartbeats.
         left: seconds for all stages.
     """
-    with console.status(what), telling(told, lambda: Word(what, seconds_left_in_all=left())):
+    with console.status(what), beating(heartbeat, lambda: Activity(what, seconds_left_in_all=left())):
         yield
 
 
-def word_of(bar: Progress, left: Callable[[float], float | None] = lambda share: None) -> Word | None:
-    """What a bar shows; None before there is anything.
+def activity_of(bar: Progress, left: Callable[[float], float | None] = lambda share: None) -> Activity | None:
+    """The activity that a bar shows; None before there is anything.
 
     Args:
         bar: whose last task counts.
@@ -104,4 +119,4 @@ def word_of(bar: Progress, left: Callable[[float], float | None] = lambda share:
         return None
     task = bar.tasks[-1]
     share = task.percentage / 100
-    return Word(task.description, round(share, 4), task.time_remaining, left(share))
+    return Activity(task.description, round(share, 4), task.time_remaining, left(share))

@@ -1,167 +1,216 @@
-"""How far a run is, by its files."""
+"""The state of a run: which stages are done, by its files."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Literal, NamedTuple, Protocol
 
 from .. import files
-from ..requirements import parse_selection
+from ..config import ReconstructSettings
+from ..requirements import select_numbers
 from ..rundir.directory import RunDirectory
-from ..rundir.heartbeat import Word, feel
+from ..rundir.heartbeat import Activity, Heartbeat, read_heartbeat
+from ..rundir.rows import VolumeRow
+from ..rundir.tables import from_json
 from ..wording import counted, images
 
-_CLOSED = {"exact", "tangent"}  # scores that need no training
-_NOT_ASKED_FOR = {"landscape", "report"}  # by all commands; a job that ended well has done what it was to do
+_WITHOUT_VOLUMES = ("images", "network", "report")  # stages before a run of volumes has begun
+_OPTIONAL = "report"  # not written by every command: a job that ended well has finished its own stages
+
+Job = Literal["running", "silent", "stopped", "finished"]
 
 
-class Stage(NamedTuple):
-    """A part of the work."""
+class Stage(Protocol):
+    """A row of the table of stages."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def applies(self) -> Callable[[ReconstructSettings], bool]: ...
+    @property
+    def done(self) -> Callable[[RunDirectory, ReconstructSettings], bool]: ...
+
+
+class StageState(NamedTuple):
+    """The state of a stage."""
 
     name: str
     state: Literal["done", "working", "waiting"]
-    what: str = ""  # came of it, or is being done
+    detail: str = ""  # its result, or what is being done
     seconds: float | None = None  # it took
 
 
 class State(NamedTuple):
-    """A run as it stands."""
+    """A run as it is now."""
 
-    job: Literal["running", "silent", "stopped", "finished"]
-    stages: list[Stage]
-    word: Word | None  # of the job that works on it, or the last one of a job that stopped
-    heard: str  # when a silent one was heard last
-    facts: list[tuple[str, str]]  # what is known by now: about what, and a sentence
+    job: Job
+    stages: list[StageState]
+    activity: Activity | None  # of the job that works on it, or the last one of a job that stopped
+    silent_since: str  # time of the last heartbeat of a silent job
+    facts: list[tuple[str, str]]  # results so far: a heading and a sentence each
     last: int | None  # number of the image whose volume was finished last
 
     @property
     def over(self) -> bool:
-        """Nobody works on it."""
+        """Whether no job works on it any more."""
         return self.job in ("stopped", "finished")
 
 
-def read_state(run: RunDirectory) -> State:
-    """How far a run is; nothing is written."""
-    pulse = feel(run.progress)
-    settings = _settings(run)
+def read_state(run: RunDirectory, stages: Sequence[Stage]) -> State:
+    """The state of a run; nothing is written.
+
+    Args:
+        run: the run.
+        stages: the table of all stages, in their order.
+    """
+    heartbeat = read_heartbeat(run.progress)
     records = files.read_records(run.log)
-    volumes = {int(record["image"]): record for record in records if record["event"] == "volume"}
-    stages = _in_order(_stages(run, settings, records, volumes))
-    whole = all(stage.state == "done" for stage in stages if pulse or stage.name not in _NOT_ASKED_FOR)
-    if pulse is None or pulse.dead:  # a job that ends well takes its pulse along
-        job: Literal["running", "silent", "stopped", "finished"] = "finished" if whole and pulse is None else "stopped"
-    else:
-        job = "running" if pulse.at_work else "silent"
-    word = pulse.word if pulse and job != "finished" else None
-    if word and job != "stopped":
-        stages = _at_work(stages, word)
-    done = [number for number, record in volumes.items() if record["status"] == "done" and run.volume(number).exists()]
-    heard = f"{pulse.silent_since.astimezone():%H:%M on %d %B}" if pulse and pulse.silent_since else ""
-    return State(job, stages, word, heard, list(_facts(run, volumes)), done[-1] if done else None)
+    volumes = {row.image: row for row in (from_json(VolumeRow, dict(each)) for each in records if each["event"] == "volume")}
+    took = {record["stage"]: record["seconds"] for record in records if record["event"] == "stage"}
+    states = _states(run, stages, volumes, took)
+    job = _job(heartbeat, states)
+    activity = heartbeat.activity if heartbeat and job != "finished" else None
+    if activity and job != "stopped":
+        states = _at_work(states, activity)
+    done = [number for number, row in volumes.items() if row.status == "done" and run.volume(number).exists()]
+    since = f"{heartbeat.silent_since.astimezone():%H:%M on %d %B}" if heartbeat and heartbeat.silent_since else ""
+    return State(job, states, activity, since, list(_facts(run, volumes)), done[-1] if done else None)
 
 
-def _settings(run: RunDirectory) -> Mapping[str, Any]:
-    return files.read_toml(run.config).get("run", {}) if run.config.exists() else {}
+def _job(heartbeat: Heartbeat | None, stages: Sequence[StageState]) -> Job:
+    """The state of the job; one that ends well removes its heartbeat."""
+    if heartbeat and not heartbeat.dead:
+        return "running" if heartbeat.at_work else "silent"
+    complete = all(stage.state == "done" for stage in stages if stage.name != _OPTIONAL)
+    return "finished" if complete and heartbeat is None else "stopped"
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    return files.read_table(path) if path.exists() else []
+def _states(
+    run: RunDirectory, stages: Sequence[Stage], volumes: Mapping[int, VolumeRow], took: Mapping[str, float]
+) -> list[StageState]:
+    """The stages that a run has; those after one that is not done are not done, whatever files are there from before."""
+    section = files.read_toml(run.config).get("run", {}) if run.config.exists() else None
+    settings = _settings(section or {})
+    details = _details(run, settings, volumes)
+    states: list[StageState] = []
+    for stage in stages:
+        if stage.applies(settings) if section else stage.name in _WITHOUT_VOLUMES:
+            done = all(state.state == "done" for state in states) and stage.done(run, settings)
+            detail = details[stage.name]() if stage.name in details else ""
+            states.append(StageState(stage.name, "done" if done else "waiting", detail, took.get(stage.name) if done else None))
+    return states
 
 
-def _stages(
-    run: RunDirectory, settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]], volumes: Mapping[int, Mapping[str, Any]]
-) -> Iterator[tuple[str, bool, str, float | None]]:
-    """Name of each stage, whether it is done, what came of it, and how long it took."""
-    took = {record["event"]: record["seconds"] for record in records if "seconds" in record and record["event"] != "volume"}
-    rows = _table(run.images.with_suffix(".csv"))
-    kept = {int(row["number"]) for row in rows if row["kept"] == "1"}
-    properties = files.read_json(run.images.with_suffix(".json")) if run.images.exists() else {}
-    came = f"{len(kept)} of {properties['size']}² pixels" if properties else ""
-    yield "images", bool(properties), came, None
-    if not settings or settings.get("denoiser") not in _CLOSED:
-        loss = _table(run.loss)[-1:] if run.weights.exists() else []
-        came, seconds = (f"loss {float(loss[0]['loss']):.3f}", float(loss[0]["seconds"])) if loss else ("", None)
-        yield "learned score", run.weights.exists(), came, seconds
-    if settings:
-        posed = settings.get("method") == "ensemble"
-        if posed:
-            yield "consensus", run.consensus_poses.exists(), "", took.get("consensus")
-            asked_whether = run.moves.exists() or not run.poses.exists()
-            yield "motion", run.poses.exists(), "" if asked_whether else "too few images to ask", took.get("motion")
-            if settings.get("denoiser") in _CLOSED:
-                yield "score", run.left_out.exists(), "", took.get("left out")
-        chosen = settings.get("images")
-        asked = kept & set(parse_selection(str(chosen), len(rows))) if chosen else kept
-        there = sum(record["status"] == "diverged" or run.volume(number).exists() for number, record in volumes.items())
-        done = run.volumes_star.exists() and there >= len(asked)
-        yield "volumes", done, f"{there} of {len(asked)}" if asked else "", took.get("reconstructed")
-        if posed and len(asked) > 2:
-            yield "landscape", run.landscape_table.exists() or run.report.exists(), _motions(run), took.get("landscape")
-    yield "report", run.report.exists(), "", None
+def _settings(section: Mapping[str, Any]) -> ReconstructSettings:
+    names = {field.name for field in fields(ReconstructSettings)}
+    return ReconstructSettings(**{name: value for name, value in section.items() if name in names})
 
 
-def _motions(run: RunDirectory) -> str:
-    """How many there are, if that is known."""
-    motions = files.read_json(run.landscape / "summary.json")["motions"] if run.landscape_table.exists() else None
-    return "" if motions is None else counted(motions, "motion")
+def _details(
+    run: RunDirectory, settings: ReconstructSettings, volumes: Mapping[int, VolumeRow]
+) -> Mapping[str, Callable[[], str]]:
+    """The result of each stage that has a short one."""
+    return {
+        "images": lambda: _included(run),
+        "network": lambda: _loss(run),
+        "flexibility": lambda: _verdict(run),
+        "volumes": lambda: _made(run, settings, volumes),
+        "landscape": lambda: _modes(run),
+    }
 
 
-def _in_order(stages: Iterator[tuple[str, bool, str, float | None]]) -> list[Stage]:
-    """What follows something that is not done is not done, whatever lies there from before."""
-    found: list[Stage] = []
-    for name, done, what, seconds in stages:
-        done = done and all(stage.state == "done" for stage in found)
-        found.append(Stage(name, "done" if done else "waiting", what, seconds if done else None))
-    return found
+def _included(run: RunDirectory) -> str:
+    if not run.images.exists():
+        return ""
+    return f"{sum(row.included for row in run.image_rows.read())} of {run.import_record.read().size}² pixels"
 
 
-def _at_work(stages: list[Stage], word: Word) -> list[Stage]:
-    """The first that is not done is the one at work; beyond the last one, what an experiment does besides."""
+def _loss(run: RunDirectory) -> str:
+    rows = run.loss.read() if run.weights.exists() else []
+    return f"loss {rows[-1].loss:.3f}" if rows else ""
+
+
+def _verdict(run: RunDirectory) -> str:
+    return run.flexibility.read().verdict if run.flexibility.exists() else ""
+
+
+def _made(run: RunDirectory, settings: ReconstructSettings, volumes: Mapping[int, VolumeRow]) -> str:
+    rows = run.image_rows.read()
+    numbers = [row.number for row in rows if row.included]
+    requested = len(select_numbers(numbers, len(rows), settings.images)) if numbers else 0
+    made = sum(row.status == "diverged" or run.volume(number).exists() for number, row in volumes.items())
+    return f"{made} of {requested}" if requested else ""
+
+
+def _modes(run: RunDirectory) -> str:
+    """How many modes of motion there are, if that is determined."""
+    modes = run.landscape.summary.read().modes if run.landscape.rows.exists() else None
+    return "" if modes is None else counted(modes, "mode")
+
+
+def _at_work(stages: list[StageState], activity: Activity) -> list[StageState]:
+    """The job is at the first stage that is not done; after the last one, an experiment has activities of its own."""
     at = next((place for place, stage in enumerate(stages) if stage.state != "done"), None)
-    if at is None and word.doing:
-        return [*stages, Stage(word.doing, "working")]
+    if at is None and activity.doing:
+        return [*stages, StageState(activity.doing, "working")]
     return [
-        stage._replace(state="working", what=stage.what or word.doing.removeprefix(f"{stage.name}: ")) if place == at else stage
+        stage._replace(state="working", detail=stage.detail or activity.doing.removeprefix(f"{stage.name}: "))
+        if place == at
+        else stage
         for place, stage in enumerate(stages)
     ]
 
 
-def _facts(run: RunDirectory, volumes: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """What is known by now."""
-    starts, summary, poses = _table(run.starts), _table(run.consensus_summary), _table(run.poses) or _table(run.consensus_poses)
-    if summary:
-        coverage, left_out = (float(summary[0][name]) for name in ("coverage", "left_out_coverage"))
-        yield "correlation", f"{coverage:.3f} with views of the consensus, {left_out:.3f} of maps of other images"
+def _facts(run: RunDirectory, volumes: Mapping[int, VolumeRow]) -> Iterator[tuple[str, str]]:
+    """Results so far."""
+    yield from _consensus_facts(run)
+    yield from _flexibility_facts(run)
+    yield from _volume_facts(volumes)
+
+
+def _consensus_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
+    """Correlation, agreement of the starts, outliers, and the second molecule of a mixture."""
+    folder = run.assigned if run.assigned.summary.exists() else run.first
+    starts, poses = run.starts.read(), run.poses.read() or folder.poses.read()
+    if folder.summary.exists():
+        summary = folder.summary.read()
+        yield (
+            "correlation",
+            f"{summary.correlation:.3f} with views of the consensus, "
+            f"{summary.held_out_correlation:.3f} of held-out images with a consensus of the others",
+        )
     elif starts:
-        best = max(float(row["coverage"]) for row in starts)
+        best = max(row.correlation for row in starts)
         yield "correlation", f"{best:.3f} with views of the best start, at low resolution"
     if starts:
-        others = sorted(float(row["agreement"]) for row in starts)[:-1]
-        agreeing = sum(int(row["agrees"]) for row in starts)
-        values = ", ".join(f"{value:.2f}" for value in others)
+        agreeing = sum(row.agrees for row in starts)
+        values = ", ".join(f"{fsc:.2f}" for fsc in sorted(row.fsc for row in starts)[:-1])
         yield "starts", f"{agreeing} of {len(starts)} came to the same volume (mean FSC {values})"
     if poses:
-        odd, second = ([int(row["image"]) for row in poses if row[name] == "1"] for name in ("outlier", "second"))
-        yield "outliers", images(odd) if odd else "none"
-        if second:
-            yield "mixture", f"{counted(len(second), 'image')} of a second molecule"
-    if asked := _table(run.moves):
-        still, moving = (100 * float(asked[0][name]) for name in ("still", "moving"))
-        verdict = "moves" if asked[0]["moves"] == "1" else "rigid"
-        yield "motion", f"{verdict}: one shape leaves {still:.2f} % unexplained, a moving one {moving:.2f} %"
-    yield from _agreement(volumes)
+        outliers = [row.image for row in poses if row.outlier]
+        yield "outliers", images(outliers) if outliers else "none"
+        class_2 = sum(row.class_number == 2 for row in poses)
+        if class_2:
+            yield "mixture", f"{counted(class_2, 'image')} of class 2"
 
 
-def _agreement(volumes: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """How far the replicas of volumes agree, and how well volumes fit their images."""
-    agreements = {number: record["replica_fsc"] for number, record in volumes.items() if record.get("replica_fsc") is not None}
-    if agreements:
-        worst = min(agreements, key=lambda number: agreements[number])
-        mean = statistics.fmean(agreements.values())
-        yield "replicas agree", f"mean FSC {mean:.3f}, least {agreements[worst]:.3f} (volume {worst})"
-    fits = [record["anchor_correlation"] for record in volumes.values() if record["status"] == "done"]
-    if fits:
-        yield "own image", f"correlation with the view in its pose {statistics.median(fits):.4f} (median)"
-    diverged = [number for number, record in volumes.items() if record["status"] == "diverged"]
+def _flexibility_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
+    """The verdict of the flexibility test, where it was made."""
+    test = run.flexibility.read() if run.flexibility.exists() else None
+    if test and test.rigid_residual is not None and test.flexible_residual is not None:
+        residuals = f"{100 * test.rigid_residual:.2f} % by the rigid model, {100 * test.flexible_residual:.2f} % by the deformation model"
+        yield "flexibility", f"{test.verdict}: residual fraction of held-out images {residuals}"
+
+
+def _volume_facts(volumes: Mapping[int, VolumeRow]) -> Iterator[tuple[str, str]]:
+    """Replicate FSC, correlation with the images, and descents that diverged."""
+    fsc = {number: row.replicate_fsc for number, row in volumes.items() if row.replicate_fsc is not None}
+    if fsc:
+        worst = min(fsc, key=lambda number: fsc[number])
+        yield "replicates", f"mean FSC {statistics.fmean(fsc.values()):.3f}, least {fsc[worst]:.3f} (volume {worst})"
+    correlations = [row.anchor_correlation for row in volumes.values() if row.status == "done"]
+    if correlations:
+        yield "own image", f"correlation with the view in its pose {statistics.median(correlations):.4f} (median)"
+    diverged = [number for number, row in volumes.items() if row.status == "diverged"]
     if diverged:
         yield "diverged", images(diverged)

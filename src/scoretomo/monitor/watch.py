@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import lru_cache
@@ -27,22 +27,23 @@ from ..rundir.opened_run import OpenRun
 from ..wording import duration
 from .live import served
 from .progress import console, say
-from .state import Stage, State, read_state
+from .state import Stage, StageState, State, read_state
 
-_LOOK = 1.0  # seconds from look to look
-_LOOKS = 5  # at a run whose files can't be read, before that is an error
-_GOING = (OSError, ValueError, KeyError)  # comes of files that go or are made anew while they are read
+INTERVAL = 1.0  # seconds between two looks
+_ATTEMPTS = 5  # at reading a run, before a failure is an error
+_PASSING = (OSError, ValueError, KeyError)  # failures where files are removed or written anew while they are read
 _SMALLEST, _LARGEST = 10, 28  # pixels of a picture in the terminal
-_OF_VOLUMES = {"replicas agree", "own image"}  # what changes with every volume
-_MARKS = {"done": ("✓", "blue"), "working": ("▸", "yellow"), "waiting": ("·", "dim")}
+_OF_VOLUMES = {"replicates", "own image"}  # facts that change with every volume
+_SYMBOLS = {"done": ("✓", "blue"), "working": ("▸", "yellow"), "waiting": ("·", "dim")}
 
 
-def watch_run(path: Path, *, live: bool) -> bool:
-    """Show how a run goes on, until it is finished or its job has stopped; a file is never written.
+def watch_run(path: Path, stages: Sequence[Stage], *, live: bool) -> bool:
+    """Show the progress of a run, until it is finished or its job has stopped; no file is written.
 
     Args:
         path: the run directory.
-        live: serve the growing report as well, until Ctrl-C.
+        stages: the table of all stages, in their order.
+        live: serve the report as well while it grows, until Ctrl-C.
 
     Returns:
         False if the job has stopped before its end.
@@ -52,15 +53,15 @@ def watch_run(path: Path, *, live: bool) -> bool:
     """
     run = require_begun(path)
     torch.set_num_threads(1)
-    with _stopped_by_hand() as stopped, served(run) if live else nullcontext() as address:
-        looks = _looks(run, stopped, stay=live)
-        state = _show(run, looks, address) if console.is_terminal else _say_changes(run, looks, address)
+    with _interruptible() as stopped, served(run) if live else nullcontext() as address:
+        looks = _looks(run, stages, stopped, stay=live)
+        state = _show(run, looks, address) if console.is_terminal else _list_changes(run, looks, address)
     return state.job != "stopped" or stopped.is_set()
 
 
 @contextmanager
-def _stopped_by_hand() -> Iterator[threading.Event]:
-    """Ctrl-C as something to look at: as an exception it would come in the middle of anything."""
+def _interruptible() -> Iterator[threading.Event]:
+    """Set an event at Ctrl-C: an exception could come in the middle of anything."""
     stopped = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
     try:
@@ -69,32 +70,32 @@ def _stopped_by_hand() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _looks(run: RunDirectory, stopped: threading.Event, *, stay: bool) -> Iterator[State]:
+def _looks(run: RunDirectory, stages: Sequence[Stage], stopped: threading.Event, *, stay: bool) -> Iterator[State]:
     """The state of a run every second, until it is over, or, to stay, until Ctrl-C."""
     while True:
-        state = _look(run)
+        state = _look(run, stages)
         yield state
-        if (state.over and not stay) or stopped.wait(_LOOK):
+        if (state.over and not stay) or stopped.wait(INTERVAL):
             return
 
 
-def _look(run: RunDirectory) -> State:
-    for _ in range(_LOOKS - 1):  # files may go between two looks, where a run is begun afresh
-        with suppress(*_GOING):
-            return read_state(run)
-        time.sleep(_LOOK)
-    return read_state(run)
+def _look(run: RunDirectory, stages: Sequence[Stage]) -> State:
+    for _ in range(_ATTEMPTS - 1):  # files are removed meanwhile, where a run is begun afresh
+        with suppress(*_PASSING):
+            return read_state(run, stages)
+        time.sleep(INTERVAL)
+    return read_state(run, stages)
 
 
 def _show(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
-    """Draw the state anew whenever it is looked at."""
+    """Draw the state after every look."""
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as drawn:
         for state in looks:
             drawn.update(view(run, state, address, console), refresh=True)
     return state
 
 
-def _say_changes(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
+def _list_changes(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
     """A line for each change."""
     if address:
         say(f"live report: {address}")
@@ -107,21 +108,21 @@ def _say_changes(run: RunDirectory, looks: Iterator[State], address: str | None)
 
 
 def changes(run: RunDirectory, before: State | None, now: State) -> list[str]:
-    """What there is to say after another look, a line each."""
+    """Changes between two looks, a line each."""
     lines = []
     stages = {stage.name: stage for stage in before.stages} if before else {}
-    told = dict(before.facts) if before else {}
+    facts = dict(before.facts) if before else {}
     for stage in now.stages:
         was = stages.get(stage.name)
         if stage.state == "done" and (was is None or was.state != "done"):
             lines.append(f"{stage.name}: {_done(stage)}")
         elif stage.state == "working" and (step := _step(now)) and step != _step(before):
-            lines.append(f"{stage.name}: {', '.join(filter(None, (stage.what, _share(now), _left(now))))}")
+            lines.append(f"{stage.name}: {', '.join(filter(None, (stage.detail, _share(now), _left(now))))}")
     made = any(stage.name == "volumes" and stage.state == "done" for stage in now.stages)
     lines += [
         f"{about}: {sentence}"
         for about, sentence in now.facts
-        if told.get(about) != sentence and (made or now.over or about not in _OF_VOLUMES)
+        if facts.get(about) != sentence and (made or now.over or about not in _OF_VOLUMES)
     ]
     if (before is None or before.job != now.job) and now.job != "running":
         lines.append(verdict(run, now))
@@ -129,36 +130,42 @@ def changes(run: RunDirectory, before: State | None, now: State) -> list[str]:
 
 
 def _step(state: State | None) -> tuple[str, int] | None:
-    """What is being done, in steps that are worth a line."""
-    word = state.word if state else None
-    return (word.doing, int(10 * (word.share or 0.0))) if word and word.doing else None
+    """What is being done, in steps of a tenth."""
+    activity = state.activity if state else None
+    return (activity.doing, int(10 * (activity.share or 0.0))) if activity and activity.doing else None
 
 
-def _done(stage: Stage) -> str:
+def _done(stage: StageState) -> str:
     took = "" if stage.seconds is None else f"in {duration(stage.seconds)}"
-    return ", ".join(filter(None, (stage.what, f"done {took}".strip())))
+    return ", ".join(filter(None, (stage.detail, f"done {took}".strip())))
 
 
 def _share(state: State) -> str:
-    return "" if state.word is None or state.word.share is None else f"{100 * state.word.share:.0f} %"
+    share = state.activity.share if state.activity else None
+    return "" if share is None else f"{100 * share:.0f} %"
 
 
 def _left(state: State) -> str:
-    """Of the work that is shown."""
-    return "" if state.word is None or state.word.seconds_left is None else f"{duration(state.word.seconds_left)} left"
+    """The time left for the stage at work."""
+    left = state.activity.seconds_left if state.activity else None
+    return "" if left is None else f"{duration(left)} left"
 
 
 def verdict(run: RunDirectory, state: State) -> str:
-    """How the job is, in a sentence."""
+    """The state of the job, in a sentence."""
     if state.job == "finished":
         there = run.report.exists()
-        return f"finished; report: {run.report.absolute()}" if there else f"finished; a report: scoretomo report {run.path}"
+        return (
+            f"finished; report: {run.report.absolute()}"
+            if there
+            else f"finished; a report: scoretomo report {run.path}"
+        )
     if state.job == "stopped":
-        where = f", at “{state.word.doing}”" if state.word and state.word.doing else ""
+        where = f", at “{state.activity.doing}”" if state.activity and state.activity.doing else ""
         return f"the job has stopped before its end{where}; the same command continues it"
     if state.job == "silent":
-        return f"not heard of since {state.heard}: if the job has stopped, the same command continues it"
-    left = state.word.seconds_left_in_all if state.word else None
+        return f"no heartbeat since {state.silent_since}: if the job has stopped, the same command continues it"
+    left = state.activity.seconds_left_in_all if state.activity else None
     return "running" if left is None else f"running, about {duration(max(left, 1.0))} left in all"
 
 
@@ -182,7 +189,7 @@ def view(run: RunDirectory, state: State, address: str | None, terminal: Console
         room = min(_LARGEST, terminal.width // 5 - 1, 2 * (terminal.height - lines - 2))
         side = room - room % 2
         if side >= _SMALLEST:
-            with suppress(*_GOING):
+            with suppress(*_PASSING):
                 parts += _pictures(run, state.last, side)
     return Group(*parts)
 
@@ -193,7 +200,7 @@ def _stages(state: State) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for stage in state.stages:
-        mark, style = _MARKS[stage.state]
+        mark, style = _SYMBOLS[stage.state]
         detail: RenderableType = Text(_done(stage) if stage.state == "done" else "")
         if stage.state == "working":
             detail = _work(stage, state)
@@ -201,10 +208,10 @@ def _stages(state: State) -> Table:
     return table
 
 
-def _work(stage: Stage, state: State) -> RenderableType:
-    """What is being done, and how far it is."""
-    share = state.word.share if state.word else None
-    what = Text(", ".join(filter(None, (stage.what, _left(state)))))
+def _work(stage: StageState, state: State) -> RenderableType:
+    """What is being done, and its progress."""
+    share = state.activity.share if state.activity else None
+    what = Text(", ".join(filter(None, (stage.detail, _left(state)))))
     if share is None:
         return what
     row = Table.grid(padding=(0, 1, 0, 0))
@@ -221,32 +228,36 @@ def _pairs(facts: list[tuple[str, str]]) -> Table:
     return table
 
 
-class _Looks(NamedTuple):
-    """What is drawn of a volume."""
+class _Pictures(NamedTuple):
+    """Pictures of a volume."""
 
     image: np.ndarray
-    fit: np.ndarray
+    view: np.ndarray  # in the pose of the image
     projections: list[np.ndarray]
 
 
 def _pictures(run: RunDirectory, number: int, side: int) -> list[RenderableType]:
-    """Its image, the view in the pose of it, and the projections of a volume, with what they are."""
-    looks = _looks_of(run.path, number, run.volume(number).stat().st_mtime_ns)
-    pair = [looks.image, looks.fit]
-    shown = [*tiles(pair, side, common_scale(*pair)), *tiles(looks.projections, side, common_scale(*looks.projections))]
+    """The image of a volume, the view in its pose, and projections of the volume, with their titles."""
+    image, fit, projections = _pictures_of(run.path, number, run.volume(number).stat().st_mtime_ns)
+    shown = [
+        *tiles([image, fit], side, common_scale(image, fit)),
+        *tiles(projections, side, common_scale(*projections)),
+    ]
     names = (f"image {number}", "its view", "along z", "along y", "along x")
     titles = Text("".join(f"{name[:side]:<{side + 1}}" for name in names), "dim", no_wrap=True)
     return [titles, *in_characters(shown)]
 
 
 @lru_cache(maxsize=1)
-def _looks_of(path: Path, number: int, written: int) -> _Looks:
-    """Read once for a volume as it was written."""
+def _pictures_of(path: Path, number: int, written: int) -> _Pictures:
+    """Pictures of a volume, read once as it was written."""
     opened = OpenRun(path)
-    density, image = opened.volumes[number], opened.images[opened.numbers.tolist().index(number)]
+    density = opened.volumes[number]
+    image = opened.images[opened.numbers.tolist().index(number)]
     rotation, moved = torch.eye(3), torch.zeros(2)
     if poses := opened.poses:
         place = poses.numbers.tolist().index(number)
-        rotation, moved = (torch.from_numpy(values[place]).float() for values in (poses.rotations, poses.shifts))
+        rotation = torch.from_numpy(poses.rotations[place]).float()
+        moved = torch.from_numpy(poses.shifts[place]).float()
     fit = shift(project(torch.from_numpy(density), rotation[None]), moved[None])[0].numpy()
-    return _Looks(image, fit, [density.sum(axis) for axis in range(3)])
+    return _Pictures(image, fit, [density.sum(axis) for axis in range(3)])

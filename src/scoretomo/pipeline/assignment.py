@@ -1,12 +1,10 @@
-"""The consensus of a molecule that is taken as rigid, as soft as left-out images ask for.
+"""Stage assignment: the final consensus volume, of a rigid molecule with hard or soft assignment, as held-out images decide.
 
-The best pose of a noisy image is one that suits its noise, too, and a map that fits images in such poses has their noise. Soft
-matching weighs all poses and has less of it, but blurs what images without noise show. Which is better is asked of images that
-are left out when both are made; both begin with what the consensus of all images shows at 24 pixels. Of a molecule that moves it
-is not asked: what its parts do looks like noise as long as no motion is learned.
+Both kinds begin with what the consensus of all images shows at 24 pixels. For a flexible molecule the hard assignment stays: as long
+as no motion is modelled, what its parts do looks like noise.
 """
 
-import math
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,123 +15,147 @@ from torch import Tensor
 
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
-from ..consensus.assignment import FINE, Consensus, anew, best_poses, enlarged, outliers, settle
-from ..consensus.symmetry import judge_left_out
+from ..consensus import Consensus
+from ..consensus.cross_validation import ASSIGNMENT, AssignmentComparison, compare_assignments, cross_validate
+from ..consensus.hard_assignment import assign_hard, best_poses
+from ..consensus.outliers import find_outliers
+from ..consensus.soft_assignment import FINE, assign_softly_again, at_size
 from ..matching import choose
 from ..monitor.progress import say
-from ..monitor.time_estimate import Outlook
 from ..rundir.directory import RunDirectory
-from .consensus import Shown, read_consensus, read_settled, write_consensus, write_settled
+from ..rundir.rows import AssignmentRow, AssignmentTest
+from ..rundir.tables import Table
+from .consensus import read_start, write_start
 from .images import read_prepared
-
-_TINY = 1e-12
-_FOLDS = 5  # one image of so many is left out
-_CLEARLY = 0.98  # soft poses are kept where they leave less than this share of what single ones leave,
-_SURELY = 4.0  # and the difference is this many times its standard error over the images that are asked
+from .job import Job
+from .posed import Assigned, read_consensus, write_consensus
 
 
-class Asked(NamedTuple):
-    """A consensus of most images, with single poses or soft ones, that the others are asked about."""
+class Trial(NamedTuple):
+    """A consensus volume of most images, with hard or soft assignment, that is compared with the held-out ones."""
 
     directory: Path
     seed: int
     soft: bool
 
     @property
-    def path(self) -> Path:
-        """Where their answers are."""
-        return RunDirectory(self.directory).asked_about("soft" if self.soft else "single")
+    def table(self) -> Table[AssignmentRow]:
+        """The residuals of the held-out images."""
+        run = RunDirectory(self.directory)
+        return run.soft_trial if self.soft else run.hard_trial
 
 
-def soften(run: RunDirectory, seed: int, outlook: Outlook, *, workers: int | None) -> None:
-    """Ask left-out images how soft the poses of a rigid molecule's consensus should be, and write it anew if they want it softer.
+class _Data(NamedTuple):
+    numbers: list[int]  # of the images in the user's stack
+    images: Tensor  # empty space 0, (n, d, d)
+    consensus: Consensus  # of all images that it explains
+    explained: Tensor  # places of these
+    group: Tensor | None
 
-    Args:
-        run: a run with a consensus.
-        seed: of random numbers.
-        outlook: of the run.
-        workers: processes to use.
-    """
-    asking = [Asked(run.path, seed, soft) for soft in (False, True)]
-    todo = [task for task in asking if not task.path.exists()]
-    if todo:
-        answers = run_tasks(ask, todo, processes_for(workers))
-        _show((done for _, done in answers), len(todo), "single poses or soft ones?", outlook)
-    single, soft = (np.array([float(row["unexplained"]) for row in files.read_table(task.path)]) for task in asking)
-    better = single - soft
-    sure = float(better.mean() / (better.std(ddof=1) / math.sqrt(len(better)) + _TINY))
-    softer = bool(soft.mean() < _CLEARLY * single.mean()) and sure > _SURELY
-    figures = {"single": single.mean(), "soft": soft.mean(), "standard_errors": sure}
-    files.write_table(run.softness, [{name: float(f"{value:.6g}") for name, value in figures.items()} | {"softer": int(softer)}])
+
+def assign_images(run: RunDirectory, job: Job) -> None:
+    """Decide between hard and soft assignment, and write consensus.mrc and assignment/ with the poses in it."""
+    if run.flexibility.read().verdict != "rigid" or not _soft_is_better(run, job):
+        _keep(run)
+        return
+    if not run.soft.exists():
+        _show(_assign_all_softly(run, job.settings.seed), 1, "consensus volume with soft assignment", job)
+    _write_soft(run)
+
+
+def _soft_is_better(run: RunDirectory, job: Job) -> bool:
+    """Compare both kinds of assignment on held-out images; writes assignment/test.json."""
+    trials = [Trial(run.path, job.settings.seed, soft) for soft in (False, True)]
+    tasks = [trial for trial in trials if not trial.table.exists()]
+    if tasks:
+        steps = run_tasks(try_assignment, tasks, processes_for(job.workers))
+        _show((done for _, done in steps), len(tasks), "hard or soft assignment?", job)
+    hard, soft = (np.array([row.residual_fraction for row in trial.table.read()]) for trial in trials)
+    result = compare_assignments(hard, soft)
+    run.assignment.write(AssignmentTest(*result))
+    _say_result(result)
+    return result.soft
+
+
+def _say_result(result: AssignmentComparison) -> None:
     say(
-        f"a consensus of single poses leaves {100 * single.mean():.3g} % of left-out images unexplained, one of soft poses "
-        f"{100 * soft.mean():.3g} % (better by {sure:.1f} standard errors): "
-        f"it {'is made anew with these' if softer else 'stays as it is'}"
+        f"assignment of images to poses: {'soft' if result.soft else 'hard'} (residual fraction of held-out images "
+        f"{100 * result.hard_residual:.3g} % with hard assignment, {100 * result.soft_residual:.3g} % with soft, "
+        f"a difference of {result.standard_errors:.1f} standard errors)"
     )
-    if softer:
-        if not run.soft.exists():
-            _show(_make_soft(run, seed), 1, "the consensus with soft poses", outlook)
-        _write(run)
 
 
-def _show(work: Iterator[int], consensuses: int, what: str, outlook: Outlook) -> None:
-    with outlook.bar("softness") as bar:
-        shown = bar.add_task(what, total=consensuses * FINE.iterations)
+def _show(work: Iterator[int], volumes: int, what: str, job: Job) -> None:
+    with job.estimate.bar("assignment") as bar:
+        shown = bar.add_task(what, total=volumes * FINE.iterations)
         for done in work:
             bar.advance(shown, done)
 
 
-def ask(task: Asked) -> Iterator[int]:
-    """Make a consensus of most images, and write what it leaves unexplained of the others; yields each iteration."""
-    known = _known(RunDirectory(task.directory))
-    order = torch.randperm(len(known.teaching), generator=random_stream(task.seed, "softness", "left out")).to(known.images.device)
-    held = torch.arange(len(order), device=order.device) % _FOLDS == 0
-    left, taught = known.teaching[order[held]], known.teaching[order[~held]]
-    volume = yield from _anew(known, taught, task.seed, soft=task.soft)
-    poses = best_poses(volume, known.images[left], known.found.poses.shifts[left])
-    answers = zip(left.tolist(), (1 - poses.correlations).tolist(), strict=True)
-    files.write_table(task.path, [{"image": known.numbers[place], "unexplained": round(share, 7)} for place, share in answers])
+def try_assignment(trial: Trial) -> Iterator[int]:
+    """Make a consensus volume of most images, and write what it leaves of the others; yields each iteration."""
+    data = _read(RunDirectory(trial.directory))
+    generator = random_stream(trial.seed, "softness", "left out")
+    order = torch.randperm(len(data.explained), generator=generator).to(data.images.device)
+    held_out = torch.arange(len(order), device=order.device) % ASSIGNMENT.folds == 0
+    others, training = data.explained[order[held_out]], data.explained[order[~held_out]]
+    volume = yield from _assigned_again(data, training, trial.seed, soft=trial.soft)
+    poses = best_poses(volume, data.images[others], data.consensus.poses.shifts[others])
+    residuals = zip(others.tolist(), (1 - poses.correlations).tolist(), strict=True)
+    trial.table.write([AssignmentRow(data.numbers[place], residual) for place, residual in residuals])
 
 
-def _make_soft(run: RunDirectory, seed: int) -> Iterator[int]:
-    """Make the consensus of all images that it explains, with soft poses, and write it; yields each iteration."""
-    known = _known(run)
-    volume = yield from _anew(known, known.teaching, seed, soft=True)
-    write_settled(run.soft, Consensus(volume, best_poses(volume, known.images, known.found.poses.shifts)))
+def _assign_all_softly(run: RunDirectory, seed: int) -> Iterator[int]:
+    """Make the consensus volume of all images that it explains, with soft assignment, and write it; yields each iteration."""
+    data = _read(run)
+    volume = yield from _assigned_again(data, data.explained, seed, soft=True)
+    write_start(run.soft, Consensus(volume, best_poses(volume, data.images, data.consensus.poses.shifts)))
 
 
-class _Known(NamedTuple):
-    numbers: list[int]  # of the images in the user's stack
-    images: Tensor  # empty space 0, (n, d, d)
-    found: Consensus  # of all images that it explains
-    teaching: Tensor  # places of these
-    group: Tensor | None
-
-
-def _known(run: RunDirectory) -> _Known:
+def _read(run: RunDirectory) -> _Data:
     prepared, device = read_prepared(run.images), best_device()
-    consensus = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
-    found, images = Consensus(consensus.volumes[0], consensus.poses), prepared.images.to(device) / prepared.s
-    return _Known(prepared.numbers, images, found, consensus.teaching.nonzero()[:, 0], consensus.group)
+    posed = read_consensus(run.first, prepared, prepared.numbers, device)
+    consensus = Consensus(posed.volumes[0], posed.poses)
+    images = prepared.images.to(device) / prepared.s
+    return _Data(prepared.numbers, images, consensus, posed.explained.nonzero()[:, 0], posed.group)
 
 
-def _anew(known: _Known, taught: Tensor, seed: int, *, soft: bool) -> Generator[int, None, Tensor]:
-    """Match some images softly once more, from what the consensus shows at low resolution, and settle: the volume."""
-    images, found = known.images[taught], known.found._replace(poses=known.found.poses.of(taught))
-    for iteration in anew(images, found, random_stream(seed, "softness"), group=known.group, soft=soft):
+def _assigned_again(data: _Data, training: Tensor, seed: int, *, soft: bool) -> Generator[int, None, Tensor]:
+    """Assign some images once more, from what the consensus shows at low resolution: the volume."""
+    images = data.images[training]
+    consensus = data.consensus._replace(poses=data.consensus.poses.of(training))
+    stream = random_stream(seed, "softness")
+    for iteration in assign_softly_again(images, consensus, stream, group=data.group, soft=soft):
         last = iteration
         yield 1
-    return settle(images, enlarged(last, images.shape[-1]), stays=soft, group=known.group).volume
+    return assign_hard(images, at_size(last, images.shape[-1]), stays=soft, group=data.group).volume
 
 
-def _write(run: RunDirectory) -> None:
-    """The consensus with soft poses in place of the one before."""
+def _keep(run: RunDirectory) -> None:
+    """The consensus volume and its poses as they are."""
+    for before, final in ((run.first.class_2, run.assigned.class_2), (run.first.volume, run.assigned.volume)):
+        if before.exists():
+            _copy(before, final)
+    run.assigned.summary.write(run.first.summary.read())
+    run.assigned.poses.write(run.first.poses.read())  # last: with them the stage is done
+
+
+def _copy(path: Path, to: Path) -> None:
+    with files.atomic(to) as temporary:
+        shutil.copyfile(path, temporary)
+
+
+def _write_soft(run: RunDirectory) -> None:
+    """The consensus volume with soft assignment, and the poses in it."""
     prepared, device = read_prepared(run.images), best_device()
-    before = read_consensus(run, prepared, prepared.numbers, device, table=run.consensus_poses)
-    soft, images = read_settled(run.soft, device), prepared.images.to(device) / prepared.s
-    odd = before.outliers.clone()
-    odd[~before.second] = outliers(soft.poses.of(~before.second))
-    left_out = judge_left_out(images[~before.second], soft.poses.of(~before.second), group=before.group)
-    found = Consensus(soft.volume, choose(before.second, before.poses, soft.poses))
-    (row,) = files.read_table(run.consensus_summary)
-    write_consensus(run, prepared, Shown(found, None, odd, before.second, left_out), symmetry=row["symmetry"])
+    before = read_consensus(run.first, prepared, prepared.numbers, device)
+    soft = read_start(run.soft, device)
+    images = prepared.images.to(device) / prepared.s
+    outliers = before.outliers.clone()
+    outliers[~before.in_class_2] = find_outliers(soft.poses.of(~before.in_class_2))
+    validation = cross_validate(images[~before.in_class_2], soft.poses.of(~before.in_class_2), group=before.group)
+    consensus = Consensus(soft.volume, choose(before.in_class_2, before.poses, soft.poses))
+    if run.first.class_2.exists():
+        _copy(run.first.class_2, run.assigned.class_2)
+    assigned = Assigned(consensus, None, outliers, before.in_class_2, validation)
+    write_consensus(run.assigned, prepared, assigned, symmetry=run.first.summary.read().symmetry)

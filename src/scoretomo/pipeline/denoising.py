@@ -1,15 +1,18 @@
-"""How good a learned score is: score/denoising.csv."""
+"""Denoising error of a network score, of the exact score and of a linear filter: score/denoising.csv."""
+
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from .. import files
 from ..compute import random_stream
 from ..denoisers.denoising_error import denoising_error, wiener_bound
 from ..denoisers.exact import ExactScore
 from ..images import augment, disc
-from ..monitor.progress import progress_bar, word_of
+from ..monitor.progress import activity_of, progress_bar
 from ..rundir.directory import RunDirectory
-from ..rundir.heartbeat import telling
+from ..rundir.heartbeat import beating
+from ..rundir.rows import DenoisingRow
 from .images import read_prepared
 from .train import held_out_numbers, open_network
 
@@ -23,21 +26,27 @@ def measure_score(run: RunDirectory, device: torch.device) -> None:
         return
     prepared, network, held_out = read_prepared(run.images), open_network(run, device), held_out_numbers(run)
     mask, background = disc(network.size).to(device), prepared.background
-    known = prepared.normalised([number for number in prepared.numbers if number not in held_out]).to(device)
+    training = prepared.normalised([number for number in prepared.numbers if number not in held_out]).to(device)
     stream = random_stream(0, "denoising")
-    kinds = {"training": known[:: max(1, len(known) // _IMAGES)][:_IMAGES]}
+    kinds = {"training": training[:: max(1, len(training) // _IMAGES)][:_IMAGES]}
     if held_out:
         kinds["held_out"] = prepared.normalised(held_out[:_IMAGES]).to(device)
     clean = {kind: augment(images, background, mask, stream) for kind, images in kinds.items()}
     noise = {kind: torch.randn(images.shape, generator=stream).to(device) for kind, images in clean.items()}
-    exact, rows = ExactScore(known, background, mask), []
-    with progress_bar() as bar, telling(run.progress, lambda: word_of(bar)):
+
+    def error(denoise: Callable[[Tensor, float], Tensor], kind: str, t: float) -> float | None:
+        return denoising_error(denoise, clean[kind], noise[kind], t, mask) if kind in clean else None
+
+    exact, rows = ExactScore(training, background, mask), []
+    with progress_bar() as bar, beating(run.progress, lambda: activity_of(bar)):
         for t in bar.track(torch.logspace(-1.7, 1.3, _LEVELS).tolist(), description="measuring the score"):
-            row: dict[str, object] = {"t": round(t, 5)}
-            for name, denoise in (("network", network), ("exact", exact)):
-                for kind in ("training", "held_out"):
-                    there = kind in clean
-                    row[f"{name}_{kind}"] = denoising_error(denoise, clean[kind], noise[kind], t, mask) if there else ""
-            row["wiener"] = wiener_bound(known, t, mask)
+            row = DenoisingRow(
+                t=t,
+                network_training=error(network, "training", t),
+                network_held_out=error(network, "held_out", t),
+                exact_training=error(exact, "training", t),
+                exact_held_out=error(exact, "held_out", t),
+                wiener=wiener_bound(training, t, mask),
+            )
             rows.append(row)
-    files.write_table(run.denoising, rows)
+    run.denoising.write(rows)

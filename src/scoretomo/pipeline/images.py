@@ -1,4 +1,4 @@
-"""From the user's file to prepared images: images.mrcs, with images.csv and images.json beside it."""
+"""Stage images: from the user's file to prepared images, images.mrcs, with images.csv and images.json beside it."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,14 +10,16 @@ from torch import Tensor
 
 from .. import files
 from ..compute import one_thread
-from ..config import ImportSettings
+from ..config import ImportRequest
 from ..images import JUNK, Prepared, prepare
 from ..monitor.progress import say, warn
-from ..requirements import require_pixel_size
-from ..rundir.asked import asked_of_import, is_imported
+from ..requirements import require_pixel_size, select_numbers
+from ..rundir.directory import RunDirectory
 from ..rundir.inputs import remember, require_unchanged
+from ..rundir.requests import is_imported, record_of_import
 from ..rundir.rows import ImageRow, ImportRecord
 from ..rundir.tables import Record, Table
+from .job import Job
 
 
 @dataclass(frozen=True)
@@ -59,24 +61,38 @@ class Imported:
     record: ImportRecord
 
 
-def import_stack(stack: Path, output: Path, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
-    """Read, check, prepare and write class averages; say what was found."""
-    if is_imported(stack, output, pixel_size, settings, force=force):
+def prepare_images(run: RunDirectory, job: Job) -> None:
+    """Prepare the images of a run, and begin it; the results of an earlier one go when that has worked.
+
+    Raises:
+        InputError: the images can't be used.
+    """
+    if job.images is None:
+        raise ValueError("the images of a run are prepared from a request")
+    imported = read_and_prepare(job.images)
+    select_numbers(imported.prepared.numbers, len(imported.sources), job.settings.images)
+    run.begin(job.record, lambda folder: write_prepared(folder / run.images.name, imported))
+
+
+def import_stack(request: ImportRequest, output: Path, *, force: bool) -> None:
+    """Read, check, prepare and write class averages, and show what was found."""
+    if is_imported(request, output, force=force):
         say(f"{output} is finished")
         return
-    imported = read_and_prepare(stack, pixel_size, settings)
+    imported = read_and_prepare(request)
     parts = [output.with_suffix(suffix).name for suffix in (".csv", ".json", ".mrcs")]
     with files.replaced_together(output.parent, output.name, parts) as folder:
         write_prepared(folder / output.name, imported)
     say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
 
 
-def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSettings) -> Imported:
-    """Read and prepare; nothing is written, what was found is said.
+def read_and_prepare(request: ImportRequest) -> Imported:
+    """Read and prepare class averages, and show what was found; nothing is written.
 
     Raises:
         InputError: the stack cannot be read or used.
     """
+    stack, pixel_size, settings = request.stack, request.pixel_size, request.settings
     require_pixel_size(pixel_size)
     read = files.find_images(stack)
     known = remember([stack, *read.files])
@@ -95,7 +111,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         warn(note)
     record = ImportRecord(
         source=str(stack.absolute()),
-        count=count,
+        image_count=count,
         size=size,
         side=prepared.side,
         pixel_size=output_size,
@@ -104,7 +120,7 @@ def read_and_prepare(stack: Path, pixel_size: float | None, settings: ImportSett
         mu=prepared.mu,
         s=prepared.s,
         notes=tuple(notes),
-        asked=asked_of_import(stack, pixel_size, settings),
+        asked=record_of_import(request),
         files=tuple(known),
         junk=asdict(JUNK),
     )
@@ -132,7 +148,7 @@ def read_prepared(stack: Path) -> PreparedStack:
     known = Record(record, ImportRecord).read()
     numbers = [row.number for row in Table(stack.with_suffix(".csv"), ImageRow).read() if row.included]
     images = torch.from_numpy(files.read_images(stack).images)
-    return PreparedStack(images, numbers, known.count, known.pixel_size, known.mu, known.s)
+    return PreparedStack(images, numbers, known.image_count, known.pixel_size, known.mu, known.s)
 
 
 def fingerprint(prepared: PreparedStack) -> str:

@@ -1,112 +1,146 @@
-"""Import → reconstruct → report in one go."""
+"""From a request to a finished run: the stages in their order, those that are done left out."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import torch
 
 from .. import files
-from ..compute import best_device, joined_group, require_one_process
-from ..config import ImportSettings, ReconstructSettings, TrainSettings
-from ..monitor.progress import say
-from ..rundir.asked import asked_of_reconstruction, asked_of_run
-from ..rundir.directory import RunDirectory
+from ..compute import best_device, joined_group, processes_for, require_one_process
+from ..config import ImportRequest, ReconstructSettings, RunRequest, TrainSettings
+from ..monitor.progress import say, working
+from ..monitor.time_estimate import TimeEstimate
+from ..report import render_report
+from ..requirements import require_umap
+from ..rundir.directory import LANDSCAPE_PARTS, RunDirectory, Stopwatch, require_run
 from ..rundir.heartbeat import require_alone
 from ..rundir.inputs import require_same_input
+from ..rundir.requests import record_of_reconstruction, record_of_run
 from ..rundir.settings_file import check_settings
+from ..wording import counted, duration
+from . import STAGES, Stage
+from .costs import Plan, likely_verdict
+from .criteria import record_criteria
 from .denoising import measure_score
-from .images import import_stack, read_and_prepare, write_prepared
-from .landscape import landscape_missing, report_landscape, settle_landscape
-from .report import report_run
-from .train import train_network
-from .volumes import reconstruct_run, require_volumes, select_numbers
+from .images import import_stack, read_and_prepare, read_prepared, write_prepared
+from .job import Job
+from .landscape import LANDSCAPE, landscape_numbers, say_modes, write_landscape
+from .reliability import write_reliability
+from .report import write_report
+from .train import open_network, train_network
+from .volumes import memory_of_a_process, missing_batches, require_volumes, warn_of_excluded
 
-Settings = TypeVar("Settings")
 
-
-def run_all(
-    stack: Path,
-    output: Path,
-    pixel_size: float | None,
-    importing: ImportSettings,
-    training: TrainSettings,
-    volumes: ReconstructSettings,
-    *,
-    workers: int | None,
-    force: bool,
-) -> None:
+def run_all(request: RunRequest, *, workers: int | None, force: bool) -> None:
     """Everything from a stack to a report; what is finished is not done again."""
     require_one_process()
-    run, learns = RunDirectory(output), volumes.denoiser == "network"
-    asked = asked_of_run(stack, output, pixel_size, importing, training, volumes)
+    run = RunDirectory(request.output)
+    record = record_of_run(request)
+    job = Job(request.images, request.volumes, request.training, record, workers, TimeEstimate({}, run.progress))
     with run.alone():
-        _begin_or_go_on(run, importing, asked["run"], force=force)
-        if learns:
-            _learn(run, training, volumes.seed, workers=workers)
-        worked = reconstruct_run(run, volumes, workers=workers)
-        if worked or not run.report.exists() or landscape_missing(run):
-            report_landscape(run)
+        if not force:
+            run.require_format()
+        begun = check_settings(run.config, record, force=force, beside=(run.progress.name,))
+        if begun and run.images.exists():
+            _continue(run)
         else:
-            say(f"{output} is finished: {run.report.absolute()}")
+            _stage("images").run(run, job)
+        if not run_stages(run, job, STAGES):
+            say(f"{run.path} is finished: {run.report.absolute()}")
         run.end()
         require_volumes(run)
 
 
-def _begin_or_go_on(run: RunDirectory, importing: ImportSettings, asked: Mapping[str, Any], *, force: bool) -> None:
-    """Go on with a run of these settings, or prepare images and begin one in the place of what was there.
+def _continue(run: RunDirectory) -> None:
+    require_same_input(run.import_record.path)
+    run.require_same_images()
+    run.claim()
+
+
+def _stage(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def run_stages(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> list[str]:
+    """Run the stages that are not done, and those that need one that was run. Returns the names of those that were run."""
+    files.remove_unfinished(run.path)
+    torch.set_num_threads(1)  # what this process does itself does not depend on the number of workers, either
+    record_criteria(run)
+    run_now: list[str] = []
+    _show_estimate(run, job, stages)
+    for number, stage in enumerate(stages):
+        if not stage.applies(job.settings) or (stage.done(run, job.settings) and not set(stage.needs) & set(run_now)):
+            continue
+        job.estimate.plan(_costs(run, job, stages[number:]))
+        clock = Stopwatch()
+        stage.run(run, job)
+        run.record("stage", stage=stage.name, seconds=clock.seconds())
+        run_now.append(stage.name)
+    return run_now
+
+
+def _costs(run: RunDirectory, job: Job, stages: Sequence[Stage], *, rigid: bool = False) -> dict[str, float]:
+    """What is ahead, in core-seconds of each part, as far as it can be foreseen."""
+    prepared = read_prepared(run.images)
+    count, size = prepared.images.shape[:2]
+    verdict = run.flexibility.read().verdict if run.flexibility.exists() else likely_verdict(count)
+    missing = missing_batches(run, prepared, job.settings)
+    plan = Plan(
+        settings=job.settings,
+        images=count,
+        size=size,
+        batches=tuple(map(len, missing)),
+        processes=processes_for(job.workers, memory_of_a_process(prepared)),
+        verdict="rigid" if rigid and verdict == "flexible" else verdict,
+    )
+    ahead = [stage for stage in stages if stage.applies(job.settings) and not stage.done(run, job.settings)]
+    return {part: cost for stage in ahead for part, cost in stage.cost(plan).items()}
+
+
+def _show_estimate(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> None:
+    """How long the run will take on a usual CPU, before it begins, and what it will leave out."""
+    warn_of_excluded(read_prepared(run.images), job.settings)
+    if job.settings.method != "ensemble" or best_device().type != "cpu" or run.start(0).exists():
+        return
+    processes = processes_for(job.workers, memory_of_a_process(read_prepared(run.images)))
+    costs = [sum(_costs(run, job, stages, rigid=rigid).values()) for rigid in (False, True)]
+    usual, rigid = (duration(60 * math.ceil(cost / 60)).removesuffix(" 00 s") for cost in costs)
+    more = f", {rigid} if the molecule is rigid" if rigid != usual else ""
+    say(f"time estimate: {usual} on {counted(processes, 'core')} of a usual CPU{more}")
+
+
+def run_landscape(directory: Path, *, umap: bool) -> None:
+    """Analyse the volumes of a run again, and write its report; the earlier results stay until all is there.
 
     Raises:
-        InputError: the images can't be used, or the directory holds something else.
+        InputError: there is no run with volumes in one frame, or umap-learn is missing.
     """
-    begun = check_settings(run.config, {"run": asked}, force=force, beside=(run.progress.name,))
-    if begun and run.images.exists():
-        require_same_input(run.images.with_suffix(".json"))
-        run.require_same_images()
-        run.go_on()
-    else:
-        imported = read_and_prepare(asked["stack"], asked["pixel_size"], importing)
-        select_numbers(imported.prepared.numbers, len(imported.sources), asked["images"])
-        run.begin({"run": asked}, lambda folder: write_prepared(folder / run.images.name, imported))
+    run = RunDirectory(directory)
+    run.require_one_frame()
+    numbers = landscape_numbers(run)
+    if len(numbers) < LANDSCAPE.fewest:
+        raise files.InputError(
+            f"{directory} has {len(numbers)} volumes of one molecule, expected {LANDSCAPE.fewest} or more: make more of them"
+        )
+    if umap:
+        require_umap()
+    with run.alone(), files.replaced_together(run.path, "landscape", LANDSCAPE_PARTS) as new:
+        torch.set_num_threads(1)  # as in the run
+        written, clock = run.with_landscape_in(new), Stopwatch()
+        with working("landscape of the volumes", run.progress):
+            write_landscape(written, umap=umap)
+            write_reliability(written)
+        run.record("stage", stage="landscape", seconds=clock.seconds())
+        with working("writing the report", run.progress):
+            files.write_text(new / run.report.name, render_report(written))
+    say_modes(run)
+    say(f"report: {run.report.absolute()}")
 
 
-def run_with(
-    stack: Path, output: Path, pixel_size: float | None, settings: Mapping[str, Any], *, workers: int | None, force: bool
-) -> None:
-    """The same with settings by their names.
-
-    Raises:
-        InputError: there is no such setting, or it has no such value.
-    """
-    hints: dict[str, Any] = {}
-    for kind in (ImportSettings, TrainSettings, ReconstructSettings):
-        hints |= get_type_hints(kind, include_extras=True)
-    for name, value in settings.items():
-        if name not in hints:
-            raise files.InputError(f"there is no setting {name}: give one of {', '.join(hints)}")
-        _check_value(name, value, hints[name])
-    importing, training = _those_of(ImportSettings, settings), _those_of(TrainSettings, settings)
-    volumes = _those_of(ReconstructSettings, settings)
-    run_all(stack, output, pixel_size, importing, training, volumes, workers=workers, force=force)
-
-
-def _check_value(name: str, value: Any, hint: Any) -> None:
-    """Refuse what the command would refuse."""
-    kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-    if get_origin(kind) is Literal:
-        good, kinds = value in get_args(kind), ", ".join(map(repr, get_args(kind)))
-    else:
-        taken = get_args(kind) or (kind,)
-        good, kinds = type(value) in taken, " or ".join(each.__name__.replace("NoneType", "None") for each in taken)
-    if not good:
-        raise files.InputError(f"{name} is {value!r}: give {kinds}")
-    for validator in (validator for extra in extras for validator in extra.validator if value is not None):
-        try:
-            validator(kind, value)
-        except ValueError as error:
-            raise files.InputError(f"{name} is {value!r}: {error}") from None
-
-
-def _those_of(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
-    return kind(**{name: value for name, value in settings.items() if name in get_type_hints(kind)})
+def report_only(directory: Path) -> None:
+    """Write report.html of a run again."""
+    write_report(require_run(directory))
 
 
 def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> None:
@@ -122,28 +156,22 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
 
 def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> bool:
     """The same as a part of a job that goes on; returns whether there was anything to do."""
-    run, asked = RunDirectory(directory), asked_of_reconstruction(directory, volumes)
-    if check_settings(run.config, asked, force=force, beside=None):
+    run, record = RunDirectory(directory), record_of_reconstruction(directory, volumes)
+    if not force:
+        run.require_format()
+    if volumes.denoiser == "network":
+        open_network(run, torch.device("cpu"))  # before anything that takes long
+    job = Job(None, volumes, TrainSettings(), record, workers, TimeEstimate({}, run.progress))
+    if check_settings(run.config, record, force=force, beside=None):
         run.require_same_images()
-        run.go_on()
+        run.claim()
     else:
-        run.begin(asked)
-    worked = reconstruct_run(run, volumes, workers=workers)
-    if worked or landscape_missing(run):
-        settle_landscape(run)
-    return worked
+        run.begin(record)
+    return bool(run_stages(run, job, [stage for stage in STAGES if stage.name not in ("images", "network", "report")]))
 
 
 def train_imported(
-    stack: Path,
-    output: Path,
-    pixel_size: float | None,
-    importing: ImportSettings,
-    settings: TrainSettings,
-    *,
-    seed: int,
-    workers: int | None,
-    force: bool,
+    images: ImportRequest, output: Path, settings: TrainSettings, *, seed: int, workers: int | None, force: bool
 ) -> bool:
     """Import a stack into a run directory, train a network on it, or continue to, and write a report.
 
@@ -155,36 +183,32 @@ def train_imported(
         if group.rank == 0:
             require_alone(run.progress)
             files.recover(output)
-            _import(stack, run, pixel_size, importing, force=force)
-            run.go_on()
+            if not force:
+                run.require_format()
+            _import(images, run, force=force)
+            run.claim()
         group.wait_for_first()
         worked = train_network(run, settings, group, seed=seed, workers=workers, force=force)
     if group.rank > 0:
         return False
     measure_score(run, best_device())
     if worked or not run.report.exists():
-        report_run(output)
+        report_only(output)
     return True
 
 
 def end_training(output: Path) -> None:
-    """Say that nobody works on the run any more, and what can be done with its network."""
+    """Release the run, and show what can be done with its network."""
     RunDirectory(output).end()
     say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
 
 
-def _import(stack: Path, run: RunDirectory, pixel_size: float | None, settings: ImportSettings, *, force: bool) -> None:
+def _import(images: ImportRequest, run: RunDirectory, *, force: bool) -> None:
     """Import into a run directory; by force, all that came of earlier images goes with them."""
-    own = stack.absolute() == run.images.absolute()
-    if force and not own and run.images.with_suffix(".json").exists():
-        imported = read_and_prepare(stack, pixel_size, settings)
+    own = images.stack.absolute() == run.images.absolute()
+    if force and not own and run.import_record.exists():
+        imported = read_and_prepare(images)
         with files.replaced_together(run.path, "run", run.results(keep_images=False)) as folder:
             write_prepared(folder / run.images.name, imported)
     else:
-        import_stack(stack, run.images, pixel_size, settings, force=False)
-
-
-def _learn(run: RunDirectory, settings: TrainSettings, seed: int, *, workers: int | None) -> None:
-    with joined_group() as group:
-        train_network(run, settings, group, seed=seed, workers=workers)
-    measure_score(run, best_device())
+        import_stack(images, run.images, force=False)

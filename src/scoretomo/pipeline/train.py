@@ -1,4 +1,4 @@
-"""From prepared images to a network that knows them: score/weights.safetensors."""
+"""Training of the network score on prepared images: score/weights.safetensors."""
 
 import math
 import time
@@ -15,16 +15,17 @@ from ..config import TrainSettings
 from ..denoisers.network import Architecture, NetworkScore, PreconditionedUNet, architecture_for
 from ..denoisers.training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
 from ..images import disc
-from ..monitor.progress import progress_bar, word_of
+from ..monitor.progress import activity_of, progress_bar
 from ..presets import TRAININGS
 from ..requirements import require_several
 from ..rundir.directory import RunDirectory, Stopwatch, require_network
-from ..rundir.heartbeat import telling
+from ..rundir.heartbeat import beating
+from ..rundir.rows import LossRow
 from ..rundir.settings_file import check_settings, write_settings
 from .images import PreparedStack, fingerprint, read_prepared
 
 _POINTS = 200  # of the loss curve
-_SAVE_EVERY = 20.0  # seconds
+SAVE_EVERY = 20.0  # seconds
 _ENOUGH = 100  # images, from which on some are held out
 
 
@@ -127,12 +128,11 @@ def _held_out(numbers: list[int], asked: int | None) -> list[int]:
     return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
 
 
-def _begin(run: RunDirectory, asked: dict[str, Any], *, force: bool) -> None:
+def _begin(run: RunDirectory, settings: dict[str, Any], *, force: bool) -> None:
     """Continue what was begun with the same settings, or make room for something new."""
-    record = run.score / "train.toml"
-    if not check_settings(record, asked, force=force, beside=None):
-        with files.replaced_together(run.path, "score", (run.samples.name, run.score.name)) as folder:
-            write_settings(folder / run.score.name / record.name, asked)
+    if not check_settings(run.training, settings, force=force, beside=None):
+        with files.replaced_together(run.path, "score", (run.samples.path.name, run.score.name)) as folder:
+            write_settings(folder / run.score.name / run.training.name, settings)
     files.remove_unfinished(run.score)
 
 
@@ -156,13 +156,11 @@ def _watch(
     run: RunDirectory, steps: Iterator[TrainingStep], state: TrainingState, training: Training, pending: list[float], count: int
 ) -> None:
     """Take the steps; show them, keep the loss curve, and save now and then what is needed to go on."""
-    rows = [
-        row for row in _curve(run) if int(row["images_seen"]) <= state.step * training.batch
-    ]  # those after the saved state are made again
-    before = float(rows[-1]["seconds"]) if rows else 0.0
+    rows = [row for row in run.loss.read() if row.images_seen <= state.step * training.batch]  # later ones are made again
+    before = rows[-1].seconds if rows else 0.0
     every = max(1, training.steps // _POINTS)
     clock, saved, losses = Stopwatch(), time.monotonic(), list(pending)
-    with progress_bar() as bar, telling(run.progress, lambda: word_of(bar)):
+    with progress_bar() as bar, beating(run.progress, lambda: activity_of(bar)):
         shown = bar.add_task(f"training on {count} images", total=training.steps, completed=state.step)
         for step in steps:
             done = step.state.step
@@ -175,20 +173,16 @@ def _watch(
             if done % every == 0 or done == training.steps:
                 loss = sum(losses) / len(losses)
                 seconds = round(before + clock.seconds(), 1)
-                rows.append({"images_seen": done * training.batch, "loss": loss, "rate": step.rate, "seconds": seconds})
+                rows.append(LossRow(done * training.batch, loss, step.rate, seconds))
                 losses.clear()
                 bar.update(shown, description=f"training on {count} images, loss {loss:.3f}")
-            if time.monotonic() - saved > _SAVE_EVERY or done == training.steps:
+            if time.monotonic() - saved > SAVE_EVERY or done == training.steps:
                 if rows:
-                    files.write_table(run.loss, rows)
+                    run.loss.write(rows)
                 tensors = {name: tensor.numpy() for name, tensor in pack(step.state).items()}
                 files.write_weights(run.state, tensors, {"step": done, "losses": losses})
                 saved = time.monotonic()
             bar.update(shown, completed=done)
-
-
-def _curve(run: RunDirectory) -> list[dict[str, Any]]:
-    return list(files.read_table(run.loss)) if run.loss.exists() else []
 
 
 def _write_network(

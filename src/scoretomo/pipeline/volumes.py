@@ -1,11 +1,9 @@
-"""From prepared images to one volume each."""
+"""Stage volumes: from prepared images to one volume each."""
 
-import math
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,61 +12,30 @@ from torch import Tensor
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks, volumes_together
 from ..config import ReconstructSettings
-from ..deformation.schedule import Fitting
 from ..errors import NoVolumesError
 from ..fourier import mean_fsc, resample
 from ..images import correlation
-from ..monitor.progress import say, warn
-from ..monitor.time_estimate import Outlook, ensemble_outlook, volumes_work
-from ..presets import MOTION, PRESETS, REFINEMENTS
+from ..monitor.progress import warn
 from ..projection import project, rotate
 from ..reconstruction.algorithm import EXPLODED, Denoiser, Descent, Step, reconstruct
 from ..reconstruction.refinement import Refined, Refinement, Streams, refine_volumes
-from ..report import words
-from ..requirements import parse_selection, require_several
-from ..rundir.directory import DIFFERENCE_SIDE, RunDirectory, Stopwatch
-from .consensus import FEWEST_TO_MOVE, Posed, centred_images, explained_images, find_consensus, read_consensus
-from .deformation import conformations, settle_motion
+from ..requirements import parse_selection, select_numbers
+from ..rundir.directory import RunDirectory, Stopwatch
+from ..rundir.rows import ConvergenceRow, VolumeRow
+from ..rundir.tables import from_json, to_json
+from ..wording import counted
+from ..wording import images as images_named
+from .deformation import start_volumes
 from .images import PreparedStack, read_prepared
-from .score_support import Known, known_before, known_of_few, open_score, settle_score
-from .train import open_network
+from .job import Job
+from .posed import Posed, centred_images, explained_images, read_final
+from .schedules import descent_schedule, refinement_start
+from .score_support import open_score
 
-_PROGRAM, _KNOWN_OF_A_PIXEL, _OF_A_VOXEL = 0.7e9, 100, 400  # bytes: benchmarks/growth.py measures them
-_UNLIKE = 5.0  # times as strong as the median, or as weak, from which an image is said to be unlike the others
+DIFFERENCE_SIDE = 64  # pixels of what replicates differ in, at most
+_PROGRAM, _SCORE_PIXEL, _VOXEL = 0.7e9, 100, 400  # bytes, as benchmarks/growth.py measures them
+_UNLIKE = 5.0  # times as strong as the median, or as weak, from which an image is named as unlike the others
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
-_COLUMNS = (  # of volumes.csv
-    "image",
-    "file",
-    "status",
-    "seconds",
-    "steps",
-    "kept",
-    "anchor_correlation",
-    "anchor_residual",
-    "view_residual",
-    "replica_fsc",
-)
-
-
-def _schedule_asked(settings: ReconstructSettings, size: int, known: Known = "unasked") -> Descent | Refinement:
-    """The schedule that settings ask for; with the ensemble method it depends on what is known before.
-
-    Args:
-        settings: of the run.
-        size: side of the images in pixels.
-        known: what `known_before` says.
-    """
-    if settings.method == "ensemble":
-        refinement = REFINEMENTS[known]
-        return refinement.at_side(size) if settings.steps is None else refinement.in_steps(settings.steps)
-    preset = PRESETS[settings.method]
-    return preset if settings.steps is None else replace(preset, steps=settings.steps)
-
-
-def _fitting_asked(settings: ReconstructSettings, size: int) -> Fitting:
-    """How the motion is learned from images of a size: a rough look needs less of it, too."""
-    usual = REFINEMENTS["modelled"].at_side(size).steps
-    return MOTION if settings.steps is None else MOTION.share(min(1.0, settings.steps / usual))
 
 
 class Batch(NamedTuple):
@@ -76,189 +43,159 @@ class Batch(NamedTuple):
 
     directory: Path
     numbers: tuple[int, ...]
-    schedule: Descent | Refinement  # from nothing, or from what the ensemble knows
+    schedule: Descent | Refinement  # from nothing, or from the consensus volume or the deformation model
     seed: int
     denoiser: str
 
 
 class Progress(NamedTuple):
-    """Descent steps a batch has done since it last said so."""
+    """Descent steps a batch has done since its last message."""
 
     steps: int
 
 
-def reconstruct_run(run: RunDirectory, settings: ReconstructSettings, *, workers: int | None) -> bool:
-    """Reconstruct what is still missing in a run directory, then write volumes.csv and volumes.star.
-
-    Returns:
-        Whether anything was missing.
+def make_volumes(run: RunDirectory, job: Job) -> None:
+    """Reconstruct what is still missing in a run directory, then write volumes.csv, volumes.star and, without a model, mean.mrc.
 
     Raises:
-        InputError: no image is left to reconstruct, the selection does not fit, or no network is there where one is asked for.
+        NoVolumesError: every descent diverged.
     """
-    files.remove_unfinished(run.path)
-    torch.set_num_threads(1)  # what this process does itself does not depend on the number of workers, either
     prepared = read_prepared(run.images)
-    if settings.denoiser == "network":
-        open_network(run, torch.device("cpu"))
-    numbers = select_numbers(prepared.numbers, prepared.source_count, settings.images)
+    numbers = selected_numbers(prepared, job.settings)
+    missing = missing_batches(run, prepared, job.settings)
+    if missing:
+        tasks = _tasks(run, prepared, job.settings, missing)
+        _work_off(run, tasks, job, processes_for(job.workers, memory_of_a_process(prepared)))
+    finished = finished_rows(run)
+    rows = [finished[number] for number in numbers]
+    run.volume_rows.write(rows)
+    if run.poses.exists() and not run.model.exists():
+        _write_mean(run, prepared, rows)
+    _write_star(run, prepared, [row.image for row in rows if row.status == "done"])
+    _warn_of_diverged(run, rows)
+
+
+def selected_numbers(prepared: PreparedStack, settings: ReconstructSettings) -> list[int]:
+    """Numbers of the images whose volumes are made."""
+    return select_numbers(prepared.numbers, prepared.source_count, settings.images)
+
+
+def volumes_are_made(run: RunDirectory, settings: ReconstructSettings) -> bool:
+    """Whether every volume is there, and the tables that name them."""
+    return run.volumes_star.exists() and not missing_batches(run, read_prepared(run.images), settings)
+
+
+def missing_batches(run: RunDirectory, prepared: PreparedStack, settings: ReconstructSettings) -> list[list[int]]:
+    """Numbers of the images to reconstruct together, of the batches that are not finished."""
+    numbers = selected_numbers(prepared, settings)
     together = volumes_together(prepared.images.shape[-1])  # part of the result to the last digit, so not a setting
     batches = [numbers[first : first + together] for first in range(0, len(numbers), together)]
-    finished = _finished(run)
-    todo = [batch for batch in batches if not finished.keys() >= set(batch)]
-    if not todo and run.volumes_star.exists():
-        return False
-    _say_what_is_not_asked(prepared, settings.images, numbers)
-    if todo:
-        processes = processes_for(workers, _memory_of_a_process(prepared))
-        outlook = _outlook(run, prepared, settings, todo, processes)
-        if settings.method == "ensemble" and best_device().type == "cpu" and not run.start(0).exists():
-            works = outlook.work, _outlook(run, prepared, settings, todo, processes, rigid=True).work
-            usual, still = (words.duration(60 * math.ceil(work / 60)).removesuffix(" 00 s") for work in works)
-            more = f", {still} if the molecule turns out to be rigid" if still != usual else ""
-            say(f"this takes about {usual} on {words.counted(processes, 'core')} of a usual CPU{more}")
-        tasks = _tasks(run, prepared, settings, todo, outlook, workers)
-        steps = sum(len(task.numbers) * task.schedule.steps for task in tasks)
-        outlook.expect("volumes", volumes_work(prepared.images.shape[-1], steps, len(tasks), processes))
-        _work_off(run, tasks, finished, outlook, processes)
-        finished = _finished(run)
-    rows = [finished[number] for number in numbers]
-    files.write_table(run.volumes_table, rows)
-    if run.poses.exists() and not run.motion.exists():
-        _write_mean(run, prepared, rows)
-    _write_poses(run, prepared, [row["image"] for row in rows if row["status"] == "done"])
-    _say_what_failed(run, rows)
-    return True
+    finished = finished_rows(run)
+    return [batch for batch in batches if not finished.keys() >= set(batch)]
 
 
-def _memory_of_a_process(prepared: PreparedStack) -> float:
-    """Bytes that a process takes at most which makes volumes: the program, what the score knows, and a batch."""
+def memory_of_a_process(prepared: PreparedStack) -> float:
+    """Bytes that a process takes at most which makes volumes: the program, the images of the score, and a batch."""
     count, size = prepared.images.shape[:2]
-    count += 6 * size  # views of a consensus, which the score may know
-    return _PROGRAM + _KNOWN_OF_A_PIXEL * count * size**2 + _OF_A_VOXEL * volumes_together(size) * size**3
+    count += 6 * size  # views of a consensus volume, which the score may include
+    return _PROGRAM + _SCORE_PIXEL * count * size**2 + _VOXEL * volumes_together(size) * size**3
 
 
-def _outlook(
-    run: RunDirectory,
-    prepared: PreparedStack,
-    settings: ReconstructSettings,
-    todo: Sequence[list[int]],
-    processes: int,
-    *,
-    rigid: bool = False,
-) -> Outlook:
-    """What is ahead, as far as it can be foreseen."""
-    if settings.method != "ensemble":
-        return Outlook({"volumes": 1.0}, run.progress)
-    count, size = prepared.images.shape[:2]
-    asked = count >= FEWEST_TO_MOVE
-    of_few = known_of_few(count, "C1" if settings.symmetry == "auto" else settings.symmetry)
-    likely: Known = of_few if not asked else "rigid" if rigid else "moving" if settings.denoiser == "network" else "modelled"
-    work = volumes_work(size, _schedule_asked(settings, size, likely).steps * sum(map(len, todo)), len(todo), processes)
-    outlook = ensemble_outlook(count, size, _fitting_asked(settings, size) if asked else None, work, processes, run.progress)
-    if rigid:
-        outlook.expect_no_motion()
-    return outlook
-
-
-def _tasks(
-    run: RunDirectory,
-    prepared: PreparedStack,
-    settings: ReconstructSettings,
-    todo: Sequence[list[int]],
-    outlook: Outlook,
-    workers: int | None,
-) -> list[Batch]:
-    """What is to be done, once it is known what all images have in common."""
-    known: Known = "unasked"
-    size, second = prepared.images.shape[-1], set[int]()
-    if settings.method == "ensemble":
-        find_consensus(run, settings.seed, settings.symmetry, outlook, flip=settings.hand == "flip", workers=workers)
-        settle_motion(run, settings.seed, _fitting_asked(settings, size), outlook, workers=workers)
-        settle_score(run, settings.denoiser, settings.seed, outlook)
-        known = known_before(run)
-        second = {int(row["image"]) for row in files.read_table(run.poses) if row["second"] == "1"}
+def _tasks(run: RunDirectory, prepared: PreparedStack, settings: ReconstructSettings, missing: Sequence[list[int]]) -> list[Batch]:
+    """Batches with their schedules; images of class 2 start from a consensus volume that no flexibility test was made of."""
+    size, ensemble = prepared.images.shape[-1], settings.method == "ensemble"
+    start = refinement_start(run) if ensemble else "undetermined"
+    class_2 = {row.image for row in run.poses.read() if row.class_number == 2} if ensemble else set[int]()
     tasks = []
-    for batch in todo:
-        for some, begin in (([n for n in batch if n not in second], known), ([n for n in batch if n in second], "unasked")):
+    for batch in missing:
+        first, second = [n for n in batch if n not in class_2], [n for n in batch if n in class_2]
+        for some, begin in ((first, start), (second, "undetermined")):
             if some:
-                tasks.append(Batch(run.path, tuple(some), _schedule_asked(settings, size, begin), settings.seed, settings.denoiser))
+                schedule = descent_schedule(settings, size, begin)
+                tasks.append(Batch(run.path, tuple(some), schedule, settings.seed, settings.denoiser))
     return tasks
 
 
-def _work_off(run: RunDirectory, tasks: Sequence[Batch], finished: dict[int, Any], outlook: Outlook, processes: int) -> None:
-    clock = Stopwatch()
+def _work_off(run: RunDirectory, tasks: Sequence[Batch], job: Job, processes: int) -> None:
+    finished = finished_rows(run)
     total = sum(len(task.numbers) * task.schedule.steps for task in tasks)
-    with outlook.bar("volumes") as bar:
+    with job.estimate.bar("volumes") as bar:
         shown = bar.add_task(f"reconstructing {sum(len(task.numbers) for task in tasks)} volumes", total=total)
         for number, message in run_tasks(reconstruct_batch, tasks, processes):
             if isinstance(message, Progress):
                 bar.advance(shown, message.steps * len(tasks[number].numbers))
-            elif message["image"] not in finished:
-                run.record("volume", **message)
-    run.record("reconstructed", seconds=clock.seconds(), workers=processes)
+            elif message.image not in finished:
+                run.record("volume", **to_json(message))
 
 
-def reconstruct_batch(batch: Batch) -> Iterator[Progress | dict[str, Any]]:
+def reconstruct_batch(batch: Batch) -> Iterator[Progress | VolumeRow]:
     """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
     run, device = RunDirectory(batch.directory), best_device()
     prepared = read_prepared(run.images)
     posed = isinstance(batch.schedule, Refinement)
     score = open_score(run, batch.denoiser, posed=posed, device=device)
-    consensus = read_consensus(run, prepared, batch.numbers, device) if posed else None
+    consensus = read_final(run, prepared, batch.numbers, device) if posed else None
     if consensus is None:
         images = prepared.normalised(batch.numbers).to(device)
     else:
         images = centred_images(prepared, batch.numbers, consensus, device)
-    clock, curve, told = Stopwatch(), list[Step](), 0
-    for last in _descend(batch, prepared, images, score, consensus):
-        step = last.step
-        curve.append(step._replace(volumes=_NO_VOLUMES))
-        if step.number % 10 == 0 or step.number == batch.schedule.steps:
-            yield Progress(step.number - told)
-            told = step.number
-    fit = correlation(project(step.volumes, torch.eye(3, device=device)[None])[:, 0], images, score.mask).tolist()
+    clock, curve, reported = Stopwatch(), list[Step](), 0
+    for item in _descend(batch, prepared, images, score, consensus):
+        if isinstance(item, Refined):
+            refined = item
+            continue
+        curve.append(item._replace(volumes=_NO_VOLUMES))
+        if item.number % 10 == 0 or item.number == batch.schedule.steps:
+            yield Progress(item.number - reported)
+            reported = item.number
+    views = project(refined.volumes, torch.eye(3, device=device)[None])[:, 0]
+    fit = correlation(views, images, score.mask).tolist()
     seconds = clock.seconds() / len(batch.numbers)
     for place, number in enumerate(batch.numbers):
-        rows = [
-            {
-                "step": step.number,
-                "t": step.t,
-                "views": step.views,
-                "anchor_residual": float(step.anchor_residual[place]),
-                "view_residual": float(step.view_residual[place]),
-            }
-            for step in curve
-        ]
-        files.make_folder(run.convergence(number).parent)
-        files.make_folder(run.volume(number).parent)
-        files.write_table(run.convergence(number), rows)
-        diverged = bool(step.diverged[place])
+        run.convergence(number).write(_convergence(curve, place))
+        diverged = bool(refined.diverged[place])
         if not diverged:
-            volume = step.volumes[place]
-            if consensus is not None:
-                volume = rotate(volume, consensus.poses.rotations[place].mT)
-                if last.difference is not None:
-                    _write_difference(run, prepared, number, rotate(last.difference[place], consensus.poses.rotations[place].mT))
-            files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
-        yield {
-            "image": number,
-            "file": "" if diverged else str(run.volume(number).relative_to(run.path)),
-            "status": "diverged" if diverged else "done",
-            "seconds": round(seconds, 2),
-            "steps": batch.schedule.steps,
-            "kept": batch.schedule.kept if isinstance(batch.schedule, Refinement) else None,
-            "anchor_correlation": round(fit[place], 5),
-            "anchor_residual": round(float(step.anchor_residual[place]), 5),
-            "view_residual": round(float(step.view_residual[place]), 5),
-            "replica_fsc": None if last.agreement is None else round(float(mean_fsc(last.agreement[place])), 5),
-        }
+            rotation = None if consensus is None else consensus.poses.rotations[place].mT
+            _write_volume(run, prepared, number, refined, place, rotation)
+        curves = refined.replicate_curves
+        yield VolumeRow(
+            image=number,
+            file="" if diverged else str(run.volume(number).relative_to(run.path)),
+            status="diverged" if diverged else "done",
+            seconds=seconds,
+            steps=batch.schedule.steps,
+            start_weight=batch.schedule.start_weight if isinstance(batch.schedule, Refinement) else None,
+            anchor_correlation=fit[place],
+            anchor_residual=float(refined.anchor_residual[place]),
+            view_residual=float(refined.view_residual[place]),
+            replicate_fsc=None if curves is None else float(mean_fsc(curves[place])),
+        )
+
+
+def _convergence(curve: Sequence[Step], place: int) -> list[ConvergenceRow]:
+    return [
+        ConvergenceRow(step.number, step.t, step.views, float(step.anchor_residual[place]), float(step.view_residual[place]))
+        for step in curve
+    ]
+
+
+def _write_volume(
+    run: RunDirectory, prepared: PreparedStack, number: int, refined: Refined, place: int, rotation: Tensor | None
+) -> None:
+    """A volume in the common frame, by the rotation from that of its image, and half the difference of its replicates."""
+    volume = refined.volumes[place]
+    if rotation is not None:
+        volume = rotate(volume, rotation)
+        if refined.difference is not None:
+            _write_difference(run, prepared, number, rotate(refined.difference[place], rotation))
+    files.make_folder(run.volume(number).parent)
+    files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
 
 
 def _descend(
     batch: Batch, prepared: PreparedStack, images: Tensor, denoise: Denoiser, consensus: Posed | None
-) -> Iterator[Refined]:
-    """The descents of a batch: cold ones, or refinements of the consensus or of the conformations of the images."""
+) -> Iterator[Step | Refined]:
+    """The descents of a batch: from nothing, or refinements of the consensus volume or of the conformations of the images."""
 
     def streams(*descent: int) -> Streams:
         noise = [random_stream(batch.seed, "noise", number, *descent) for number in batch.numbers]
@@ -268,58 +205,42 @@ def _descend(
     if isinstance(batch.schedule, Descent):
         views, noise = streams()
         for step in reconstruct(images, denoise, batch.schedule, background=background, views=views, noise=noise):
-            yield Refined(step, None, None)
+            yield step
+        yield Refined(step.volumes, step.diverged, step.anchor_residual, step.view_residual, None, None)
         return
     if consensus is None:
         raise ValueError("a refinement begins with a consensus")
     rotations, group = consensus.poses.rotations, consensus.group
     places = [prepared.numbers.index(number) for number in batch.numbers]
-    starts = conformations(RunDirectory(batch.directory), consensus, places, images - background)
+    starts = start_volumes(RunDirectory(batch.directory), consensus, places, images - background)
     groups = None if group is None else torch.stack([turn @ group @ turn.mT for turn in rotations])
     if groups is not None:
-        groups[consensus.second] = torch.eye(3).to(groups)
+        groups[consensus.in_class_2] = torch.eye(3).to(groups)
     yield from refine_volumes(images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups)
 
 
-def select_numbers(kept: Sequence[int], count: int, selection: str | None) -> list[int]:
-    """Numbers to reconstruct, in the user's count, without the images that import left out.
-
-    Args:
-        kept: numbers of the images that import kept.
-        count: how many images the user's stack has.
-        selection: what the user asked for.
-
-    Raises:
-        InputError: the selection does not fit, or too few images are left for a reconstruction.
-    """
-    require_several(kept)
-    if selection is None:
-        return list(kept)
-    asked = parse_selection(selection, count)
-    numbers = [number for number in asked if number in set(kept)]
-    if not numbers:
-        raise files.InputError(f"--images {selection} should name images that can be used, but import left out all of them")
-    return numbers
-
-
-def _say_what_is_not_asked(prepared: PreparedStack, selection: str | None, numbers: Sequence[int]) -> None:
-    if selection is not None:
-        missing = sorted(set(parse_selection(selection, prepared.source_count)) - set(numbers))
+def warn_of_excluded(prepared: PreparedStack, settings: ReconstructSettings) -> None:
+    """Name the selected images that import has excluded."""
+    if settings.images is not None:
+        numbers = selected_numbers(prepared, settings)
+        missing = sorted(set(parse_selection(settings.images, prepared.source_count)) - set(numbers))
         if missing:
-            warn(f"not reconstructed, because import left it out: image {', '.join(map(str, missing))}")
+            warn(f"not reconstructed, because import excluded {images_named(missing)}")
 
 
-def _finished(run: RunDirectory) -> dict[int, dict[str, Any]]:
+def finished_rows(run: RunDirectory) -> dict[int, VolumeRow]:
     """Rows of volumes.csv for what is done, by image number; a volume counts only when it is there and recorded."""
     rows = {}
-    for record in files.read_records(run.log):
-        if record["event"] == "volume" and (record["status"] == "diverged" or run.volume(record["image"]).exists()):
-            rows[record["image"]] = {key: record[key] for key in _COLUMNS if record.get(key) is not None}
+    for record in run.records():
+        if record["event"] == "volume":
+            row = from_json(VolumeRow, record)
+            if row.status == "diverged" or run.volume(row.image).exists():
+                rows[row.image] = row
     return rows
 
 
 def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, difference: Tensor) -> None:
-    """Half the difference of the replicas of a volume, at 64 pixels at most."""
+    """Half the difference of the replicates of a volume, at 64 pixels at most."""
     size = min(DIFFERENCE_SIDE, len(difference))
     small = resample(difference, size, 3) * prepared.s
     pixel_size = prepared.pixel_size and prepared.pixel_size * len(difference) / size
@@ -327,10 +248,10 @@ def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, d
     files.write_map(run.difference(number), small.cpu().numpy(), pixel_size)
 
 
-def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[str, Any]]) -> None:
-    """mean.mrc of a molecule that does not move: what is wrong differs from volume to volume, and the mean has less of it."""
+def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[VolumeRow]) -> None:
+    """mean.mrc of a molecule without a deformation model: errors differ from volume to volume, and the mean has less of them."""
     explained = explained_images(run)
-    paths = [run.volume(row["image"]) for row in rows if row["status"] == "done" and row["image"] in explained]
+    paths = [run.volume(row.image) for row in rows if row.status == "done" and row.image in explained]
     if len(paths) > 1:
         total = np.zeros((prepared.images.shape[-1],) * 3)
         for path in paths:
@@ -338,20 +259,22 @@ def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[dict[
         files.write_map(run.mean, (total / len(paths)).astype(np.float32), prepared.pixel_size)
 
 
-def _write_poses(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:
-    """volumes.star: poses from the consensus, or all 0 where every volume is in the frame of its image."""
+def _write_star(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> None:
+    """volumes.star: final poses, or all 0 where every volume is in the frame of its image."""
     slices = {number: place for place, number in enumerate(prepared.numbers)}
-    poses = {int(row["image"]): row for row in files.read_table(run.poses)} if run.poses.exists() else {}
-    at_rest = dict.fromkeys(("rot", "tilt", "psi", "shift_x", "shift_y"), 0.0)
+    poses = {row.image: row for row in run.poses.read()}
     rows = [
         {
-            "image": f"{slices[number] + 1:06d}@images.mrcs",
+            "image": f"{slices[number] + 1:06d}@{run.images.name}",
             "volume": str(run.volume(number).relative_to(run.path)),
-            **{name: float(poses.get(number, at_rest)[name]) for name in at_rest},
+            **{name: float(getattr(poses[number], name)) if poses else 0.0 for name in _POSE},
         }
         for number in numbers
     ]
     files.write_pose_star(run.volumes_star, rows, pixel_size=prepared.pixel_size, size=prepared.images.shape[-1])
+
+
+_POSE = ("rot", "tilt", "psi", "shift_x", "shift_y")
 
 
 def require_volumes(run: RunDirectory) -> None:
@@ -360,33 +283,33 @@ def require_volumes(run: RunDirectory) -> None:
     Raises:
         NoVolumesError: all descents diverged.
     """
-    rows = files.read_table(run.volumes_table)
-    if not any(row["status"] == "done" for row in rows):
-        raise NoVolumesError(f"no volume was written: {_why_diverged(run, [int(row['image']) for row in rows])}")
+    rows = run.volume_rows.read()
+    if not any(row.status == "done" for row in rows):
+        raise NoVolumesError(f"no volume was written: {_why_diverged(run, [row.image for row in rows])}")
 
 
-def _say_what_failed(run: RunDirectory, rows: Sequence[dict[str, Any]]) -> None:
-    failed = [row["image"] for row in rows if row["status"] == "diverged"]
-    if failed and len(failed) < len(rows):  # a run without any ends with this sentence
-        warn(f"{words.counted(len(failed), 'volume')} could not be made: {_why_diverged(run, failed)}")
+def _warn_of_diverged(run: RunDirectory, rows: Sequence[VolumeRow]) -> None:
+    diverged = [row.image for row in rows if row.status == "diverged"]
+    if diverged and len(diverged) < len(rows):  # a run without any ends with this sentence
+        warn(f"{counted(len(diverged), 'volume')} could not be made: {_why_diverged(run, diverged)}")
 
 
-def _why_diverged(run: RunDirectory, failed: Sequence[int]) -> str:
+def _why_diverged(run: RunDirectory, diverged: Sequence[int]) -> str:
     """When the descents of some images diverged, which of these images are unlike the others, and what to do."""
     prepared = read_prepared(run.images)
     strengths = dict(zip(prepared.numbers, prepared.images.flatten(1).norm(dim=1).tolist(), strict=True))
     usual = statistics.median(strengths.values())
-    ratios = {number: strengths[number] / usual for number in failed}
+    ratios = {number: strengths[number] / usual for number in diverged}
     unlike = [f"image {number} is {ratio:.2g}" for number, ratio in ratios.items() if not 1 / _UNLIKE < ratio < _UNLIKE]
-    odd = f" ({', '.join(unlike[:5])} times as strong as the others)" if unlike else ""
-    first = min(_diverged_at(run, number) for number in failed)
+    which = f" ({', '.join(unlike[:5])} times as strong as the others)" if unlike else ""
+    first = min(_diverged_at(run, number) for number in diverged)
     return (
-        f"the descent diverged for {words.images(failed)}{odd}, first at step {first}: "
+        f"the descent diverged for {images_named(diverged)}{which}, first at step {first}: "
         f"{'leave such images out with --select' if unlike else 'try --method ensemble'}, and see convergence/ for each step"
     )
 
 
 def _diverged_at(run: RunDirectory, number: int) -> int:
     """The step at which a descent had diverged."""
-    rows = files.read_table(run.convergence(number))
-    return next((int(row["step"]) for row in rows if not float(row["anchor_residual"]) < EXPLODED), len(rows))
+    rows = run.convergence(number).read()
+    return next((row.step for row in rows if not row.anchor_residual < EXPLODED), len(rows))

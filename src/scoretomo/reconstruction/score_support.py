@@ -1,17 +1,18 @@
-"""What a score should know besides the images, and what it can teach: left-out images tell both.
+"""What a score should know besides the images, and what it can still teach a volume: held-out images decide both.
 
-Few images leave gaps between their directions, and a score that knows only them pulls every view in a gap to a neighbour that it is
+Few images leave gaps between their directions. A score of the images alone pulls every view in a gap towards a neighbour that it is
 not: volumes drift away from what all images agree on. Views of the consensus fill the gaps. Where images are many and the molecule
-moves far they do harm instead, for the moving parts are smeared out in the consensus. Which is the case the images tell: some are
-left out, and denoised by what the others know, with and without views of the others' consensus.
+moves far they do harm instead, for the moving parts are smeared out in the consensus. So some images are held out, and denoised by
+the score of the others, with and without views of the others' consensus.
 
-The score is not perfect: it changes even an image, if it does not know it, by what it has not learned and by the image's own noise.
-Where it changes views of the model of the motion hardly more than left-out images, it has nothing to teach them, and many steps of
-refinement would make them worse.
+The score is not perfect: it changes even an image that it does not know, by what it has not learned and by the image's own noise.
+Where it changes views of the deformation model hardly more than held-out images, many steps of refinement would only make them
+worse.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -22,36 +23,56 @@ from ..projection import project
 from .algorithm import Denoiser
 from .least_squares import posed_map
 
-_LEVELS = (0.3, 0.5, 1.0)  # noise levels at which it is asked what the score should know
-_LOW_LEVELS = (0.1, 0.2)  # and what it can teach
-_ROUNDS, _SHARE = 3, 0.1  # how often images are left out, and how many of them at a time
-_FEWEST = 4  # images that can be asked
-_CLEARLY = 0.97  # views are taken where they leave less than this share of the error
-_ALIKE = 2.0  # views look like images where they are changed by no more than this times as much
+
+@dataclass(frozen=True)
+class SupportCriteria:
+    """How the support of the score is decided; benchmarks/score.py.
+
+    Attributes:
+        levels: noise levels t at which it is decided whether the score knows views of the consensus.
+        low_levels: noise levels where a refinement ends, at which views of the model are compared with images.
+        rounds: how often images are held out.
+        held_out: share of the images in each round.
+        fewest: images that are needed; fewer have gaps between them for certain.
+        ratio: views are included if they leave less than this share of the denoising error.
+        near: views of the model are near images if denoising changes them by less than so many times as much.
+    """
+
+    levels: tuple[float, ...] = (0.3, 0.5, 1.0)
+    low_levels: tuple[float, ...] = (0.1, 0.2)
+    rounds: int = 3
+    held_out: float = 0.1
+    fewest: int = 4
+    ratio: float = 0.97
+    near: float = 2.0
 
 
-class Verdict(NamedTuple):
-    """How denoising changes what a score does not know, root mean square over pixels and noise levels."""
+SUPPORT = SupportCriteria()
 
-    images: float  # left-out images; the score knows the other images
-    with_views: float  # and views of their consensus
-    at_low_noise: float  # left-out images, at noise levels where a refinement ends
-    modelled: float  # at these, views of the model of the motion if there is one; the score knows most images
+
+class ScoreSupport(NamedTuple):
+    """How denoising changes what a score does not know, root mean square over pixels and noise levels; inf where not measured."""
+
+    held_out_error: float  # of held-out images, by the score of the other images
+    held_out_error_with_views: float  # by the score that also knows views of their consensus
+    low_noise_error: float  # of held-out images, at low noise
+    model_error: float  # of views of the deformation model, at low noise; the score knows most images
+    criteria: SupportCriteria = SUPPORT
 
     @property
-    def asked(self) -> bool:
-        """Whether there were images enough to ask."""
-        return math.isfinite(self.images)
+    def tested(self) -> bool:
+        """Whether there were images enough."""
+        return math.isfinite(self.held_out_error)
 
     @property
-    def takes_views(self) -> bool:
-        """Whether views of the consensus help."""
-        return self.with_views < _CLEARLY * self.images
+    def includes_views(self) -> bool:
+        """Whether the score should know views of the consensus."""
+        return self.held_out_error_with_views < self.criteria.ratio * self.held_out_error
 
     @property
-    def look_alike(self) -> bool:
-        """Whether views of the model look like images."""
-        return self.modelled < _ALIKE * self.at_low_noise
+    def model_is_near(self) -> bool:
+        """Whether denoising changes views of the model hardly more than images."""
+        return self.model_error < self.criteria.near * self.low_noise_error
 
 
 def consensus_views(volume: Tensor, background: float, mask: Tensor) -> Tensor:
@@ -68,7 +89,7 @@ def consensus_views(volume: Tensor, background: float, mask: Tensor) -> Tensor:
     return project(volume, directions(6 * volume.shape[-1]).to(volume)) * mask + background
 
 
-def ask_left_out_images(
+def score_support(
     images: Tensor,
     rotations: Tensor,
     score: Callable[[Tensor], Denoiser],
@@ -78,44 +99,48 @@ def ask_left_out_images(
     *,
     group: Tensor | None = None,
     modelled: Tensor | None = None,
-) -> Verdict:
+    criteria: SupportCriteria = SUPPORT,
+) -> ScoreSupport:
     """Denoise images that a score does not know, with and without views of the consensus, and views of a model.
-
-    Fewer than four images have gaps between them for certain: they are not asked.
 
     Args:
         images: normalised, centred, shape (n, d, d).
         rotations: poses of the images, shape (n, 3, 3).
-        score: makes a denoiser that knows images.
+        score: makes the denoiser of some images.
         background: normalised value of empty space.
         mask: circular mask, shape (d, d).
         generator: random stream.
         group: symmetry of the consensus, shape (g, 3, 3).
-        modelled: normalised views of the model of the motion from directions that no image has, shape (m, d, d).
+        modelled: normalised views of the deformation model from directions that no image has, shape (m, d, d).
+        criteria: how it is decided.
     """
     count, squares = len(images), torch.zeros(4, dtype=torch.float64)
-    if count < _FEWEST:
-        return Verdict(math.inf, 0.0, math.inf, math.inf)
-
-    def changed(views: Tensor, noise: Tensor, denoise: Denoiser, levels: tuple[float, ...] = _LEVELS) -> float:
-        """Mean square over pixels and noise levels, of all views."""
-        changes = [((denoise(views + t * noise, t) - views) * mask).square().sum() for t in levels]
-        return float(torch.stack(changes).mean()) / (len(views) * float(mask.sum()))
+    if count < criteria.fewest:
+        return ScoreSupport(math.inf, 0.0, math.inf, math.inf, criteria)
 
     order = torch.randperm(count, generator=generator).to(images.device)
-    size = max(1, round(_SHARE * count))
-    for number in range(min(_ROUNDS, count // size)):
-        held, kept = order[number * size : (number + 1) * size], torch.cat([order[: number * size], order[(number + 1) * size :]])
-        views = consensus_views(posed_map(images[kept] - background, rotations[kept], group=group), background, mask)
-        noise = torch.randn(images[held].shape, generator=generator).to(images) * mask
-        denoise = score(images[kept])
-        squares[0] += changed(images[held], noise, denoise)
-        squares[2] += changed(images[held], noise, denoise, _LOW_LEVELS)
+    size = max(1, round(criteria.held_out * count))
+    rounds = min(criteria.rounds, count // size)
+    for number in range(rounds):
+        held_out = order[number * size : (number + 1) * size]
+        others = torch.cat([order[: number * size], order[(number + 1) * size :]])
+        views = consensus_views(posed_map(images[others] - background, rotations[others], group=group), background, mask)
+        noise = torch.randn(images[held_out].shape, generator=generator).to(images) * mask
+        denoise = score(images[others])
+        squares[0] += _change(images[held_out], noise, denoise, criteria.levels, mask)
+        squares[2] += _change(images[held_out], noise, denoise, criteria.low_levels, mask)
         if modelled is not None:
             other_noise = torch.randn(modelled.shape, generator=generator).to(modelled) * mask
-            squares[3] += changed(modelled, other_noise, denoise, _LOW_LEVELS)
+            squares[3] += _change(modelled, other_noise, denoise, criteria.low_levels, mask)
         del denoise  # a score may be large: never two at a time
-        squares[1] += changed(images[held], noise, score(torch.cat([images[kept], views])))
+        squares[1] += _change(images[held_out], noise, score(torch.cat([images[others], views])), criteria.levels, mask)
     if modelled is None:
         squares[3] = math.inf
-    return Verdict(*(squares / min(_ROUNDS, count // size)).sqrt().tolist())
+    held_out_error, with_views, low_noise, model = (squares / rounds).sqrt().tolist()
+    return ScoreSupport(held_out_error, with_views, low_noise, model, criteria)
+
+
+def _change(views: Tensor, noise: Tensor, denoise: Denoiser, levels: tuple[float, ...], mask: Tensor) -> float:
+    """Mean square change by denoising, over pixels and noise levels, of all views."""
+    changes = [((denoise(views + t * noise, t) - views) * mask).square().sum() for t in levels]
+    return float(torch.stack(changes).mean()) / (len(views) * float(mask.sum()))

@@ -1,4 +1,4 @@
-"""Which densities the page carries: as many volumes as fit, what all images share, and the volumes along ways."""
+"""Which densities the page carries: as many volumes as fit, the consensus volumes, and the volumes of trajectories."""
 
 import statistics
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ import numpy as np
 from ..files import read_map
 from ..graphics import densities, surfaces
 from ..images import otsu_level
-from ..rundir.results import Run, Shared, Volume
+from ..rundir.results import Run, Volume
 
 SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
 BUDGET = 14_000_000  # characters of base64 for all volumes
-WAY_BUDGET = 4_000_000  # … and for those along ways
+TRAJECTORY_BUDGET = 4_000_000  # … and for those of trajectories
 
 
 class Embedded(NamedTuple):
@@ -25,26 +25,27 @@ class Embedded(NamedTuple):
     box: float  # side in Å, or in pixels of the run
     level: float
     peak: float
-    kind: str  # volume | truth
+    kind: str  # volume | truth | variability
     data: str  # empty if an element of this name is in the page already
     frame: str = ""  # M and offset in box sides: at Mᵀq + offset it is the volume in the common frame, at q
 
 
-def _priority(done: Sequence[Volume]) -> list[Volume]:
-    """Best and worst score first, then volumes spread evenly over the set."""
-    ranked = sorted((v.score.mean_fsc, k) for k, v in enumerate(done) if v.score)
+def priority(done: Sequence[Volume]) -> list[Volume]:
+    """Best and worst FSC first, then volumes spread evenly over the set."""
+    ranked = sorted((volume.fsc.row.mean_fsc, place) for place, volume in enumerate(done) if volume.fsc)
     extremes = [ranked[-1][1], ranked[0][1]] if ranked else []
     return [done[k] for k in densities.spread_order(len(done), extremes)]
 
 
 def of_volumes(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
     """Densities (and truths) by image number, until the budget of the page is spent."""
-    order = _priority(done)
+    order = priority(done)
     side = SIDE
     sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
     if sample and statistics.fmean(sample) * len(order) > BUDGET:
         side = surfaces.SMALL_DENSITY_SIDE
-    spent, there = 0, set[str]()
+    spent = 0
+    there = set[str]()
     chosen = {}
     for volume in order:
         pair = _pair(run, volume, side, there)
@@ -62,12 +63,12 @@ def _pair(run: Run, volume: Volume, side: int, there: set[str]) -> list[Embedded
     shown = read_map(volume.aligned if truth is not None and volume.aligned else volume.path or Path())
     box = len(shown.density) * ((shown.pixel_size or run.pixel_size) if run.pixel_size else 1.0)
     pair = [_embedded(f"density-{volume.number}", shown.density, side, box, "volume")]
-    if truth is not None and volume.score:
-        if volume.score.frame:
-            *matrix, x, y, z = volume.score.frame
+    if truth is not None and volume.fsc:
+        if volume.fsc.frame:
+            *matrix, x, y, z = volume.fsc.frame
             numbers = [*matrix, *(shift / len(shown.density) for shift in (x, y, z))]
             pair[0] = pair[0]._replace(frame=" ".join(f"{number:.5f}" for number in numbers))
-        name = f"truth-{sorted({str(score.truth) for score in run.scores}).index(str(volume.score.truth))}"
+        name = f"truth-{sorted({str(each.truth) for each in run.fsc_results}).index(str(volume.fsc.truth))}"
         there_already = Embedded(name, 0, 0, 0, 0, "truth", "")
         pair.append(there_already if name in there else _embedded(name, truth, side, box, "truth"))
     return pair
@@ -75,44 +76,39 @@ def _pair(run: Run, volume: Volume, side: int, there: set[str]) -> list[Embedded
 
 def _truth(volume: Volume) -> np.ndarray | None:
     """The truth on the grid of the aligned volume, if both can be read."""
-    if not (volume.score and volume.aligned and volume.score.truth.is_file()):
+    if not (volume.fsc and volume.aligned and volume.fsc.truth.is_file()):
         return None
-    truth, aligned = read_map(volume.score.truth), read_map(volume.aligned)
+    truth, aligned = read_map(volume.fsc.truth), read_map(volume.aligned)
     return densities.on_grid(truth.density, truth.pixel_size, len(aligned.density), aligned.pixel_size)
 
 
-def of_all(shared: Shared, pixel_size: float | None) -> list[Embedded]:
-    """The consensus and, where there are some, the second one and the mean of the volumes."""
-    paths = {"consensus": shared.path, "second": shared.second_path, "mean": shared.mean_path}
-    found = []
-    for name, path in paths.items():
-        if path:
-            density = read_map(path).density
-            found.append(_embedded(f"map-{name}", density, SIDE, len(density) * (pixel_size or 1.0), "volume"))
-    return found
+def of_map(name: str, density: np.ndarray, pixel_size: float | None) -> Embedded:
+    """A volume that belongs to many images."""
+    return _embedded(f"map-{name.replace(' ', '-')}", density, SIDE, len(density) * (pixel_size or 1.0), "volume")
 
 
-def of_motion_map(path: Path) -> Embedded:
-    """The map of what moves, to colour the consensus with."""
+def of_variability(path: Path) -> Embedded:
+    """The variability map, to colour the consensus volume with."""
     density = read_map(path).density
-    return _embedded("map-motion", density, surfaces.SMALL_DENSITY_SIDE, 1.0, "heat", float(density.max()))
+    return _embedded("map-variability", density, surfaces.SMALL_DENSITY_SIDE, 1.0, "variability", float(density.max()))
 
 
-def of_ways(ways: Sequence[Sequence[Path]], pixel_size: float | None) -> list[list[Embedded]]:
-    """The volumes along each way, on one grey scale and at one level, while the budget of the page lasts, then none."""
-    spent, found = 0, list[list[Embedded]]()
-    for number, way in enumerate(ways, start=1):
-        read = [read_map(path).density for path in way]
+def of_trajectories(trajectories: Sequence[Sequence[Path]], pixel_size: float | None) -> list[list[Embedded]]:
+    """The volumes of each trajectory, on one grey scale and at one level, while the budget lasts, then none."""
+    spent = 0
+    embedded = list[list[Embedded]]()
+    for number, paths in enumerate(trajectories, start=1):
+        read = [read_map(path).density for path in paths]
         peak = densities.quantise(np.maximum.reduce(read), surfaces.SMALL_DENSITY_SIDE).peak
         values = [densities.quantise(density, surfaces.SMALL_DENSITY_SIDE, peak).values for density in read]
         level, box = statistics.median(otsu_level(each) for each in values), len(read[0]) * (pixel_size or 1.0)
         frames = [
-            Embedded(f"way-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))
+            Embedded(f"trajectory-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))
             for k, each in enumerate(values)
         ]
         spent += sum(len(frame.data) for frame in frames)
-        found.append(frames if spent <= WAY_BUDGET else [])
-    return found
+        embedded.append(frames if spent <= TRAJECTORY_BUDGET else [])
+    return embedded
 
 
 def _embedded(name: str, density: np.ndarray, side: int, box: float, kind: str, peak: float | None = None) -> Embedded:

@@ -1,4 +1,4 @@
-"""Class averages beside views of their volumes from random directions: do the volumes look like what was seen?"""
+"""Class averages beside projections of their volumes in random directions: do these resemble class averages?"""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 def random_views(run: Run) -> list[Row]:
-    """Rows for up to eight volumes, spread over those that are done; the directions belong to the number of the image."""
+    """Rows for up to eight volumes, spread over those that are done; directions depend on the number of the image."""
     done, pixels = run.with_status("done"), {image.number: image.pixels for image in run.images}
     rows = []
     for place in sorted(densities.spread_order(len(done), [])[:_VOLUMES]):

@@ -11,10 +11,11 @@ from typing import Any
 
 from .. import __version__, files
 from ..memory import available_cores
-from .heartbeat import Word, has_locked, let_go, require_alone, tell
-from .inputs import digest
 from .folders import ConsensusFolder, EvaluationFolder, LandscapeFolder, SampleFolder
+from .heartbeat import Activity, has_locked, require_alone, unlock, write_heartbeat
+from .inputs import digest
 from .rows import (
+    FORMAT,
     AssignmentRow,
     AssignmentTest,
     ConvergenceRow,
@@ -36,7 +37,7 @@ from .rows import (
 from .settings_file import write_settings
 from .tables import Record, Table
 
-LANDSCAPE = ("landscape", "landscape.csv", "reliability.csv", "report.html")  # what belongs together, the report last
+LANDSCAPE_PARTS = ("landscape", "landscape.csv", "reliability.csv", "report.html")  # replaced together, the report last
 EVALUATING = ".evaluation.begun"  # what is compared until all is
 _FOLDERS = (
     "consensus",
@@ -113,6 +114,10 @@ class RunDirectory:
         self.evaluation = EvaluationFolder(path / "evaluation")
         self.figures = path / "figures"
 
+    def export(self, program: str) -> Path:
+        """The folder for another program."""
+        return self.path / "export" / program
+
     def start(self, number: int) -> Path:
         """The consensus of a random start, at low resolution."""
         return self.path / "consensus" / f"start-{number}.safetensors"
@@ -138,52 +143,74 @@ class RunDirectory:
         return Table(self.path / "convergence" / f"{number:03d}.csv", ConvergenceRow)
 
     def begin(self, settings: Mapping[str, Any], write_images: Callable[[Path], None] | None = None) -> None:
-        """Begin a run; the results of an earlier one go when the new one has begun, and nothing else that may lie there.
+        """Begin a run; the results of an earlier one go when the new one has begun, and nothing else that may be there.
 
         Args:
-            settings: what is asked for.
+            settings: of the run, as config.toml holds them.
             write_images: writes the prepared images to a folder; None if they are there already and stay, as does a network that
-                has learned from them.
+                was trained on them.
         """
         files.make_folder(self.path)
-        self.go_on()
+        self.claim()
         with files.replaced_together(self.path, "run", self.results(keep_images=write_images is None)) as folder:
             if write_images:
                 write_images(folder)
             images = (folder if write_images else self.path) / self.images.name
             write_settings(folder / self.config.name, settings)
-            files.append_record(folder / self.log.name, entry("start", scoretomo=__version__, **_machine()))
+            files.append_record(folder / self.log.name, entry("start", scoretomo=__version__, format=FORMAT, **_machine()))
             files.append_record(folder / self.log.name, entry("images", sha256=digest(images)))
 
+    def require_format(self) -> None:
+        """Refuse what another version of the program wrote in another format; a directory without a run is none.
+
+        Raises:
+            InputError: the run has another format.
+        """
+        written = self._format()
+        if written is not None and written != FORMAT:
+            raise files.InputError(
+                f"{self.path} should be a run of format {FORMAT} but has format {written}, of another version of scoretomo: "
+                "begin the run afresh, in another directory or with --force"
+            )
+
+    def _format(self) -> int | None:
+        """The format of a run, as its last beginning or else its import recorded it; 1 where neither did, None without a run."""
+        begun = [record for record in self.records() if record["event"] == "start"]
+        path = self.import_record.path
+        if not begun and not path.exists():
+            return None
+        imported = files.read_json(path).get("format", 1) if path.exists() else 1
+        return int(begun[-1].get("format", imported) if begun else imported)
+
     def require_same_images(self) -> None:
-        """Refuse to go on where other images have been imported since.
+        """Refuse to continue where other images have been imported since.
 
         Raises:
             InputError: they have.
         """
-        known = [record["sha256"] for record in files.read_records(self.log) if record["event"] == "images"]
-        if known and known[-1] != digest(self.images):
+        begun_with = [record["sha256"] for record in self.records() if record["event"] == "images"]
+        if begun_with and begun_with[-1] != digest(self.images):
             raise files.InputError(
                 f"{self.images} holds other images than those that {self.path} was begun with: "
                 "use another directory, or --force to start afresh"
             )
 
-    def go_on(self) -> None:
-        """Say to other processes that this one works on the run.
+    def claim(self) -> None:
+        """Lock the run for this process, and begin its heartbeat.
 
         Raises:
             InputError: another one does.
         """
         require_alone(self.progress)
-        tell(self.progress, Word("reading images"))
+        write_heartbeat(self.progress, Activity("reading images"))
 
     def end(self) -> None:
-        """Say that nobody works on it any more, because all that was asked for is done."""
+        """End the heartbeat: the run is finished."""
         self.progress.unlink(missing_ok=True)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Let no other process work on it while this one does.
+        """Lock the run while this process works on it.
 
         Raises:
             InputError: another one does already.
@@ -195,12 +222,12 @@ class RunDirectory:
             yield
         finally:
             if not before:
-                let_go(self.path)
+                unlock(self.path)
 
     def results(self, *, keep_images: bool) -> list[str]:
-        """Names of what a new beginning removes: all results, and the images and what has learned from them unless they stay."""
-        learned = () if keep_images else (self.score.name, self.samples.path.name, *reversed(IMAGES))
-        return [*learned, *_FOLDERS, "support.json", *reversed(_MAPS + _TABLES), self.log.name, self.config.name]
+        """Names of what a new beginning removes: all results, and the images and what was trained on them unless they stay."""
+        images = () if keep_images else (self.score.name, self.samples.path.name, *reversed(IMAGES))
+        return [*images, *_FOLDERS, "support.json", *reversed(_MAPS + _TABLES), self.log.name, self.config.name]
 
     def with_landscape_in(self, folder: Path) -> "RunDirectory":
         """The same run, but for its landscape and reliability, which are in another folder."""
@@ -209,13 +236,26 @@ class RunDirectory:
         run.reliability = Table(folder / "reliability.csv", ReliabilityRow)
         return run
 
+    def with_evaluation_in(self, folder: Path) -> "RunDirectory":
+        """The same run, but for its evaluation, which is in another folder."""
+        run = RunDirectory(self.path)
+        run.evaluation = EvaluationFolder(folder / self.evaluation.path.name)
+        return run
+
+    def with_samples_in(self, folder: Path) -> "RunDirectory":
+        """The same run, but for its samples, which are in another folder."""
+        run = RunDirectory(self.path)
+        run.samples = SampleFolder(folder / self.samples.path.name)
+        return run
+
     def require_one_frame(self) -> None:
-        """Refuse what is no finished run of the ensemble method, once what was completed is in place.
+        """Refuse a directory without a finished run of the ensemble method, once what was completed is in place.
 
         Raises:
             InputError: there are no volumes in one frame.
         """
         files.recover(self.path)
+        self.require_format()
         self.require_same_images()
         if not self.volumes_star.exists() or not self.poses.exists():
             raise files.InputError(
@@ -223,13 +263,17 @@ class RunDirectory:
                 f"scoretomo run STACK --output {self.path}"
             )
 
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of log.jsonl; none where there is no file."""
+        return files.read_records(self.log)
+
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""
         files.append_record(self.log, entry(event, **details))
 
 
 def entry(event: str, **details: Any) -> dict[str, Any]:
-    """A line of log.jsonl about what happens now."""
+    """A line of log.jsonl, with the time."""
     return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "event": event, **details}
 
 
@@ -254,6 +298,7 @@ def require_run(path: Path) -> RunDirectory:
     run = RunDirectory(path)
     if not run.config.exists() and not run.weights.exists():
         raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
+    run.require_format()
     return run
 
 
@@ -268,6 +313,7 @@ def require_begun(path: Path) -> RunDirectory:
         raise files.InputError(
             f"{path} should be the directory of a run, and none has begun there: scoretomo run STACK --output {path}"
         )
+    run.require_format()
     return run
 
 

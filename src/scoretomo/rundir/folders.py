@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from .rows import ConsensusSummary, FscCurveRow, FscRow, LandscapeRow, LandscapeSummary, PoseRow, SampleRow, ScreeRow, StateRow
+from .rows import (
+    ConsensusSummary,
+    FscCurveRow,
+    FscRow,
+    LandscapeRow,
+    LandscapeSummary,
+    ObservabilityRow,
+    PoseRow,
+    SampleRow,
+    ScreeRow,
+    StateRow,
+)
 from .tables import Record, Table
 
 
@@ -37,6 +48,7 @@ class LandscapeFolder:
         self.summary = Record(path / "summary.json", LandscapeSummary)
         self.scree = Table(path / "scree.csv", ScreeRow)
         self.states = Table(path / "states.csv", StateRow)
+        self.observability = Table(path / "observability.csv", ObservabilityRow)
         self.variability = path / "variability.mrc"
 
     def component(self, number: int) -> Path:
@@ -74,7 +86,44 @@ class EvaluationFolder:
         self.curves = Table(path / "fsc_curves.csv", FscCurveRow)
         self.summary = path / "summary.json"
         self.single_map = path / "single_map.mrc"
+        self.aligned_maps = path / "aligned"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of what belongs together, those last that show that all is there."""
+        paths = (self.aligned_maps, self.single_map, self.compared, self.curves.path, self.rows.path, self.summary)
+        return tuple(path.name for path in paths)
 
     def aligned(self, name: str) -> Path:
         """A map moved onto its truth."""
-        return self.path / "aligned" / name
+        return self.aligned_maps / name
+
+
+class SimulationFolder:
+    """Simulated images with their truths; beside a run, not in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "simulation.toml"
+        self.inputs = path / "inputs.json"  # content of the files that the object was read from
+        self.images = path / "images.mrcs"
+        self.truth = path / "truth"
+        self.poses = self.truth / "truth.csv"  # image, conformation, rot, tilt, psi, and more of realistic images
+
+    def volume(self, number: int) -> Path:
+        """The true volume of an image, from 0."""
+        return self.truth / f"{number:03d}.mrc"
+
+    def volumes(self) -> list[Path]:
+        """The true volumes that are there."""
+        return sorted(self.truth.glob("[0-9]*.mrc"))
+
+
+class ExperimentFolder:
+    """An experiment of the paper: its images and its run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "experiment.toml"
+        self.run = path / "run"
+        self.data = SimulationFolder(path / "data")

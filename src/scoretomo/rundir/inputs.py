@@ -1,4 +1,4 @@
-"""What was read, by content: a file that is another one by now is not taken for it."""
+"""The content of the files that were read: a file that was changed since is not used in its place."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -8,41 +8,38 @@ from typing import Any
 
 from .. import files
 
-INPUTS = "inputs.json"  # beside a simulation
-
 
 def remember(paths: Iterable[Path]) -> list[dict[str, Any]]:
     """Path, size, time of the last change and digest of each file, once."""
-    known = []
+    records = []
     for path in dict.fromkeys(path.absolute() for path in paths):
         status = path.stat()
         times = {"modified": status.st_mtime_ns, "changed": status.st_ctime_ns}
-        known.append({"path": str(path), "size": status.st_size, **times, "sha256": digest(path)})
-    return known
+        records.append({"path": str(path), "size": status.st_size, **times, "sha256": digest(path)})
+    return records
 
 
 def require_same_input(record: Path, what_to_do: str = "use another --output, or --force to start afresh") -> None:
-    """Refuse to go on with what was made from files that hold something else by now; a file that is gone is none of them.
+    """Refuse to continue from files that were changed since they were read; a file that is gone counts as unchanged.
 
     Args:
-        record: a file with what `remember` said of them; an earlier version wrote none, or nothing of that.
+        record: a JSON file with what `remember` returned, under "files".
         what_to_do: instead of putting the file back.
 
     Raises:
-        InputError: a file has changed.
+        InputError: a file was changed.
     """
-    require_unchanged(
-        files.read_json(record).get("files", []) if record.exists() else [], f"put the old file back, or {what_to_do}"
-    )
+    before = files.read_json(record).get("files", []) if record.exists() else []
+    require_unchanged(before, f"put the old file back, or {what_to_do}")
 
 
-def require_unchanged(known: Iterable[Mapping[str, Any]], what_to_do: str) -> None:
-    """Refuse files that hold something else than when `remember` saw them; a file that is gone is none of them.
+def require_unchanged(before: Iterable[Mapping[str, Any]], what_to_do: str) -> None:
+    """Refuse files that were changed since `remember`; a file that is gone counts as unchanged.
 
     Raises:
-        InputError: a file has changed.
+        InputError: a file was changed.
     """
-    for record in known:
+    for record in before:
         path = Path(record["path"])
         what = _change(path, record)
         if what:
@@ -50,13 +47,13 @@ def require_unchanged(known: Iterable[Mapping[str, Any]], what_to_do: str) -> No
 
 
 def _change(path: Path, record: Mapping[str, Any]) -> str:
-    """How a file differs from what is known of it, or "" where it is the same or gone."""
+    """How a file differs from its record, or "" where it is the same or gone."""
     try:
         status = path.stat()
     except OSError:
         return ""
-    same = record["size"], record["modified"], record["changed"]  # the last no program can set back
-    if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) == same:
+    before = record["size"], record["modified"], record["changed"]  # no program can set back the last one
+    if (status.st_size, status.st_mtime_ns, status.st_ctime_ns) == before:
         return ""
     if status.st_size != record["size"]:
         return f"it had {record['size']} bytes and has {status.st_size}"

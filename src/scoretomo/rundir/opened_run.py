@@ -1,6 +1,6 @@
 """A run for people who program: its images, volumes, poses and landscape as arrays."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from .. import files
 from .directory import RunDirectory
-from .poses import posed_rotations
+from .poses import rotations_of
 
 
 class Volumes(Mapping[int, np.ndarray]):
-    """Volumes by the number of their image, (d, d, d) with axes (z, y, x); each is read when it is asked for."""
+    """Volumes by the number of their image, (d, d, d) with axes (z, y, x); each is read when it is used."""
 
     def __init__(self, paths: Mapping[int, Path]) -> None:
         self._paths = dict(paths)
@@ -30,7 +30,7 @@ class Volumes(Mapping[int, np.ndarray]):
 class RunPoses(NamedTuple):
     """Poses of the images: image = f(V, R) moved by the shift.
 
-    They are in the common frame; where `second`, in that of the other molecule.
+    They are in the common frame; those of class 2 in the frame of the second molecule.
     """
 
     numbers: np.ndarray  # (n,): of the images in the user's stack
@@ -38,31 +38,33 @@ class RunPoses(NamedTuple):
     shifts: np.ndarray  # (n, 2): x, y in pixels
     correlations: np.ndarray  # (n,): with the view in this pose
     outliers: np.ndarray  # (n,), bool: no view explains the image
-    second: np.ndarray  # (n,), bool: it shows the second molecule of a mixture
+    class_numbers: np.ndarray  # (n,): 1, or 2 where the image shows the second molecule of a mixture
 
 
 class RunLandscape(NamedTuple):
-    """Where volumes stand along the motions of the molecule."""
+    """Coordinates of the volumes along the modes of motion and the principal components."""
 
     numbers: np.ndarray  # (n,): of their images
-    motions: np.ndarray  # (n, k): mean 0, standard deviation 1 along each
+    modes: np.ndarray  # (n, k): mean 0, standard deviation 1 along each; k = 0 where modes are not counted
     components: np.ndarray  # (n, c): coordinates of the first principal components
     states: np.ndarray  # (n,): from 1
 
 
 class RunReliability(NamedTuple):
-    """How far each volume can be trusted; what is not known is nan."""
+    """Reliability of each volume; nan where a number is unknown."""
 
     numbers: np.ndarray  # (n,): of their images
-    expected: np.ndarray  # (n,): mean FSC to the truth, down to the resolution that reliability.csv names
-    intervals: np.ndarray  # (n, 2): in which four of five truths lie
-    words: list[str]  # trust | with care | do not
+    expected_fsc: np.ndarray  # (n,): mean FSC with the truth, down to the resolution in reliability.csv
+    intervals: np.ndarray  # (n, 2): 80 % interval of it
+    labels: list[str]  # reliable | caution | unreliable
     reasons: list[str]
-    seen: np.ndarray  # (n, k): how much of each motion the image shows, beside an average view; 1 is as much or more
+    observability: (
+        np.ndarray
+    )  # (n, k): how much of each mode the view shows, beside an average view (1: as much or more)
 
 
 class OpenRun:
-    """A run directory; everything is read when it is asked for, and what was not made is empty or None.
+    """A run directory; everything is read when it is used, and what was not made is empty or None.
 
     Args:
         path: the run directory.
@@ -73,15 +75,16 @@ class OpenRun:
 
     def __init__(self, path: Path) -> None:
         self._run = RunDirectory(path)
-        if not self._run.images.exists() or not self._run.images.with_suffix(".csv").exists():
-            raise files.InputError(f"{path} is not a run directory: it has no images; give the folder that scoretomo run wrote")
+        if not self._run.images.exists() or not self._run.image_rows.exists():
+            raise files.InputError(
+                f"{path} is not a run directory: it has no images; give the folder that scoretomo run wrote"
+            )
         self.path = path
 
     @property
     def pixel_size(self) -> float | None:
-        """Å, if it is known."""
-        size: float | None = files.read_json(self._run.images.with_suffix(".json"))["pixel_size"]
-        return size
+        """Å; None if it is unknown."""
+        return self._run.import_record.read().pixel_size
 
     @property
     def images(self) -> np.ndarray:
@@ -91,87 +94,85 @@ class OpenRun:
     @property
     def numbers(self) -> np.ndarray:
         """Their numbers in the user's stack, (n,)."""
-        rows = files.read_table(self._run.images.with_suffix(".csv"))
-        return np.array([int(row["number"]) for row in rows if row["kept"] == "1"])
+        return np.array([row.number for row in self._run.image_rows.read() if row.included])
 
     @property
     def consensus(self) -> np.ndarray | None:
-        """The volume that explains all images, (d, d, d)."""
-        return _density(self._run.consensus)
+        """The consensus volume, (d, d, d)."""
+        return _density(self._run.assigned.volume)
 
     @property
-    def second_consensus(self) -> np.ndarray | None:
-        """What the images of the second molecule show, if the stack is a mixture, (d, d, d)."""
-        return _density(self._run.second_consensus)
+    def class_2_consensus(self) -> np.ndarray | None:
+        """The consensus volume of the second molecule, if the stack is a mixture, (d, d, d)."""
+        return _density(self._run.assigned.class_2)
 
     @property
     def mean(self) -> np.ndarray | None:
-        """The mean of the volumes where no motion is known, (d, d, d)."""
+        """The mean of the volumes of a run without a deformation model, (d, d, d)."""
         return _density(self._run.mean)
 
     @property
     def volumes(self) -> Volumes:
-        """The finished volumes, by the number of their image, in the frame that its pose is in."""
+        """The finished volumes, by the number of their image, in the frame of its pose."""
         numbers = [int(number) for number in self.numbers]
         return Volumes({number: path for number in numbers if (path := self._run.volume(number)).exists()})
 
     @property
     def poses(self) -> RunPoses | None:
-        """Where the images stand."""
+        """Poses of the images."""
         if not self._run.poses.exists():
             return None
-        rows = files.read_table(self._run.poses)
+        rows = self._run.poses.read()
         return RunPoses(
-            _columns(rows, ("image",))[:, 0].astype(int),
-            posed_rotations(rows).numpy(),
-            _columns(rows, ("shift_x", "shift_y")),
-            _columns(rows, ("correlation",))[:, 0],
-            _columns(rows, ("outlier",))[:, 0] > 0,
-            _columns(rows, ("second",))[:, 0] > 0,
+            np.array([row.image for row in rows]),
+            rotations_of(rows).numpy(),
+            np.array([(row.shift_x, row.shift_y) for row in rows]),
+            np.array([row.correlation for row in rows]),
+            np.array([row.outlier for row in rows]),
+            np.array([row.class_number for row in rows]),
         )
 
     @property
     def landscape(self) -> RunLandscape | None:
-        """What moves."""
-        if not self._run.landscape_table.exists():
+        """Where the volumes are in the landscape."""
+        if not self._run.landscape.rows.exists():
             return None
-        rows = files.read_table(self._run.landscape_table)
-        motions, components = ([name for name in rows[0] if name.startswith(kind)] for kind in ("motion_", "component_"))
+        rows = self._run.landscape.rows.read()
         return RunLandscape(
-            _columns(rows, ("image",))[:, 0].astype(int),
-            _columns(rows, motions),
-            _columns(rows, components),
-            _columns(rows, ("state",))[:, 0].astype(int),
+            np.array([row.image for row in rows]),
+            _matrix([row.mode for row in rows]),
+            _matrix([row.component for row in rows]),
+            np.array([row.state for row in rows]),
         )
 
     @property
-    def motion_map(self) -> np.ndarray | None:
-        """How far each voxel differs between volumes, beyond chance, as a standard deviation; 64 voxels a side at most."""
-        return _density(self._run.landscape / "motion-map.mrc")
+    def variability(self) -> np.ndarray | None:
+        """Standard deviation of each voxel between the volumes, beyond the noise floor; 64 voxels a side at most."""
+        return _density(self._run.landscape.variability)
 
     @property
-    def series(self) -> dict[str, Volumes]:
-        """Volumes from one end of each motion to the other, by its name and the number of the frame.
+    def trajectories(self) -> dict[str, Volumes]:
+        """Volumes from one end of each mode to the other, by its name and the number of the frame.
 
-        The name is motion-1, …, or component-1, … where volumes are too few to count motions.
+        The names are mode-1, …, or component-1, … where volumes are too few to count modes.
         """
-        summary = self._run.landscape / "summary.json"
-        names = [way["name"] for way in files.read_json(summary)["ways"]] if self._run.landscape_table.exists() else []
-        return {name: Volumes(dict(enumerate(sorted((self._run.landscape / name).glob("*.mrc"))))) for name in names}
+        folder = self._run.landscape
+        rows = folder.summary.read().trajectories if folder.rows.exists() else ()
+        return {row.name: Volumes(dict(enumerate(folder.frames(row.name)))) for row in rows}
 
     @property
     def reliability(self) -> RunReliability | None:
-        """What to trust."""
+        """How far the volumes can be relied on."""
         if not self._run.reliability.exists():
             return None
-        rows = files.read_table(self._run.reliability)
+        rows = self._run.reliability.read()
         return RunReliability(
-            _columns(rows, ("image",))[:, 0].astype(int),
-            _columns(rows, ("expected_fsc",))[:, 0],
-            _columns(rows, ("low", "high")),
-            [row["word"] for row in rows],
-            [row["reason"] for row in rows],
-            _columns(rows, [name for name in rows[0] if name.endswith("_seen")]),
+            np.array([row.image for row in rows]),
+            _matrix([(row.expected_fsc,) for row in rows])[:, 0],
+            _matrix([(row.low, row.high) for row in rows]),
+            [row.label for row in rows],
+            [row.reason for row in rows],
+            _matrix([row.observability for row in rows]),
         )
 
 
@@ -179,5 +180,6 @@ def _density(path: Path) -> np.ndarray | None:
     return files.read_map(path).density if path.exists() else None
 
 
-def _columns(rows: list[dict[str, str]], names: list[str] | tuple[str, ...]) -> np.ndarray:
-    return np.array([[float(row[name] or "nan") for name in names] for row in rows]).reshape(len(rows), len(names))
+def _matrix(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
+    """One row each, (n, k), with nan for None; also of no columns."""
+    return np.array(rows, dtype=float).reshape(len(rows), len(rows[0]) if rows else 0)

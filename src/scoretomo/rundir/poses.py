@@ -1,6 +1,7 @@
-"""Poses in rows of a table."""
+"""Rotations of the rows of a table of poses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,7 +9,20 @@ from torch import Tensor
 from ..rotations import rotations_from_euler
 
 
-def posed_rotations(rows: Sequence[Mapping[str, str]]) -> Tensor:
-    """The poses in rows of poses.csv, (n, 3, 3), float64."""
-    angles = [[float(row[name]) for name in ("rot", "tilt", "psi")] for row in rows]
+class HasAngles(Protocol):
+    """A row with Euler angles in degrees."""
+
+    @property
+    def rot(self) -> float: ...
+
+    @property
+    def tilt(self) -> float: ...
+
+    @property
+    def psi(self) -> float: ...
+
+
+def rotations_of(rows: Iterable[HasAngles]) -> Tensor:
+    """R(rot, tilt, psi) of each row, (n, 3, 3), float64."""
+    angles = [[row.rot, row.tilt, row.psi] for row in rows]
     return rotations_from_euler(torch.tensor(angles, dtype=torch.float64))

@@ -1,61 +1,87 @@
-"""What a run has on disk: its images, volumes, scores, settings and log."""
+"""What a run has on disk, finished or not, as typed rows beside the arrays and paths that belong to them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from ..files import read_images, read_json, read_records, read_table, read_toml, read_weights
+from .. import files
 from ..requirements import parse_selection
 from ..rotations import rotations_from_euler
+from .directory import RunDirectory
+from .folders import ConsensusFolder, SampleFolder
+from .rows import (
+    AssignmentTest,
+    ConsensusSummary,
+    ConvergenceRow,
+    DenoisingRow,
+    EvaluationSummary,
+    FlexibilityTest,
+    FscRow,
+    ImageRow,
+    ImportRecord,
+    LandscapeRow,
+    LandscapeSummary,
+    LossRow,
+    PoseRow,
+    ReliabilityRow,
+    SampleRow,
+    ScreeRow,
+    StartRow,
+    StateRow,
+    SupportTest,
+    SymmetryRow,
+    Trajectory,
+    Verdict,
+    VolumeRow,
+)
+from .tables import from_json
+
+NOT_SELECTED = "not selected"  # reason of an image that the user did not select
+# Stages whose seconds make up the time of a run, in log.jsonl.
+_TIMED = ("consensus", "flexibility", "assignment", "deformation", "score support", "volumes")
 
 
 class Image(NamedTuple):
     """One image of the user's stack."""
 
-    number: int  # 0-based in the source stack
-    source: str
-    pixels: np.ndarray | None  # (y, x) float32, as prepared; None if left out
-    reason: str  # why it was left out
-    warning: str
+    row: ImageRow
+    pixels: np.ndarray | None  # (y, x) float32, as prepared; None if it is not included
+
+    @property
+    def number(self) -> int:
+        """Its number in the user's stack, from 0."""
+        return self.row.number
 
     @property
     def selected(self) -> bool:
-        """Whether the user wanted this image, usable or not."""
-        return self.reason != "not selected"
+        """Whether the user selected this image, usable or not."""
+        return self.row.reason != NOT_SELECTED
 
 
-class Score(NamedTuple):
+class FscResult(NamedTuple):
     """A volume against its truth."""
 
+    row: FscRow
     truth: Path
-    hand: str  # same | mirrored
-    mean_fsc: float
-    auc: float
-    resolution_half: float  # Å, or pixels if the run has no pixel size
-    resolution_0143: float
-    frame: tuple[float, ...] | None  # M (rows) and s in pixels: the aligned map at Mᵀq + s is the volume at q; None if not known
     curve: list[float]  # FSC at shells 0 … d // 2
 
-
-class Trust(NamedTuple):
-    """How far to believe a volume, without a truth."""
-
-    word: str  # one of words.WORDS
-    reason: str
-    expected: float | None  # FSC to the truth; None where runs of this kind are not calibrated
-    low: float | None  # four in five truths lie from here …
-    high: float | None  # … to here
-    down_to: float | None  # resolution to which the expected FSC counts, in Å, or pixels if the run has no pixel size
-    seen: Sequence[float | None]  # how much its view shows of each motion, beside an average view (1: as much or more)
+    @property
+    def frame(self) -> tuple[float, ...] | None:
+        """M (rows) and s in pixels: the aligned map at Mᵀq + s is the volume at q; None without an alignment."""
+        row = self.row
+        if row.rot is None:
+            return None
+        back = rotations_from_euler(torch.tensor([row.rot, row.tilt, row.psi])).T
+        if row.hand == "mirrored":
+            back = torch.diag(back.new_tensor([1.0, 1.0, -1.0])) @ back
+        return (*back.flatten().tolist(), *(shift or 0.0 for shift in (row.shift_x, row.shift_y, row.shift_z)))
 
 
 class Pose(NamedTuple):
-    """Where an image stands in the common frame of all volumes: the image is f(V, R) moved by the shift."""
+    """Where an image is in the common frame of all volumes: the image is f(V, R) moved by the shift."""
 
     rotation: torch.Tensor  # (3, 3)
     shift: torch.Tensor  # (x, y) in pixels
@@ -68,91 +94,83 @@ class Volume(NamedTuple):
     status: str  # done | diverged | missing
     path: Path | None
     aligned: Path | None  # the volume moved into the frame of its truth
-    score: Score | None
-    trust: Trust | None
-    row: Mapping[str, str]  # of volumes.csv
-    convergence: list[dict[str, str]]
-    pose: Pose | None  # none where each volume is in the frame of its own image
+    fsc: FscResult | None
+    reliability: ReliabilityRow | None
+    row: VolumeRow | None  # None while it is missing
+    convergence: list[ConvergenceRow]
+    pose: Pose | None  # None where each volume is in the frame of its own image
 
 
 class Samples(NamedTuple):
-    """Images drawn from the learned score, and what was found out about each."""
+    """Images drawn from the network score, and the class averages nearest to them."""
 
     images: np.ndarray  # (n, y, x) float32, in the units of the prepared images
     nearest: np.ndarray  # (n, y, x): the class average nearest to each, turned and flipped onto it
-    rows: list[dict[str, str]]  # of samples.csv
+    rows: list[SampleRow]
 
 
-class Learned(NamedTuple):
-    """A network score: how it was trained, and how good it is."""
+class NetworkScore(NamedTuple):
+    """A network score: how it was trained, and its denoising error."""
 
-    record: Mapping[str, Any]  # settings of the trained network; empty while it is being trained
-    loss: list[dict[str, str]]  # of loss.csv
-    errors: list[dict[str, str]]  # of denoising.csv
+    training: Mapping[str, Any]  # settings of the trained network; empty while it is being trained
+    loss: list[LossRow]
+    denoising: list[DenoisingRow]
     samples: Samples | None
 
 
-class Moves(NamedTuple):
-    """What left-out images say when they are asked whether the molecule moves."""
+class ConsensusResult(NamedTuple):
+    """The consensus volume, and every test that was made with it."""
 
-    still: float  # share of them that one shape leaves unexplained
-    moving: float  # the same of a shape that moves
-    displacement: float  # how far, averaged over its mass, in pixels of the run, in one image of five
-    evidence: float  # that it moves
-    needed: float  # to say so
+    path: Path
+    class_2_path: Path | None  # of a mixture
+    mean_path: Path | None  # mean of the volumes
+    summary: ConsensusSummary
+    starts: list[StartRow]  # the one that the consensus comes from last
+    symmetries: list[SymmetryRow]  # that were compared; empty unless a symmetry was searched for
+    poses: list[PoseRow]
+    flexibility: FlexibilityTest | None
+    assignment: AssignmentTest | None
+    support: SupportTest | None
+    start_weight: float  # the largest of all volumes; 0 before there are any
 
+    @property
+    def verdict(self) -> Verdict:
+        """Of the flexibility test; volumes of a flexible molecule start from a deformation model."""
+        return self.flexibility.verdict if self.flexibility else "undetermined"
 
-class Shared(NamedTuple):
-    """What all images have in common: the consensus, and how sure it is."""
+    @property
+    def outliers(self) -> list[int]:
+        """Images that no view matches."""
+        return [pose.image for pose in self.poses if pose.outlier]
 
-    path: Path  # consensus.mrc
-    mean_path: Path | None  # mean of the volumes, mean.mrc
-    symmetry: str
-    proposals: list[dict[str, str]]  # symmetries that were weighed; empty unless one was looked for
-    agreements: list[float]  # mean FSC of each other random start with the best
-    agreeing: int  # how many of them came to the same volume
-    coverage: float  # mean correlation of the images that it explains with their views
-    left_out_coverage: float  # the same with views of the map of other images
-    left_out_resolution: float  # Å (pixels without a pixel size) down to which these agree with the images
-    outliers: list[int]  # images that no view explains
-    second: list[int]  # images of something else
-    second_path: Path | None  # what they show, consensus-2.mrc
-    takes_views: bool | None  # whether the score knows its views; None if that was not asked
-    asked: Moves | None  # whether the molecule moves; None if left-out images were not asked
-    moves: bool  # whether volumes start from a model of the motion
-    softer: bool  # whether it was made anew with soft poses, as left-out images of a rigid molecule asked for
-    alike: bool | None  # whether views of the model look like images; None if that was not asked
-    kept: float  # share of each volume that stays what it began with
+    @property
+    def class_2(self) -> list[int]:
+        """Images of the second molecule of a mixture."""
+        return [pose.image for pose in self.poses if pose.class_number == 2]
 
 
-class Series(NamedTuple):
-    """Volumes from one end of a motion to the other."""
+class TrajectoryVolumes(NamedTuple):
+    """Volumes from one end of a mode to the other."""
 
-    name: str  # motion-1, or component-1 if it is not known how many motions there are
-    paths: list[Path]  # of the volumes
-    distance: float  # how far the parts go that go farthest, in pixels of the run
-    replaced: float  # share of the molecule that changes place
+    row: Trajectory
+    paths: list[Path]
 
     @property
     def title(self) -> str:
-        """Motion 1, …"""
-        return self.name.replace("-", " ").capitalize()
+        """Mode 1, …"""
+        return self.row.name.replace("-", " ").capitalize()
 
 
 class Landscape(NamedTuple):
-    """What moves in the volumes."""
+    """Heterogeneity of the volumes."""
 
-    motions: int | None  # None if it is not known how many there are
-    moves: bool | None  # whether the molecule moves by what left-out images say; None if there were too few to ask
-    clear: int  # principal components with clearly more variance than chance gives
-    variance: float
-    chance: float
-    rows: list[dict[str, str]]  # of landscape.csv
-    scree: list[dict[str, str]]
-    states: list[dict[str, str]]
-    motion_map: Path
-    series: list[Series]  # along each motion, or component
-    tour: list[Path]  # volumes on the way that visits every state; empty where there is one state
+    summary: LandscapeSummary
+    rows: list[LandscapeRow]
+    scree: list[ScreeRow]
+    states: list[StateRow]
+    variability: Path  # map of the standard deviation between volumes, beyond the noise floor
+    trajectories: list[TrajectoryVolumes]  # along each mode, or component
+    between_states: list[Path]  # volumes on the path that visits every state; empty where there is one state
 
 
 class Run(NamedTuple):
@@ -161,23 +179,23 @@ class Run(NamedTuple):
     name: str  # of its folder
     images: list[Image]
     volumes: list[Volume]
-    imported: Mapping[str, Any]  # images.json
-    settings: Mapping[str, Any]  # config.toml
+    imported: ImportRecord | None
+    settings: Mapping[str, Any]  # of config.toml, and those of training and sampling
     records: list[dict[str, Any]]  # log.jsonl
-    evaluation: Mapping[str, Any] | None
-    learned: Learned | None
-    shared: Shared | None
+    evaluation: EvaluationSummary | None
+    network: NetworkScore | None
+    consensus: ConsensusResult | None
     landscape: Landscape | None
 
     @property
     def stack(self) -> str:
-        """The stack and its folder, such as job012/run_it025_classes.mrcs; the name of the run if that is not known."""
-        return "/".join(Path(self.imported["source"]).parts[-2:]) if "source" in self.imported else self.name
+        """The stack and its folder, such as job012/run_it025_classes.mrcs; the name of the run before the import."""
+        return "/".join(Path(self.imported.source).parts[-2:]) if self.imported else self.name
 
     @property
     def pixel_size(self) -> float | None:
-        """Å, if it is known."""
-        return self.imported.get("pixel_size")
+        """Å, if it is given."""
+        return self.imported.pixel_size if self.imported else None
 
     @property
     def size(self) -> int:
@@ -186,289 +204,222 @@ class Run(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """Of resolutions: Å, or px if no pixel size is known."""
-        return (self.evaluation or {}).get("unit") or ("Å" if self.pixel_size else "px")
-
-    @property
-    def judged_to(self) -> str | None:
-        """Resolution to which volumes have an expected FSC, such as 16 Å; None if none has."""
-        found = next((v.trust.down_to for v in self.volumes if v.trust and v.trust.down_to), None)
-        return f"{found:.3g} {'Å' if self.pixel_size else 'px'}" if found else None
+        """Of resolutions: Å, or px without a pixel size."""
+        return self.evaluation.unit if self.evaluation else ("Å" if self.pixel_size else "px")
 
     @property
     def fsc_grid(self) -> tuple[int, float | None]:
-        """Side and pixel size of the grid on which the FSC was taken: it need not be the run's."""
-        evaluation = self.evaluation or {"size": self.size, "pixel_size": self.pixel_size}
-        return evaluation["size"], evaluation["pixel_size"]
+        """Side and pixel size of the grid on which the FSC was computed: it need not be the run's."""
+        if self.evaluation is None:
+            return self.size, self.pixel_size
+        return self.evaluation.size, self.evaluation.pixel_size
 
     def with_status(self, status: str) -> list[Volume]:
         """The volumes of this status."""
         return [volume for volume in self.volumes if volume.status == status]
 
     @property
-    def scores(self) -> list[Score]:
+    def fsc_results(self) -> list[FscResult]:
         """Of the volumes that were compared with a truth."""
-        return [volume.score for volume in self.volumes if volume.score]
+        return [volume.fsc for volume in self.volumes if volume.fsc]
 
 
-class _Folder(NamedTuple):
-    """A run directory, of which some files and folders are elsewhere."""
-
-    path: Path
-    instead: Mapping[str, Path]
-
-    def __truediv__(self, name: str | Path) -> Path:
-        return self.instead.get(str(name), self.path / name)
-
-
-def read_run(path: Path, instead: Mapping[str, Path] = MappingProxyType({})) -> Run:
+def read_run(run: RunDirectory, event: Mapping[str, Any] | None = None) -> Run:
     """Read a run directory, finished or not; what a run has not made yet is empty.
 
     Args:
-        path: the run directory.
-        instead: where some of its files and folders are, by their names, before they take their places.
+        run: the run directory; some of its tables and folders may be elsewhere, before they take their places.
+        event: the line that will be added to its log when they do.
     """
-    run = _Folder(path, instead)
-    log = run / "log.jsonl"
-    settings = _toml(run / "config.toml")
-    records = read_records(log) if log.exists() else []
+    settings = _toml(run.config)
+    records = [*files.read_records(run.log), *([dict(event)] if event else [])]
     images = _images(run)
     volumes = _volumes(run, images, settings, records)
+    summary = run.evaluation.summary
     return Run(
-        name=path.resolve().name,
+        name=run.path.resolve().name,
         images=images,
         volumes=volumes,
-        imported=_json(run / "images.json") or {},
-        settings=_toml(run / "score" / "train.toml") | _toml(run / "samples" / "samples.toml") | settings,
+        imported=run.import_record.read() if run.import_record.exists() else None,
+        settings=_toml(run.training) | _toml(run.samples.config) | settings,
         records=records,
-        evaluation=_json(run / "evaluation" / "summary.json"),
-        learned=_learned(run),
-        shared=_shared(run, volumes),
+        evaluation=from_json(EvaluationSummary, files.read_json(summary)) if summary.exists() else None,
+        network=_network(run),
+        consensus=_consensus(run, volumes),
         landscape=_landscape(run),
     )
 
 
-def _shared(run: _Folder, volumes: Sequence[Volume]) -> Shared | None:
-    poses, starts = _table(run / "poses.csv"), _table(run / "consensus" / "starts.csv")
-    if not poses or not starts:
+def _toml(path: Path) -> dict[str, Any]:
+    return files.read_toml(path) if path.exists() else {}
+
+
+def _images(run: RunDirectory) -> list[Image]:
+    rows = run.image_rows.read()
+    included = any(row.included for row in rows)
+    stack = files.read_images(run.images).images if included else np.empty((0, 0, 0), np.float32)
+    return [Image(row, stack[row.slice] if row.included and row.slice is not None else None) for row in rows]
+
+
+def _consensus(run: RunDirectory, volumes: Sequence[Volume]) -> ConsensusResult | None:
+    """The consensus of the last finished stage; None before there is one."""
+    folder = next((each for each in (run.assigned, run.first) if each.summary.exists()), None)
+    starts = run.starts.read()
+    poses = _poses(run, folder)
+    if folder is None or not starts or not poses:
         return None
-    others = sorted((float(row["agreement"]), int(row["agrees"])) for row in starts)[:-1]
-    asked, (summary,) = _table(run / "consensus" / "left_out.csv"), _table(run / "consensus" / "summary.csv")
-    second, mean, motion = run / "consensus-2.mrc", run / "mean.mrc", next(iter(_table(run / "consensus" / "moves.csv")), None)
-    return Shared(
-        path=run / "consensus.mrc",
-        mean_path=mean if mean.exists() else None,
-        symmetry=summary["symmetry"],
-        proposals=_table(run / "consensus" / "proposals.csv"),
-        agreements=[agreement for agreement, _ in others],
-        agreeing=sum(agrees for _, agrees in others),
-        coverage=float(summary["coverage"]),
-        left_out_coverage=float(summary["left_out_coverage"]),
-        left_out_resolution=float(summary["left_out_resolution"]),
-        outliers=[int(row["image"]) for row in poses if row["outlier"] == "1"],
-        second=[int(row["image"]) for row in poses if row["second"] == "1"],
-        second_path=second if second.exists() else None,
-        takes_views=asked[0]["takes_views"] == "1" if asked and asked[0]["asked"] == "1" else None,
-        asked=Moves(*(float(motion[name]) for name in Moves._fields)) if motion else None,
-        moves=bool(motion and motion["moves"] == "1"),
-        softer=any(row["softer"] == "1" for row in _table(run / "consensus" / "softness.csv")),
-        alike=asked[0]["look_alike"] == "1" if asked and asked[0]["look_alike"] else None,
-        kept=max((float(volume.row["kept"]) for volume in volumes if volume.row.get("kept")), default=0.0),
+    weights = [volume.row.start_weight for volume in volumes if volume.row and volume.row.start_weight]
+    return ConsensusResult(
+        path=folder.volume,
+        class_2_path=folder.class_2 if folder.class_2.exists() else None,
+        mean_path=run.mean if run.mean.exists() else None,
+        summary=folder.summary.read(),
+        starts=sorted(starts, key=lambda start: start.fsc),
+        symmetries=run.symmetries.read(),
+        poses=poses,
+        flexibility=run.flexibility.read() if run.flexibility.exists() else None,
+        assignment=run.assignment.read() if run.assignment.exists() else None,
+        support=run.support.read() if run.support.exists() else None,
+        start_weight=max(weights, default=0.0),
     )
 
 
-def _landscape(run: _Folder) -> Landscape | None:
-    rows, folder = _table(run / "landscape.csv"), run / "landscape"
+def _poses(run: RunDirectory, folder: ConsensusFolder | None) -> list[PoseRow]:
+    """The final poses or, while the run goes on, those of its last consensus."""
+    return run.poses.read() or (folder.poses.read() if folder else [])
+
+
+def _landscape(run: RunDirectory) -> Landscape | None:
+    folder = run.landscape
+    rows = folder.rows.read()
     if not rows:
         return None
-    summary = read_json(folder / "summary.json")
+    summary = folder.summary.read()
     return Landscape(
-        motions=summary["motions"],
-        moves=summary["moves"],
-        clear=summary["clear_components"],
-        variance=summary["variance"],
-        chance=summary["chance"],
+        summary=summary,
         rows=rows,
-        scree=_table(folder / "scree.csv"),
-        states=_table(folder / "states.csv"),
-        motion_map=folder / "motion-map.mrc",
-        series=[
-            Series(way["name"], sorted((folder / way["name"]).glob("*.mrc")), way["distance"], way["replaced"])
-            for way in summary["ways"]
-        ],
-        tour=sorted((folder / "states").glob("*.mrc")),
+        scree=folder.scree.read(),
+        states=folder.states.read(),
+        variability=folder.variability,
+        trajectories=[TrajectoryVolumes(row, folder.frames(row.name)) for row in summary.trajectories],
+        between_states=folder.frames("states"),
     )
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.exists() else None
+def _network(run: RunDirectory) -> NetworkScore | None:
+    """The network score of a run, trained or in training; None if there is none."""
+    if not (run.weights.exists() or run.loss.exists()):
+        return None
+    return NetworkScore(
+        training=files.read_weights(run.weights)[1] if run.weights.exists() else {},
+        loss=run.loss.read(),
+        denoising=run.denoising.read(),
+        samples=_samples(run.samples),
+    )
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    return read_toml(path) if path.exists() else {}
+def _samples(folder: SampleFolder) -> Samples | None:
+    """Samples with their table, which is written last."""
+    rows = folder.rows.read()
+    if not rows:
+        return None
+    return Samples(files.read_images(folder.images).images, files.read_images(folder.nearest).images, rows)
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    return read_table(path) if path.exists() else []
-
-
-def _images(run: _Folder) -> list[Image]:
-    rows = _table(run / "images.csv")
-    kept = [row for row in rows if row["kept"] == "1"]
-    stack = read_images(run / "images.mrcs").images if kept else np.empty((0, 0, 0), np.float32)
+def _volumes(
+    run: RunDirectory, images: Sequence[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> list[Volume]:
+    """The requested volumes, in the order of their images, from volumes.csv or, while the run goes on, from the log."""
+    logged = [from_json(VolumeRow, dict(record)) for record in records if record.get("event") == "volume"]
+    rows = {row.image: row for row in [*logged, *run.volume_rows.read()]}
+    results = _fsc_results(run)
+    reliability = {row.image: row for row in run.reliability.read()}
+    poses = {row.image: _pose(row) for row in run.poses.read()}
     return [
-        Image(
-            number=int(row["number"]),
-            source=row["source"],
-            pixels=stack[int(row["slice"])] if row["kept"] == "1" else None,
-            reason=row["reason"],
-            warning=row["warning"],
-        )
-        for row in rows
+        _volume(run, number, rows.get(number), results.get(number), reliability.get(number), poses.get(number))
+        for number in sorted(set(rows) | _requested(images, settings))
     ]
 
 
-def _learned(run: _Folder) -> Learned | None:
-    """The network score of a run, trained or in training; None if there is none."""
-    score, weights = run / "score", run / "score" / "weights.safetensors"
-    if not (weights.exists() or (score / "loss.csv").exists()):
-        return None
-    return Learned(
-        record=read_weights(weights)[1] if weights.exists() else {},
-        loss=_table(score / "loss.csv"),
-        errors=_table(score / "denoising.csv"),
-        samples=_samples(run / "samples"),
+def _volume(
+    run: RunDirectory,
+    number: int,
+    row: VolumeRow | None,
+    result: FscResult | None,
+    reliability: ReliabilityRow | None,
+    pose: Pose | None,
+) -> Volume:
+    path = run.path / row.file if row and row.file else None
+    status: str = row.status if row else "missing"
+    if status == "done" and not (path and path.exists()):
+        status, path = "missing", None
+    aligned = run.evaluation.aligned(path.name) if path else None
+    return Volume(
+        number=number,
+        status=status,
+        path=path,
+        aligned=aligned if aligned and aligned.exists() else None,
+        fsc=result,
+        reliability=reliability,
+        row=row,
+        convergence=run.convergence(number).read(),
+        pose=pose,
     )
 
 
-def _samples(folder: Path) -> Samples | None:
-    """Samples with their table, which is written last."""
-    rows = _table(folder / "samples.csv")
-    if not rows:
-        return None
-    images, nearest = (read_images(folder / f"{name}.mrcs").images for name in ("samples", "nearest"))
-    return Samples(images, nearest, rows)
+def _pose(row: PoseRow) -> Pose:
+    rotation = rotations_from_euler(torch.tensor([row.rot, row.tilt, row.psi]))
+    return Pose(rotation, torch.tensor([row.shift_x, row.shift_y]))
 
 
-def _volumes(run: _Folder, images: list[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> list[Volume]:
-    """The volumes asked for, in the order of their images, from volumes.csv or, while the run goes on, from the log."""
-    logged = [record for record in records if record.get("event") == "volume"]
-    rows = {int(record["image"]): {name: str(value) for name, value in record.items() if value is not None} for record in logged}
-    rows |= {int(row["image"]): row for row in _table(run / "volumes.csv")}
-    scores, poses, trusts = _scores(run), _poses(run), _trusts(run)
-    volumes = []
-    for number in sorted(set(rows) | _asked_for(images, settings)):
-        row = rows.get(number, {})
-        path = run / row["file"] if row.get("file") else None
-        status = row.get("status", "missing")
-        if status == "done" and not (path and path.exists()):
-            status, path = "missing", None
-        aligned = run / "evaluation" / "aligned" / path.name if path else None
-        volumes.append(
-            Volume(
-                number=number,
-                status=status,
-                path=path,
-                aligned=aligned if aligned and aligned.exists() else None,
-                score=scores.get(number),
-                trust=trusts.get(number),
-                row=row,
-                convergence=_table(run / "convergence" / f"{_stem(row, number)}.csv"),
-                pose=poses.get(number),
-            )
-        )
-    return volumes
-
-
-def _trusts(run: _Folder) -> dict[int, Trust]:
-    """What is known of how far to believe each volume, by image number."""
-    return {
-        int(row["image"]): Trust(
-            word=row["word"],
-            reason=row["reason"],
-            expected=_number(row["expected_fsc"]),
-            low=_number(row["low"]),
-            high=_number(row["high"]),
-            down_to=_number(row.get("down_to", "")),
-            seen=[_number(value) for name, value in row.items() if re.fullmatch(r"motion_\d+_seen", name)],
-        )
-        for row in _table(run / "reliability.csv")
-    }
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None
-
-
-def _poses(run: _Folder) -> dict[int, Pose]:
-    """Poses in the frame of the consensus, by image number; empty without one."""
-    poses = {}
-    for row in _table(run / "poses.csv"):
-        angles, shift = (torch.tensor([float(row[name]) for name in names]) for names in (_ANGLES, _SHIFTS))
-        poses[int(row["image"])] = Pose(rotations_from_euler(angles), shift)
-    return poses
-
-
-_ANGLES, _SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
-
-
-def _stem(row: Mapping[str, str], number: int) -> str:
-    return Path(row["file"]).stem if row.get("file") else f"{number:03d}"
-
-
-def _asked_for(images: list[Image], settings: Mapping[str, Any]) -> set[int]:
-    """Kept images of the selection in config.toml ([run] images, such as 0,3,5-9), else all; none before there is one."""
+def _requested(images: Sequence[Image], settings: Mapping[str, Any]) -> set[int]:
+    """Included images that config.toml selects ([run] images, such as 0,3,5-9), else all; none before there is one."""
     if not settings:
         return set()
-    kept = {image.number for image in images if image.pixels is not None}
+    included = {image.number for image in images if image.pixels is not None}
     chosen = settings.get("run", {}).get("images")
-    return kept & set(parse_selection(str(chosen), len(images))) if chosen else kept
+    return included & set(parse_selection(str(chosen), len(images))) if chosen else included
 
 
-def _scores(run: _Folder) -> dict[int, Score]:
-    curves = {
-        int(row["image"]): [float(value) for name, value in row.items() if name.startswith("shell_") and value != ""]
-        for row in _table(run / "evaluation" / "fsc.csv")
-    }
-    return {
-        int(row["image"]): Score(
-            truth=given if (given := Path(row["truth"])).exists() else run / given,
-            hand=row["hand"],
-            mean_fsc=float(row["mean_fsc"]),
-            auc=float(row["auc"]),
-            resolution_half=float(row["resolution_0.5"]),
-            resolution_0143=float(row["resolution_0.143"]),
-            frame=_frame(row),
-            curve=curves[int(row["image"])],
-        )
-        for row in _table(run / "evaluation" / "scores.csv")
-        if int(row["image"]) in curves
-    }
-
-
-def _frame(row: Mapping[str, str]) -> tuple[float, ...] | None:
-    """How to see an aligned map where its volume is: the alignment, undone."""
-    if not row.get("rot"):
-        return None
-    back = rotations_from_euler(torch.tensor([float(row[name]) for name in _ANGLES])).T
-    if row["hand"] == "mirrored":
-        back = torch.diag(back.new_tensor([1.0, 1.0, -1.0])) @ back
-    return (*back.flatten().tolist(), *(float(row[f"shift_{axis}"]) for axis in "xyz"))
+def _fsc_results(run: RunDirectory) -> dict[int, FscResult]:
+    """FSC results by the number of the image, of maps whose curve is there."""
+    curves = {row.image: [value for value in row.shell if value is not None] for row in run.evaluation.curves.read()}
+    results = {}
+    for row in run.evaluation.rows.read():
+        if row.image in curves:
+            truth = Path(row.truth)
+            results[row.image] = FscResult(row, truth if truth.exists() else run.path / truth, curves[row.image])
+    return results
 
 
 def seconds_taken(run: Run) -> float | None:
-    """Wall-clock seconds of consensus and volumes, or None if an interrupted session left some of them unknown."""
-    sessions = [record for record in run.records if record.get("event") == "reconstructed"]
-    volumes = sum(float(volume.row["seconds"]) for volume in run.volumes if volume.row.get("seconds"))
-    known = sum(float(session["seconds"]) for session in sessions)
-    workers = max((int(session.get("workers", 1)) for session in sessions), default=1)
-    before = sum(float(record["seconds"]) for record in run.records if record.get("event") in ("consensus", "motion", "left out"))
-    return before + known if known * workers >= 0.8 * volumes and known > 0 else None
+    """Wall-clock seconds of all stages up to the volumes, or None if an interrupted session left some unrecorded."""
+    recorded = dict.fromkeys(_TIMED, 0.0)
+    for record in run.records:
+        if record.get("event") == "stage" and record["stage"] in recorded:
+            recorded[record["stage"]] += float(record["seconds"])
+    volumes = sum(volume.row.seconds for volume in run.volumes if volume.row)
+    cores = max((int(record.get("cores", 1)) for record in run.records if record.get("event") == "start"), default=1)
+    complete = recorded["volumes"] > 0 and recorded["volumes"] * cores >= 0.8 * volumes
+    return sum(recorded.values()) if complete else None
 
 
-def landscape_axes(found: Landscape) -> list[str]:
-    """Columns of landscape.csv that can be drawn, the first two first; beside a single motion stands the second component."""
-    columns = [name for name in found.rows[0] if name.startswith(("motion_", "component_", "umap_"))]
-    if found.motions == 1 and "component_2" in columns:
-        columns.insert(1, columns.pop(columns.index("component_2")))
-    return columns
+class LandscapeAxis(NamedTuple):
+    """A column of landscape.csv: coordinates of the volumes along one axis."""
+
+    name: str  # such as mode 1
+    values: list[float]
+
+
+def landscape_axes(landscape: Landscape) -> list[LandscapeAxis]:
+    """Axes that volumes can be drawn along, the first two first; beside a single mode is component 2."""
+    kinds = [(name, [getattr(row, name) for row in landscape.rows]) for name in ("mode", "component", "umap")]
+    axes = [
+        LandscapeAxis(f"{name} {place + 1}", [float(row[place]) for row in values])
+        for name, values in kinds
+        for place in range(len(values[0]))
+    ]
+    if landscape.summary.modes == 1:
+        beside = [axis for axis in axes if axis.name == "component 2"]
+        return [axes[0], *beside, *(axis for axis in axes[1:] if axis not in beside)]
+    return axes

@@ -15,7 +15,7 @@ Three = Annotated[float, Decimals(3)]
 Four = Annotated[float, Decimals(4)]
 Five = Annotated[float, Decimals(5)]
 SixDigits = Annotated[float, Digits(6)]
-Verdict = Literal["flexible", "rigid"]
+Verdict = Literal["flexible", "rigid", "undetermined"]  # the last where images are too few for a test
 Label = Literal["reliable", "caution", "unreliable"]
 Status = Literal["done", "diverged"]
 
@@ -24,7 +24,7 @@ class ImportRecord(NamedTuple):
     """images.json: what the import was asked for, what it read, and what holds for the whole stack."""
 
     source: str  # the user's file
-    count: int  # images in it
+    image_count: int  # in it
     size: int  # side of the prepared images, in pixels
     side: int  # of the field of view, in pixels of the input
     pixel_size: float | None  # Å
@@ -110,12 +110,12 @@ class ModeRow(NamedTuple):
 
 
 class FlexibilityTest(NamedTuple):
-    """flexibility/test.json: whether a deformation model explains held-out images better than a rigid one."""
+    """flexibility/test.json: whether a deformation model explains held-out images better than a rigid one; nulls where undetermined."""
 
-    rigid_residual: Annotated[float, Decimals(6)]  # mean residual fraction of held-out images, by the rigid model
-    flexible_residual: Annotated[float, Decimals(6)]  # by the deformation model
-    displacement: Four  # of its mass, in one image of five
-    statistic: Four
+    rigid_residual: Annotated[float, Decimals(6)] | None  # mean residual fraction of held-out images, by the rigid model
+    flexible_residual: Annotated[float, Decimals(6)] | None  # by the deformation model
+    displacement: Four | None  # of its mass, in one image of five
+    statistic: Four | None
     threshold: float
     verdict: Verdict
 
@@ -208,6 +208,13 @@ class StateRow(NamedTuple):
     frame: int  # of landscape/states/, at which it is
 
 
+class ObservabilityRow(NamedTuple):
+    """landscape/observability.csv: how much of each mode the view of an image shows, beside an average view (1: as much or more)."""
+
+    image: int
+    observability: tuple[Three, ...]
+
+
 class Trajectory(NamedTuple):
     """A series of volumes in landscape/, from one end of a mode to the other."""
 
@@ -222,7 +229,7 @@ class LandscapeSummary(NamedTuple):
     volumes: int
     modes: int | None  # how many; None if that is not known
     trajectories: tuple[Trajectory, ...]
-    verdict: Verdict | None  # of the flexibility test; None without one
+    verdict: Verdict  # of the flexibility test
     significant_components: int
     variance: float  # of the volumes
     noise_floor: float  # of their replicates
@@ -243,7 +250,7 @@ class ReliabilityRow(NamedTuple):
     replicate_fsc: Five | None  # mean, in the shells that images determine
     correlation: Five  # of the image with its view
     isolation: Five | None  # of its conformation from those of other images
-    observability: tuple[Three | None, ...]  # how much of each mode its view shows, beside an average view
+    observability: tuple[Three | None, ...]  # of each mode, as in landscape/observability.csv
 
 
 class FscRow(NamedTuple):
@@ -252,23 +259,68 @@ class FscRow(NamedTuple):
     image: int
     truth: str
     hand: Literal["same", "mirrored"]
-    mean_fsc: float
-    auc: float
-    resolution_0_5: float
-    resolution_0_143: float
-    rot: float | None
-    tilt: float | None
-    psi: float | None
-    shift_x: float | None
-    shift_y: float | None
-    shift_z: float | None
+    mean_fsc: Five
+    auc: Five
+    resolution_0_5: Three
+    resolution_0_143: Three
+    rot: Three | None
+    tilt: Three | None
+    psi: Three | None
+    shift_x: Three | None
+    shift_y: Three | None
+    shift_z: Three | None
 
 
 class FscCurveRow(NamedTuple):
     """evaluation/fsc_curves.csv: FSC of a map with its truth, shell by shell."""
 
     image: int
-    shell: Annotated[tuple[float | None, ...], CountedFrom(0)]
+    shell: Annotated[tuple[Five | None, ...], CountedFrom(0)]
+
+
+class Remark(NamedTuple):
+    """A remark on a map, its truth, or both together."""
+
+    sentence: str
+    kind: str  # the same for remarks of this kind on all maps
+
+
+class Agreement(NamedTuple):
+    """How well a map agrees with a truth."""
+
+    mean_fsc: float
+    auc: float
+
+
+class Comparison(NamedTuple):
+    """evaluation/progress.jsonl: a map that was compared with its truth."""
+
+    result: FscRow
+    curve: tuple[Five, ...]  # FSC, shell by shell
+    pixel_size: float | None  # of the grid of the FSC, Å
+    size: int  # of this grid, in voxels
+    remarks: tuple[Remark, ...]
+    single_map: Agreement | None  # of the best single rigid map
+    ceiling: Agreement | None  # of the truth after interpolation
+
+
+class EvaluationSummary(NamedTuple):
+    """evaluation/summary.json: means over all maps, and where single images have truths in known poses, the conformation gain."""
+
+    n: int
+    mean_fsc: float
+    auc: float
+    unit: str  # of resolutions: Å or px
+    size: int  # side of the grid of the FSC, in voxels
+    pixel_size: float | None
+    notes: tuple[str, ...] = ()
+    single_map_mean_fsc: float | None = None  # of the best single rigid map
+    ceiling_mean_fsc: float | None = None  # of truths after interpolation
+    conformation_gain: float | None = None  # 0: no better than the single map; 1: as good as the truths
+    single_map_auc: float | None = None
+    ceiling_auc: float | None = None
+    conformation_gain_auc: float | None = None
+    mean_curve: tuple[float, ...] = ()
 
 
 class LossRow(NamedTuple):
@@ -284,9 +336,9 @@ class DenoisingRow(NamedTuple):
     """score/denoising.csv: denoising error at noise level t."""
 
     t: Five
-    network_training: float
+    network_training: float | None
     network_held_out: float | None
-    exact_training: float
+    exact_training: float | None
     exact_held_out: float | None
     wiener: float
 

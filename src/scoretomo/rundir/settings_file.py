@@ -1,4 +1,4 @@
-"""What was asked for, as TOML: written once, compared when the same place is used again."""
+"""Settings as TOML: written once, compared when the same directory is used again."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool, besi
 
     Args:
         path: the settings it began with, if it has.
-        settings: what is asked for now.
+        settings: those of the command now.
         force: begin afresh, whatever is there.
         beside: names of files that may lie there before it begins; None for any.
 
@@ -45,7 +45,7 @@ def check_settings(path: Path, settings: Mapping[str, Any], *, force: bool, besi
 
 def _others(folder: Path, beside: Sequence[str]) -> bool:
     files.remove_unfinished(folder)
-    return any(found.name not in beside for found in folder.iterdir())
+    return any(path.name not in beside for path in folder.iterdir())
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,19 +55,23 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
             plain[name] = _plain(value)
         elif value is not None:
             plain[name] = (
-                files.legible(str(value)) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+                files.legible(str(value))
+                if isinstance(value, Path)
+                else list(value)
+                if isinstance(value, tuple)
+                else value
             )
     return plain
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What differs between two settings, in words."""
-    found = []
+    differences = []
     for section in sorted({*before, *now}):
         old, new = before.get(section, {}), now.get(section, {})
-        found += [
+        differences += [
             f"{name.replace('_', '-')} was {old.get(name, 'not set')} and is now {new.get(name, 'not set')}"
             for name in sorted({*old, *new})
             if old.get(name) != new.get(name)
         ]
-    return found
+    return differences

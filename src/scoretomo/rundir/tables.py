@@ -1,23 +1,25 @@
 """Typed rows ⇄ tables, typed records ⇄ JSON: the fields of a NamedTuple are the columns of a file, in their order.
 
-A field may be an int, a float, a text or a bool, each of these or None (empty in a table, null in JSON), a list of named tuples (JSON
-only), or a tuple of numbers. A tuple takes a column for each number: `z: tuple[float, ...]` those of z_1, z_2, …
+A field may be an int, a float, a text or a bool, each of these or None (empty in a table, null in JSON), or a tuple of them; in JSON
+also named tuples and plain objects. A tuple takes a column for each value: `z: tuple[float, ...]` those of z_1, z_2, …
 How a number is rounded stands beside its type: `rot: Annotated[float, Decimals(4)]`.
 """
 
 import math
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .. import files
 
-Row = TypeVar("Row", bound=NamedTuple)
+Row = TypeVar("Row", bound=tuple[Any, ...])  # a NamedTuple
 
 
-class Decimals(NamedTuple):
+@dataclass(frozen=True)
+class Decimals:
     """Round to so many places after the point."""
 
     places: int
@@ -27,7 +29,8 @@ class Decimals(NamedTuple):
         return round(value, self.places)
 
 
-class Digits(NamedTuple):
+@dataclass(frozen=True)
+class Digits:
     """Round to so many significant digits."""
 
     count: int
@@ -37,7 +40,8 @@ class Digits(NamedTuple):
         return float(f"{value:.{self.count}g}")
 
 
-class CountedFrom(NamedTuple):
+@dataclass(frozen=True)
+class CountedFrom:
     """The number of the first column of a tuple, instead of 1."""
 
     first: int
@@ -79,7 +83,9 @@ class Table(Generic[Row]):
         try:
             return [self.kind(*(read(row) for read in readers)) for row in table]
         except (KeyError, ValueError) as error:
-            raise files.InputError(f"{self.path} is not such a table as this version writes ({error}): begin the run afresh") from None
+            raise files.InputError(
+                f"{self.path} is not such a table as this version writes ({error}): begin the run afresh"
+            ) from None
 
 
 class Record(Generic[Row]):
@@ -112,23 +118,30 @@ class Record(Generic[Row]):
         try:
             return from_json(self.kind, content)
         except (KeyError, TypeError) as error:
-            raise files.InputError(f"{self.path} is not such a record as this version writes ({error}): begin the run afresh") from None
+            raise files.InputError(
+                f"{self.path} is not such a record as this version writes ({error}): begin the run afresh"
+            ) from None
 
 
-def to_json(record: Any) -> dict[str, Any]:
+def to_json(record: tuple[Any, ...]) -> dict[str, Any]:
     """A record as JSON has it: numbers rounded, what is not finite null, records in records the same."""
     return {field.name: _plain(field, value) for field, value in zip(_fields(type(record)), record, strict=True)}
 
 
-def from_json(kind: type[Row], content: dict[str, Any]) -> Row:
+def from_json(kind: type[Row], content: Mapping[str, Any]) -> Row:
     """A record of a JSON object; of a field that it lacks the default."""
     values = {}
     for field in _fields(kind):
         if field.name in content:
             values[field.name] = _typed(field, content[field.name])
-        elif field.name not in kind._field_defaults:
+        elif field.name not in _defaults(kind):
             raise KeyError(field.name)
     return kind(**values)
+
+
+def _defaults(kind: type) -> dict[str, Any]:
+    defaults: dict[str, Any] = getattr(kind, "_field_defaults", {})
+    return defaults
 
 
 class _Field(NamedTuple):
@@ -141,9 +154,10 @@ class _Field(NamedTuple):
 
 
 @lru_cache
-def _fields(kind: type) -> tuple[_Field, ...]:
+def _fields(kind: Hashable) -> tuple[_Field, ...]:
     hints = get_type_hints(kind, include_extras=True)
-    return tuple(_field(name, hints[name]) for name in kind._fields)  # type: ignore[attr-defined]
+    names: tuple[str, ...] = getattr(kind, "_fields")  # noqa: B009
+    return tuple(_field(name, hints[name]) for name in names)
 
 
 def _field(name: str, hint: Any) -> _Field:
@@ -167,7 +181,7 @@ def _field(name: str, hint: Any) -> _Field:
     return _Field(name, hint, many, optional, rounded, first)
 
 
-def _cells(row: NamedTuple) -> Iterator[tuple[str, object]]:
+def _cells(row: tuple[Any, ...]) -> Iterator[tuple[str, object]]:
     """Columns of a row, and what stands in them."""
     for field, value in zip(_fields(type(row)), row, strict=True):
         if field.many:

@@ -1,0 +1,1 @@
+"""Pages, and parts of pages, that are made from the program and from records when the site is built."""

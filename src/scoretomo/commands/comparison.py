@@ -1,0 +1,134 @@
+"""A map against its truth, and the best single map against it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from .. import files
+from ..evaluation import Pair, Score, common_grid, compare, interpolated, single_map
+from ..projection import rotate
+from ..rotations import euler_from_rotations, rotations_from_euler
+from ..rundir.rows import Agreement, Comparison, FscRow
+from ..rundir.tables import from_json, to_json
+from .comparison_remarks import remarks
+from .requests import unlike
+
+Angles = tuple[float, float, float]  # rot, tilt, psi in degrees
+
+
+class ComparisonTask(NamedTuple):
+    """A map to compare with a truth."""
+
+    number: int
+    path: Path
+    truth: Path
+    aligned: Path | None  # file for the map moved onto its truth
+    pose: Angles | None  # of a moving object's image
+    single_map: Path | None  # the best single map, in the common frame
+    scale: float | None  # length of a run's voxels, in pixels of the user's images
+
+
+def compare_map(task: ComparisonTask) -> Iterator[Comparison]:
+    """Compare one map with its truth, and write it moved onto that."""
+    found, true = files.read_map(task.path), files.read_map(task.truth)
+    pair = on_one_grid(task.path, found, true, task.scale)
+    score = compare(pair.first, pair.second, pair.pixel_size)
+    if task.aligned:
+        files.write_map(task.aligned, score.moved.numpy(), pair.pixel_size)
+    single, ceiling = _bounds(task, found, true, pair) if task.pose and task.single_map else (None, None)
+    comparison = Comparison(
+        result=_result(task, score),
+        curve=tuple(score.curve.tolist()),
+        pixel_size=pair.pixel_size,
+        size=pair.second.shape[-1],
+        remarks=tuple(remarks(task.path, found, task.truth, true)),
+        single_map=single,
+        ceiling=ceiling,
+    )
+    yield from_json(Comparison, to_json(comparison))  # as it is read where an interrupted evaluation goes on
+
+
+def _result(task: ComparisonTask, score: Score) -> FscRow:
+    rot, tilt, psi = euler_from_rotations(score.alignment.rotation.double()).tolist()
+    shift_x, shift_y, shift_z = score.alignment.shift.tolist()
+    return FscRow(
+        image=task.number,
+        truth=str(task.truth.absolute()),
+        hand="mirrored" if score.alignment.mirrored else "same",
+        mean_fsc=score.mean_fsc,
+        auc=score.auc,
+        resolution_0_5=score.resolution_half,
+        resolution_0_143=score.resolution_0143,
+        rot=rot,
+        tilt=tilt,
+        psi=psi,
+        shift_x=shift_x,
+        shift_y=shift_y,
+        shift_z=shift_z,
+    )
+
+
+def _bounds(task: ComparisonTask, found: files.Map, true: files.Map, pair: Pair) -> tuple[Agreement, Agreement]:
+    """How well the best single map, and the truth after interpolation, agree with the truth, both in the pose of the image."""
+    assert task.single_map
+    rotation = rotations_from_euler(torch.tensor(task.pose, dtype=torch.float64))
+    truth, single = torch.from_numpy(true.density), torch.from_numpy(files.read_map(task.single_map).density)
+    rigid, ceiling = (
+        on_one_grid(task.path, found, true._replace(density=volume.numpy()), task.scale).second
+        for volume in (rotate(single, rotation), interpolated(truth, rotation))
+    )
+    scores = compare(rigid, pair.second), compare(ceiling, pair.second, near=True)
+    return Agreement(scores[0].mean_fsc, scores[0].auc), Agreement(scores[1].mean_fsc, scores[1].auc)
+
+
+def on_one_grid(path: Path, found: files.Map, true: files.Map, scale: float | None) -> Pair:
+    """A map and its truth on the coarser one's grid.
+
+    Args:
+        path: of the map.
+        found, true: the two.
+        scale: length of the map's voxels, in voxels of the truth, where neither has a pixel size.
+
+    Raises:
+        InputError: their sides differ and their pixel sizes are unknown.
+    """
+    first, second = torch.from_numpy(found.density), torch.from_numpy(true.density)
+    try:
+        if found.pixel_size is None and true.pixel_size is None and scale is not None:
+            return common_grid(first, second, scale, 1.0)._replace(pixel_size=None)
+        return common_grid(first, second, found.pixel_size, true.pixel_size)
+    except ValueError as error:
+        raise unlike(path, error) from None
+
+
+def write_single_map(path: Path, truths: Mapping[int, Path], poses: Mapping[int, Angles]) -> None:
+    """Write the best single map of a moving object, in the common frame.
+
+    Args:
+        path: to write; what is there is kept.
+        truths: of the images, by number.
+        poses: of the images, by number.
+
+    Raises:
+        InputError: the truths differ in size.
+    """
+    if not path.exists():
+        rotations = (rotations_from_euler(torch.tensor(poses[number], dtype=torch.float64)) for number in truths)
+        volumes = (torch.from_numpy(density) for density in _of_one_size(truths.values()))
+        files.write_map(path, single_map(volumes, rotations).numpy(), None)
+
+
+def _of_one_size(truths: Iterable[Path]) -> Iterator[np.ndarray]:
+    """Densities of the truths, one at a time."""
+    side = 0
+    for path in truths:
+        density = files.read_map(path).density
+        if side and len(density) != side:
+            raise files.InputError(
+                f"truths should all have one size, got {side} and {len(density)} voxels in {path}: resample them"
+            )
+        side = len(density)
+        yield density

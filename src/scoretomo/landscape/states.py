@@ -1,0 +1,31 @@
+"""TODO."""
+
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from .components import Components
+
+_IN_A_STATE = 3  # volumes at least
+
+
+class States(NamedTuple):
+    """Volumes in groups."""
+
+    members: np.ndarray  # (n,): number of the state of each volume, the largest first
+    representatives: np.ndarray  # (c,): the volume nearest to the middle of each
+
+
+def find_states(components: Components, count: int) -> States:
+    """Group volumes by k-means on their significant components: so many groups at most, and none of a volume or two that stand apart."""
+    places = components.coordinates[:, : max(1, components.significant)]
+    for groups in range(min(count, len(places)), 0, -1):
+        found = KMeans(groups, n_init=10, random_state=0).fit(places)
+        if np.bincount(found.labels_).min() >= _IN_A_STATE:
+            break
+    order = np.argsort(-np.bincount(found.labels_), kind="stable")
+    centres = found.cluster_centers_[order]
+    members = np.argsort(order)[found.labels_]
+    apart = np.linalg.norm(places[None] - centres[:, None], axis=2)
+    return States(members, apart.argmin(1))

@@ -1,0 +1,114 @@
+"""The time left for all stages, from what is done and how long it took; and how long each stage is expected to take."""
+
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from scoretomo.config import ReconstructSettings
+from scoretomo.monitor import progress
+from scoretomo.monitor import time_estimate as module
+from scoretomo.monitor.time_estimate import TimeEstimate
+from scoretomo.pipeline import STAGES
+from scoretomo.pipeline.costs import Plan
+from scoretomo.rundir.rows import Verdict
+
+
+@pytest.fixture
+def clock(monkeypatch) -> list[float]:
+    """The time that every stopwatch shows."""
+    shown = [0.0]
+    monkeypatch.setattr(module.Stopwatch, "seconds", lambda self: shown[0])
+    return shown
+
+
+def test_time_left_is_work_left_at_the_pace_so_far(clock):
+    estimate = TimeEstimate({"first": 1, "second": 3})
+    with estimate.bar("first"):
+        assert estimate.seconds_left(0.0) is None
+        clock[0] = 10
+        assert estimate.seconds_left(0.5) == pytest.approx(10 * 3.5 / 0.5)
+    clock[0] = 40
+    with estimate.bar("second"):
+        assert estimate.seconds_left(1 / 3) == pytest.approx(40 * 2 / 2)
+
+
+def test_a_log_gets_a_line_now_and_then(clock, monkeypatch):
+    """Where the output is no terminal, with the time for this stage and for all."""
+    written, now = StringIO(), [0.0]
+    monkeypatch.setattr(progress, "console", Console(file=written, width=120))
+    estimate = TimeEstimate({"first": 1, "second": 3})
+    with estimate.bar("first") as bar:
+        bar.get_time = lambda: now[0]
+        bar.start()
+        task = bar.add_task("fitting", total=4)
+        for seconds in (30, 70, 100, 140):
+            now[0] = clock[0] = seconds
+            bar.advance(task)
+    lines = written.getvalue().splitlines()
+    assert [line.split("%")[0].split()[-1] for line in lines] == ["50", "100"]
+    assert lines[0].endswith("here, 0:08:10 in all")
+
+
+def test_parts_that_were_there_already_count_neither_as_done_nor_as_left(clock):
+    estimate = TimeEstimate({"first": 100, "second": 1, "third": 2})
+    with estimate.bar("second"):
+        clock[0] = 5
+        assert estimate.seconds_left(0.5) == pytest.approx(5 * 2.5 / 0.5)
+
+
+def test_a_new_plan_replaces_what_is_left_and_keeps_what_is_done(clock):
+    estimate = TimeEstimate({"first": 1, "second": 1})
+    with estimate.bar("first"):
+        clock[0] = 6
+    estimate.plan({"second": 1, "third": 2})
+    estimate.multiply("second", 2)
+    estimate.multiply("unforeseen", 9)
+    assert estimate.seconds_left(0.0) == pytest.approx(6 * 4)
+
+
+def test_a_part_that_was_not_foreseen_is_not_counted(clock):
+    estimate = TimeEstimate({"first": 1, "second": 1})
+    with estimate.bar("first"):
+        clock[0] = 3
+    with estimate.bar("an unforeseen one"):
+        assert estimate.seconds_left(0.9) == pytest.approx(3)
+    assert estimate.seconds_left(0.0) == pytest.approx(3)
+
+
+def costs(
+    images: int, size: int, verdict: Verdict, *, processes: int = 2, batches: tuple[int, ...] = (4,) * 75
+) -> dict[str, float]:
+    """Costs of all stages of the ensemble method, in their order."""
+    settings = ReconstructSettings()
+    plan = Plan(settings, images, size, batches, processes, verdict)
+    return {part: cost for stage in STAGES if stage.applies(settings) for part, cost in stage.cost(plan).items()}
+
+
+def test_larger_images_are_expected_to_take_longer():
+    small, large = (costs(300, size, "flexible") for size in (32, 88))
+    assert sum(large.values()) > 2 * sum(small.values())
+    assert [name for name in large if name not in small] == ["deformation 1", "deformation 2"]
+
+
+def test_more_processes_shorten_what_has_parts():
+    one, two = (costs(300, 32, "flexible", processes=processes) for processes in (1, 2))
+    halved = {name for name in one if two[name] == pytest.approx(one[name] / 2)}
+    assert halved == {"starts", "flexibility", "deformation 0", "volumes"}
+
+
+def test_few_images_are_expected_to_have_no_flexibility_test():
+    assert list(costs(16, 64, "undetermined")) == ["starts", "consensus", "score support", "volumes"]
+
+
+def test_starts_of_few_images_take_their_time_too():
+    few, many = (costs(images, 32, "undetermined", processes=1) for images in (16, 300))
+    assert few["starts"] > 0.2 * many["starts"]
+
+
+def test_a_rigid_molecule_is_expected_to_have_no_deformation_model():
+    flexible, rigid = (costs(300, 64, verdict) for verdict in ("flexible", "rigid"))
+    parts = ["starts", "consensus", "flexibility"]
+    assert list(flexible) == [*parts, "deformation 0", "deformation 1", "score support", "volumes"]
+    assert list(rigid) == [*parts, "assignment", "score support", "volumes"]
+    assert sum(rigid.values()) < sum(flexible.values())
