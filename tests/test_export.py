@@ -17,24 +17,22 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from scoretomo import files
-from scoretomo.graphics import surfaces
+from scoretomo.graphics import shading, surfaces
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.rows import LandscapeRow, StateRow, Trajectory
 
 
 @pytest.fixture
 def two_states(six_volumes, tmp_path) -> Path:
     """The run as if every image had a volume: of state 2 those of even images, of state 1 the others."""
-    run = shutil.copytree(six_volumes, tmp_path / "run")
-    images = [int(row["image"]) for row in files.read_table(run / "poses.csv")]
-    files.write_table(run / "landscape.csv", [{"image": image, "state": 2 - image % 2, "component_1": 0.0} for image in images])
-    rows = [
-        {"state": 1, "volumes": 10, "representative": 4, "frame": 0},
-        {"state": 2, "volumes": 10, "representative": 8, "frame": 6},
-    ]
-    files.write_table(run / "landscape" / "states.csv", rows)
-    return run
+    run = RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+    images = [row.image for row in run.poses.read()]
+    run.landscape.rows.write([LandscapeRow(image, 2 - image % 2, (), (0.0,), ()) for image in images])
+    run.landscape.states.write([StateRow(1, 10, 4, 0), StateRow(2, 10, 8, 6)])
+    return run.path
 
 
 @pytest.fixture
@@ -50,11 +48,11 @@ def exported(six_volumes, tmp_path, command):
 
 
 def euler(run: Path) -> np.ndarray:
-    return np.array([[float(row[name]) for name in ("rot", "tilt", "psi")] for row in files.read_table(run / "poses.csv")])
+    return np.array([(row.rot, row.tilt, row.psi) for row in RunDirectory(run).poses.read()])
 
 
 def shifts(run: Path) -> np.ndarray:
-    return np.array([[float(row[name]) for name in ("shift_x", "shift_y")] for row in files.read_table(run / "poses.csv")])
+    return np.array([(row.shift_x, row.shift_y) for row in RunDirectory(run).poses.read()])
 
 
 @pytest.mark.skipif(shutil.which("relion_project") is None, reason="needs RELION (relion_project)")
@@ -119,7 +117,7 @@ def test_cryosparc_turns_images_into_the_frame_of_the_volume(exported, six_volum
 
 def test_cryosparc_groups_of_volumes_lead_to_the_maps(exported, six_volumes):
     folder = exported("cryosparc")
-    for name, count in (("reference", 1), ("states", len(files.read_table(six_volumes / "landscape" / "states.csv")))):
+    for name, count in (("reference", 1), ("states", len(RunDirectory(six_volumes).landscape.states.read()))):
         table = np.load(folder / f"{name}.cs")
         assert len(table) == count
         for row in table:
@@ -215,38 +213,35 @@ def test_a_chimerax_script_names_maps_that_are_there_and_levels_inside_them(expo
     assert 0 < level < files.read_map(six_volumes / "consensus.mrc").density.max()
 
 
-def test_chimerax_is_given_the_volumes_where_nobody_knows_what_moves(six_volumes, tmp_path, command):
+def test_chimerax_is_given_the_volumes_where_there_are_no_modes(six_volumes, tmp_path, command):
     run = shutil.copytree(six_volumes, tmp_path / "run")
-    (run / "landscape.csv").unlink()
+    RunDirectory(run).landscape.rows.path.unlink()
     assert command("export", run, "--to", "chimerax")[0] == 0
     (opened,) = [line for line in (run / "export" / "chimerax" / "motion.cxc").read_text().splitlines() if "vseries true" in line]
     assert re.findall(r'"([^"]+)"', opened) == [str(run / "volumes" / f"{number:03d}.mrc") for number in range(0, 12, 2)]
 
 
-def test_chimerax_colours_what_moves_as_the_report_does(six_volumes, tmp_path, command):
-    run = tmp_path / "run"
-    shutil.copytree(six_volumes, run)
-    spread = np.zeros((16, 16, 16), np.float32)
-    spread[8, 8, 8] = 20.0
-    files.write_map(run / "landscape" / "motion-map.mrc", spread, None)
-    (run / "landscape" / "motion-1").mkdir()
-    files.write_map(run / "landscape" / "motion-1" / "00.mrc", files.read_map(run / "consensus.mrc").density, None)
-    files.write_json(
-        run / "landscape" / "summary.json",
-        files.read_json(run / "landscape" / "summary.json")
-        | {"motions": 1, "ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]},
-    )
-    assert command("export", run, "--to", "chimerax")[0] == 0
-    text = (run / "export" / "chimerax" / "motion.cxc").read_text()
+def test_chimerax_colours_moving_parts_as_the_report_does(six_volumes, tmp_path, command):
+    run = RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+    folder = run.landscape
+    variability = np.zeros((16, 16, 16), np.float32)
+    variability[8, 8, 8] = 20.0
+    files.write_map(folder.variability, variability, None)
+    folder.frame("mode-1", 0).parent.mkdir()
+    files.write_map(folder.frame("mode-1", 0), files.read_map(run.assigned.volume).density, None)
+    folder.summary.write(folder.summary.read()._replace(modes=1, trajectories=(Trajectory("mode-1", 2.0, 0.1),)))
+    assert command("export", run.path, "--to", "chimerax")[0] == 0
+    text = (run.export("chimerax") / "motion.cxc").read_text()
+    assert "alias mode1 " in text
     (palette,) = re.findall(r"palette (\S+)", text)
     (still, pale), (most, orange) = (part.split(",") for part in palette.split(":"))
-    assert (float(still), float(most)) == (20 * surfaces.STILL, 20 * surfaces.MOST)
+    assert (float(still), float(most)) == tuple(20 * share for share in shading.TINTED)
     shown = surfaces.warmed(np.full((1, 1), 255, np.uint8), np.ones((1, 1)))[0, 0]
     assert [int(orange[k : k + 2], 16) for k in (1, 3, 5)] == shown.tolist()
     assert f"color {pale}" in text  # of the surface
 
 
-def test_every_program_is_told_which_image_is_of_which_state(two_states, tmp_path, command):
+def test_every_program_gets_the_state_of_each_image(two_states, tmp_path, command):
     for program in ("relion", "cryosparc", "eman2"):
         assert command("export", two_states, "--to", program, "--output", tmp_path / program)[0] == 0
     states = [2 - image % 2 for image in range(20)]

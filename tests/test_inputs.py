@@ -1,4 +1,4 @@
-"""What was read is known by its content; what is odd about it is said."""
+"""Files that were read are recognised by their content; evaluate remarks on odd ones."""
 
 import json
 import os
@@ -10,6 +10,7 @@ import pytest
 from runs import ball, blob
 
 from scoretomo import files
+from scoretomo.rundir.folders import EvaluationFolder
 from scoretomo.rundir.inputs import require_same_input
 from scoretomo.rundir.settings_file import check_settings, write_settings
 
@@ -28,7 +29,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_import_knows_every_file_it_has_read(table: Path, tmp_path: Path, command: Command) -> None:
+def test_an_import_records_every_file_that_it_read(table: Path, tmp_path: Path, command: Command) -> None:
     assert command("import", table, "--output", tmp_path / "new" / "images.mrcs")[0] == 0
     known = files.read_json(tmp_path / "new" / "images.json")["files"]
     assert [Path(record["path"]).name for record in known] == ["classes.star", "part-1.mrcs", "part-2.mrcs"]
@@ -53,7 +54,7 @@ def test_a_stack_that_a_table_names_may_not_change(table: Path, tmp_path: Path, 
     assert "is finished" in command(*words)[1]
 
 
-def test_files_whose_names_are_not_utf_8_are_known(table: Path, tmp_path: Path, command: Command) -> None:
+def test_files_whose_names_are_not_utf_8_are_recognised(table: Path, tmp_path: Path, command: Command) -> None:
     stack = tmp_path / os.fsdecode(b"caf\xe9.mrcs")
     (tmp_path / "part-1.mrcs").rename(stack)
     table.write_bytes(table.read_bytes().replace(b"part-1", b"caf\xe9"))
@@ -66,13 +67,13 @@ def test_files_whose_names_are_not_utf_8_are_known(table: Path, tmp_path: Path, 
             require_same_input(tmp_path / given.stem / "images.json")
 
 
-def test_settings_with_a_path_that_is_not_utf_8_are_known_again(tmp_path: Path) -> None:
+def test_settings_with_a_path_that_is_not_utf_8_are_recognised(tmp_path: Path) -> None:
     asked = {"run": {"stack": tmp_path / os.fsdecode(b"caf\xe9.mrcs")}}
     write_settings(tmp_path / "run" / "config.toml", asked)
     assert check_settings(tmp_path / "run" / "config.toml", asked, force=False)
 
 
-def test_a_simulation_knows_the_map_that_it_is_of(tmp_path: Path, command: Command) -> None:
+def test_a_simulation_records_the_map_that_it_was_made_of(tmp_path: Path, command: Command) -> None:
     files.write_map(tmp_path / "map.mrc", ball(16, (0, 2, 0), 4), 4.0)
     words = ("simulate", tmp_path / "map.mrc", "--images", 2, "--size", 16, "--output", tmp_path / "sim", "--workers", 1)
     assert command(*words)[0] == 0
@@ -95,14 +96,14 @@ def maps(folder: Path, densities: dict[str, np.ndarray], pixel_size: float | Non
 
 
 def evaluated(command: Command, found: Path, truth: Path) -> tuple[str, list[str]]:
-    """What evaluate says of maps, and the notes of summary.json."""
+    """What evaluate prints of maps, and the notes of summary.json."""
     scores = found.parent / "scores"
     code, said = command("evaluate", found, "--truth", truth, "--output", scores, "--workers", 1)
     assert code == 0, said
     return said, json.loads((scores / "summary.json").read_text())["notes"]
 
 
-def test_evaluate_says_once_what_is_odd_about_a_truth(tmp_path: Path, command: Command) -> None:
+def test_evaluate_remarks_once_on_an_odd_truth(tmp_path: Path, command: Command) -> None:
     two = {f"00{k}.mrc": blob(12, 3) for k in range(2)}
     files.write_map(tmp_path / "truth.mrc", blob(12, 3), 1.0)
     said, notes = evaluated(command, maps(tmp_path / "maps", two, 4.0), tmp_path / "truth.mrc")
@@ -113,13 +114,13 @@ def test_evaluate_says_once_what_is_odd_about_a_truth(tmp_path: Path, command: C
     assert "(and 1 more)" in notes[1]
 
 
-def test_evaluate_says_nothing_of_maps_that_are_coarser_than_their_truth(tmp_path: Path, command: Command) -> None:
+def test_evaluate_has_no_remark_on_maps_that_are_coarser_than_their_truth(tmp_path: Path, command: Command) -> None:
     files.write_map(tmp_path / "truth.mrc", blob(24, 3), 2.0)
     assert evaluated(command, maps(tmp_path / "maps", {"000.mrc": blob(12, 3)}, 4.0), tmp_path / "truth.mrc")[1] == []
 
 
 @pytest.mark.parametrize("inverted", ["map", "truth"])
-def test_evaluate_says_that_the_contrast_is_inverted(inverted: str, tmp_path: Path, command: Command) -> None:
+def test_evaluate_remarks_that_the_contrast_is_inverted(inverted: str, tmp_path: Path, command: Command) -> None:
     sign = {"map": 1.0, "truth": 1.0, inverted: -1.0}
     files.write_map(tmp_path / "truth.mrc", sign["truth"] * blob(12, 3), 4.0)
     found = maps(tmp_path / "maps", {"000.mrc": sign["map"] * blob(12, 3)}, 4.0)
@@ -143,7 +144,7 @@ def test_an_interrupted_evaluation_goes_on_and_the_finished_one_stays_until_then
 
         def stopped(path: Path, record: dict[str, object]) -> None:
             calls.append(record)
-            if len(calls) == 4:  # what is asked, and two comparisons, are written
+            if len(calls) == 4:  # the key and two comparisons are written
                 raise KeyboardInterrupt
             real(path, record)
 
@@ -155,7 +156,7 @@ def test_an_interrupted_evaluation_goes_on_and_the_finished_one_stays_until_then
         patch.setattr(files, "append_record", lambda path, record: (added.append(record), real(path, record)))
         assert command(*words, second)[0] == 0
     assert len(added) == 1  # the third comparison
-    assert {row["truth"] for row in files.read_table(tmp_path / "scores" / "scores.csv")} == {
+    assert {row.truth for row in EvaluationFolder(tmp_path / "scores").rows.read()} == {
         str(second / f"00{k}.mrc") for k in range(3)
     }
     assert (tmp_path / "scores" / "mine.txt").read_text() == "mine"

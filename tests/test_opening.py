@@ -7,10 +7,11 @@ import pytest
 import torch
 
 import scoretomo
-from scoretomo import files
 from scoretomo.errors import InputError
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.rows import Trajectory
 
 
 def test_views_of_volumes_in_their_poses_are_the_images(six_volumes):
@@ -27,21 +28,41 @@ def test_views_of_volumes_in_their_poses_are_the_images(six_volumes):
 
 def test_the_landscape_is_that_of_the_table(six_volumes):
     run = scoretomo.open_run(str(six_volumes))
-    rows = files.read_table(six_volumes / "landscape.csv")
+    rows = RunDirectory(six_volumes).landscape.rows.read()
     assert run.landscape.numbers.tolist() == [0, 2, 4, 6, 8, 10]
-    assert run.landscape.components[3, 0] == float(rows[3]["component_1"])
-    assert run.landscape.states.tolist() == [int(row["state"]) for row in rows]
-    assert run.landscape.motions.shape[0] == 6
+    assert run.landscape.components.tolist() == [list(row.component) for row in rows]
+    assert run.landscape.states.tolist() == [row.state for row in rows]
+    assert run.landscape.modes.shape == (6, 0)  # too few images to count modes
     assert run.consensus.shape == (16, 16, 16)
 
 
 def test_reliability_is_that_of_the_table(six_volumes):
-    found = scoretomo.open_run(six_volumes).reliability
-    assert found.numbers.tolist() == [0, 2, 4, 6, 8, 10]
-    assert set(found.words) == {"with care"}
-    assert np.isnan(found.expected).all()  # too few images to tell
-    assert found.intervals.shape == (6, 2)
-    assert len(found.reasons) == len(found.seen) == 6
+    reliability = scoretomo.open_run(six_volumes).reliability
+    assert reliability.numbers.tolist() == [0, 2, 4, 6, 8, 10]
+    assert set(reliability.labels) == {"caution"}
+    assert np.isnan(reliability.expected_fsc).all()  # too few images for an expectation
+    assert np.isnan(reliability.intervals).tolist() == [[True, True]] * 6
+    assert len(reliability.reasons) == len(reliability.observability) == 6
+
+
+def test_reliability_has_numbers_where_the_table_has(six_volumes, tmp_path):
+    run = RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+    row = run.reliability.read()[0]._replace(expected_fsc=0.9, low=0.8, high=0.95, label="reliable")
+    run.reliability.write([row._replace(observability=(0.5, 1.0)), row._replace(image=2, observability=(None, 0.25))])
+    reliability = scoretomo.open_run(run.path).reliability
+    assert reliability.expected_fsc.tolist() == [0.9, 0.9]
+    assert reliability.intervals.tolist() == [[0.8, 0.95]] * 2
+    assert reliability.labels == ["reliable", "reliable"]
+    np.testing.assert_array_equal(reliability.observability, [[0.5, 1.0], [np.nan, 0.25]])
+
+
+def test_images_of_class_2_and_outliers_are_those_of_the_table(six_volumes, tmp_path):
+    run = RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+    first, second, *rest = run.poses.read()
+    run.poses.write([first._replace(outlier=True), second._replace(class_number=2), *rest])
+    poses = scoretomo.open_run(run.path).poses
+    assert poses.outliers.tolist() == [True] + [False] * 19
+    assert poses.class_numbers.tolist() == [1, 2] + [1] * 18
 
 
 def test_what_is_not_there_yet_is_none(box, tmp_path, command):
@@ -76,7 +97,8 @@ def test_a_run_from_python_is_that_of_the_command(box, tmp_path, command):
         ({"method": "best"}, "method is 'best': give .*'paper'"),
         ({"images": 3}, "images is 3: give str or None"),
         ({"size": "64"}, "size is '64': give int or None"),
-        ({"steps": 0}, "steps is 0: Must be >= 1"),
+        ({"steps": 0}, "steps should be at least 1, got 0"),
+        ({"examples": 0}, "examples should be at least 1, got 0"),
     ],
 )
 def test_a_setting_that_the_command_would_not_take_is_refused(box, tmp_path, settings, said):
@@ -85,14 +107,13 @@ def test_a_setting_that_the_command_would_not_take_is_refused(box, tmp_path, set
     assert not (tmp_path / "run").exists()
 
 
-def test_series_and_motion_map_are_those_of_the_landscape(six_volumes, tmp_path):
-    assert scoretomo.open_run(six_volumes).series == {}  # nobody knows whether it moves
-    shutil.copytree(six_volumes, tmp_path / "run")
-    folder = tmp_path / "run" / "landscape"
-    summary = files.read_json(folder / "summary.json") | {"ways": [{"name": "motion-1", "distance": 2.0, "replaced": 0.1}]}
-    files.write_json(folder / "summary.json", summary)
-    (folder / "motion-1").mkdir()
-    shutil.copy(six_volumes / "consensus.mrc", folder / "motion-1" / "00.mrc")
-    run = scoretomo.open_run(tmp_path / "run")
-    np.testing.assert_array_equal(run.series["motion-1"][0], run.consensus)
-    assert run.motion_map.shape == (16, 16, 16)
+def test_trajectories_and_variability_are_those_of_the_landscape(six_volumes, tmp_path):
+    assert scoretomo.open_run(six_volumes).trajectories == {}  # the flexibility of the molecule is undetermined
+    run = RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+    folder = run.landscape
+    folder.summary.write(folder.summary.read()._replace(trajectories=(Trajectory("mode-1", 2.0, 0.1),)))
+    folder.frame("mode-1", 0).parent.mkdir()
+    shutil.copy(run.assigned.volume, folder.frame("mode-1", 0))
+    opened = scoretomo.open_run(run.path)
+    np.testing.assert_array_equal(opened.trajectories["mode-1"][0], opened.consensus)
+    assert opened.variability.shape == (16, 16, 16)

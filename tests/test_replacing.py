@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from scoretomo import files
+from scoretomo.commands import evaluate
 from scoretomo.graphics import figures, movies
-from scoretomo.pipeline import report
+from scoretomo.pipeline import report, runner
+from scoretomo.rundir.directory import RunDirectory
 
 Command = Callable[..., tuple[int, str]]
 
@@ -166,22 +168,23 @@ STAGES = {
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick pages, movies and figures."""
-    picture, charts = np.zeros((16, 16, 3), np.uint8), figures.charts
-    monkeypatch.setattr(report, "render_report", lambda *_: "page")
+    picture, charts = np.zeros((16, 16, 3), np.uint8), figures.draw_charts
+    for module in (report, runner, evaluate):
+        monkeypatch.setattr(module, "render_report", lambda *_: "page")
     monkeypatch.setattr(movies, "turntable", lambda *_: [picture, picture])
     monkeypatch.setattr(figures, "three_views", lambda *_: [picture] * 3)
-    monkeypatch.setattr(figures, "charts", lambda run: {"scree": charts(run)["scree"]})
+    monkeypatch.setattr(figures, "draw_charts", lambda run: {"scree": charts(run)["scree"]})
 
 
 @pytest.fixture
 def finished(six_volumes: Path, tmp_path: Path) -> Path:
     """A run with results of every stage, all of them another time's; and files of the user."""
     run = shutil.copytree(six_volumes, tmp_path / "run")
-    fill(run / "evaluation", {"progress.jsonl": b"{}\n", "scores.csv": b"image\n", "aligned/000.mrc": b"old", "mine.txt": b"mine"})
+    fill(run / "evaluation", {"progress.jsonl": b"{}\n", "fsc.csv": b"image\n", "aligned/000.mrc": b"old", "mine.txt": b"mine"})
     fill(run / "export" / "relion", {"particles.star": b"old", "state-7.mrc": b"old", "mask.mrc": b"old", "mine.txt": b"mine"})
     fill(run / "own", {"particles.hdf": b"old", "state-7.hdf": b"old", "mine.txt": b"mine"})
-    fill(run, {"figures/motion-3.mp4": b"old", "figures/scree.pdf": b"old", "report.html": b"old"})
-    fill(run, {"landscape/motion-9/00.mrc": b"old", "reliability.csv": b"old"})
+    fill(run, {"figures/mode-3.mp4": b"old", "figures/scree.pdf": b"old", "report.html": b"old"})
+    fill(run, {"landscape/mode-9/00.mrc": b"old", "reliability.csv": b"old"})
     return run
 
 
@@ -248,7 +251,7 @@ def test_a_landscape_that_was_killed_in_between_is_completed_by_the_next_command
     assert not (finished / "report.html").exists()  # so nobody takes it for finished
     assert command("export", finished, "--to", "chimerax")[0] == 0
     assert not list(finished.glob(".*"))
-    assert not (finished / "landscape" / "motion-9").exists()
-    rows = files.read_table(finished / "landscape.csv")
-    assert [row["image"] for row in files.read_table(finished / "reliability.csv")] == [row["image"] for row in rows]
-    assert "what moves" in (finished / "report.html").read_text().lower()
+    assert not (finished / "landscape" / "mode-9").exists()
+    run = RunDirectory(finished)
+    assert [row.image for row in run.reliability.read()] == [row.image for row in run.landscape.rows.read()] != []
+    assert "landscape" in run.report.read_text().lower()

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoretomo import files, presets
+from scoretomo import presets
 from scoretomo.commands import reproduce
 from scoretomo.denoisers.network import NETWORKS
 from scoretomo.experiments import EXPERIMENTS
 from scoretomo.monitor.state import read_state
+from scoretomo.pipeline import STAGES
 from scoretomo.presets import PRESETS, TRAININGS
 from scoretomo.rundir.directory import RunDirectory
 
@@ -51,13 +52,13 @@ def test_the_papers_descent_starts_empty_at_one_noise_level_with_growing_views()
     assert paper.anchor == 1
 
 
-def test_an_experiment_goes_from_nothing_to_a_judged_report(tmp_path: Path, command: Command) -> None:
+def test_an_experiment_goes_from_nothing_to_a_report_with_fsc_results(tmp_path: Path, command: Command) -> None:
     output = tmp_path / "box"
     code, said = command("reproduce", "box", "--output", output, "--workers", 1)
     assert code == 0, said
     assert "training takes about" in said
     run = output / "run"
-    assert len(files.read_table(run / "evaluation" / "scores.csv")) == 2
+    assert len(RunDirectory(run).evaluation.rows.read()) == 2
     assert (run / "samples" / "montage.png").exists()
     assert (run / "report.html").exists()
     volume = (run / "volumes" / "000.mrc").read_bytes()
@@ -72,13 +73,13 @@ def test_an_experiment_goes_from_nothing_to_a_judged_report(tmp_path: Path, comm
 
 
 def test_an_experiment_is_one_job_to_those_who_watch_it(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, seen = RunDirectory(tmp_path / "box" / "run"), []
+    run, jobs = RunDirectory(tmp_path / "box" / "run"), []
 
     def looked_at(do: Callable[..., None]) -> Callable[..., None]:
         def doing(*arguments: Any, **options: Any) -> None:
-            seen.append(read_state(run).job)
+            jobs.append(read_state(run, STAGES).job)
             do(*arguments, **options)
-            seen.append(read_state(run).job)
+            jobs.append(read_state(run, STAGES).job)
 
         return doing
 
@@ -86,8 +87,8 @@ def test_an_experiment_is_one_job_to_those_who_watch_it(tmp_path: Path, command:
         monkeypatch.setattr(reproduce, stage, looked_at(getattr(reproduce, stage)))
     code, said = command("reproduce", "box", "--output", tmp_path / "box", "--workers", 1)
     assert code == 0, said
-    assert seen == ["running"] * 6
-    assert read_state(run).job == "finished"
+    assert jobs == ["running"] * 6
+    assert read_state(run, STAGES).job == "finished"
 
 
 def test_an_experiment_takes_images_of_ones_own(tmp_path: Path, command: Command) -> None:
@@ -98,7 +99,7 @@ def test_an_experiment_takes_images_of_ones_own(tmp_path: Path, command: Command
         "reproduce", "betagal", "--output", tmp_path / "out", "--stack", tmp_path / "classes.npy", "--images", 3, "--workers", 1
     )
     assert code == 0, said
-    assert len(files.read_table(tmp_path / "out" / "run" / "volumes.csv")) == 2
+    assert len(RunDirectory(tmp_path / "out" / "run").volume_rows.read()) == 2
     assert not (tmp_path / "out" / "run" / "evaluation").exists()
 
 

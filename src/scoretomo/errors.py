@@ -1,8 +1,8 @@
-"""What goes wrong outside the program, said in one sentence."""
+"""What goes wrong outside the program, in one sentence."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used. Its text says what was expected, what came, and what to do."""
+    """Something the user gave cannot be used. Its text has what was expected, what came, and what to do."""
 
 
 class WorkerError(RuntimeError):
@@ -10,4 +10,4 @@ class WorkerError(RuntimeError):
 
 
 class NoVolumesError(RuntimeError):
-    """A run came to its end without a single volume. Its text says why, and what to do."""
+    """A run came to its end without a single volume. Its text has the reason, and what to do."""

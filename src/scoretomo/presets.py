@@ -1,4 +1,4 @@
-"""The paper's settings and ours, as data; docs/method.md and docs/paper.md tell how they were chosen."""
+"""The paper's settings and ours, as data; docs/explanation and docs/dev/decisions have the reasons."""
 
 from .deformation.schedule import DeformationSettings
 from .denoisers.training import Training

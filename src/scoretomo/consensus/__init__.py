@@ -15,7 +15,7 @@ class Consensus(NamedTuple):
 
 
 class Iteration(NamedTuple):
-    """The state after one iteration of soft matching."""
+    """The state after one iteration of soft assignment."""
 
     volume: Tensor  # (d, d, d)
     shifts: Tensor  # (n, 2): x, y in pixels, that bring each image to the centre

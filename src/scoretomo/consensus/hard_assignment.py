@@ -14,7 +14,7 @@ from . import Consensus, Iteration
 from .outliers import find_outliers
 from .soft_assignment import CentredImages, resized_images, symmetrised
 
-_STAYING = 3.0  # the same of few images and of noisy ones, for how far the volume is from that of soft matching
+_STAYING = 3.0  # λ of the difference to the volume of soft assignment, for few images and for noisy ones
 
 
 def best_poses(volume: Tensor, images: Tensor, shifts: Tensor) -> Poses:
@@ -32,13 +32,13 @@ def best_poses(volume: Tensor, images: Tensor, shifts: Tensor) -> Poses:
 def assign_hard(images: Tensor, last: Iteration, *, stays: bool, group: Tensor | None = None, rounds: int = 2) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
-    Few images in single poses leave gaps between their slices, and fitting them alone undoes what many poses, tried on the way,
-    have put there; the best poses of noisy images are those that suit their noise. Then the volume should stay near that of soft
-    matching where no image says otherwise.
+    Few images in single poses leave gaps between their slices, and fitting the images alone undoes what soft assignment to many
+    poses has put there. The best poses of noisy images suit their noise. In both cases the volume should stay near that of soft
+    assignment where no image contradicts.
 
     Args:
         images: empty space 0, shape (n, d, d).
-        last: of soft matching, at any size.
+        last: iteration of soft assignment, at any size.
         stays: whether the volume stays near it.
         group: symmetry, shape (g, 3, 3).
         rounds: how often.
@@ -58,19 +58,19 @@ def assign_hard(images: Tensor, last: Iteration, *, stays: bool, group: Tensor |
     return Consensus(volume, poses._replace(shifts=poses.shifts - last.shifts))
 
 
-def average(images: Tensor, found: Sequence[Consensus], *, group: Tensor | None = None) -> Consensus:
-    """The mean of several answers to the same images, in the frame of the first, and the pose of each image in it.
+def average(images: Tensor, several: Sequence[Consensus], *, group: Tensor | None = None) -> Consensus:
+    """The mean of several consensus volumes of the same images, in the frame of the first, and the pose of each image in it.
 
-    A map of few images fits what is wrong in them, too, and from each start in another way: the mean has less of it.
+    A volume of few images fits their errors, too, from each start in another way: the mean has less of them.
 
     Args:
         images: empty space 0, shape (n, d, d).
-        found: volumes of the same size as the images.
+        several: consensus volumes of the size of the images.
         group: symmetry, shape (g, 3, 3).
     """
-    first = found[0]
+    first = several[0]
     reference = first.volume.cpu()
-    moved = [moved_onto(other.volume.cpu(), reference) for other in found[1:]]
+    moved = [moved_onto(other.volume.cpu(), reference) for other in several[1:]]
     mean = torch.stack([reference, *moved]).mean(0).to(images)
     mean = mean if group is None else symmetrised(mean, group)
     return Consensus(mean, best_poses(mean, images, first.poses.shifts))

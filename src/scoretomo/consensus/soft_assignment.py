@@ -27,7 +27,7 @@ from . import Consensus, Iteration
 
 @dataclass(frozen=True)
 class Annealing:
-    """How soft matching is annealed; a pair is (first, last) over the run.
+    """How soft assignment is annealed; a pair is (first, last) over the run.
 
     Attributes:
         iterations: how many.
@@ -61,7 +61,7 @@ COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
 FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
 FINE = Annealing(iterations=20, directions=500, tau=(0.01, 0.002), shells=(0.5, 1.0))
-_SOFT = 0.005  # τ at which soft matching ends where images are noisy
+_SOFT = 0.005  # τ at which soft assignment ends where images are noisy
 
 
 def assign_softly(
@@ -81,7 +81,7 @@ def assign_softly(
         volume: where to begin, shape (d, d, d).
         annealing: schedule.
         grids: random stream that turns the grid of directions.
-        shifts: that bring each image to the centre, as far as they are known, shape (n, 2).
+        shifts: that bring each image to the centre, 0 if not given, shape (n, 2).
         group: rotations under which the volume stays the same, shape (g, 3, 3); it has no symmetry if not given.
         noise: λ, noise over signal in every shell.
     """
@@ -137,7 +137,7 @@ def _damping(size: int, share: float, noise: float) -> Tensor:
 
 
 def random_blob(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A smooth random volume of the images' mean mass: where soft matching begins, shape (d, d, d)."""
+    """A smooth random volume of the images' mean mass: where soft assignment begins, shape (d, d, d)."""
     size = images.shape[-1]
     noise = low_pass(torch.randn(size, size, size, generator=generator), 2.0, 3, width=2.0).to(images)
     envelope = torch.exp(-((radius(size, 3, device=images.device) / (0.2 * size)).square()))
@@ -169,7 +169,7 @@ def fine_level(
 ) -> Iterator[Iteration]:
     """From the shape of the particle to 48 pixels, or the size of the images if they are smaller.
 
-    The grid of directions is as fine as a pixel needs. What is finer `settle` finds, from single poses. Where images are noisy,
+    The grid of directions is as fine as a pixel needs. Finer detail comes from hard assignment. Where images are noisy,
     it ends softer: many poses explain each of them nearly as well as the best one.
     """
     start = at_size(coarse, min(FINE_SIDE, images.shape[-1]))

@@ -1,7 +1,7 @@
 """Fit of the deformation model to all images at once, by gradient descent from blurred images to sharp ones.
 
 The training images determine what is shared (basis, amplitudes, points, masses); of the others only pose and latent coordinates are
-fitted. Once the molecule is known to move, each ring is weighed by how little the model leaves of it.
+fitted. After the epochs of the flexibility test, each ring is weighed by how little the model leaves of it.
 """
 
 import math

@@ -235,7 +235,7 @@ def model_views(model: DeformationModel, size: int) -> Tensor:
 
 @torch.no_grad()
 def model_volumes(model: DeformationModel, numbers: Sequence[int], images: Tensor) -> Tensor:
-    """The volumes of some images in the frames of these, on the grid of the images, as dense as the images ask.
+    """The volumes of some images in the frames of these, on the grid of the images, with the brightness that fits them best.
 
     Args:
         model: the model.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 _FEWEST_EPOCHS = 60
 _FINER_BLUR = 1.0  # as the blur of a DeformationSettings, where Gaussians become smaller
-_FINEST = 128  # side, in pixels, that a model is asked to see
+_FINEST = 128  # side, in pixels, of the finest model
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .reading import FoundStack, StoredArray, check_memory, doubts, file_size, opened, pixel_size_in_header, sensible_pixel_size
-from .references import Reference, find_named, settle_pixel_size
+from .references import Reference, find_named, agreed_pixel_size
 
 if TYPE_CHECKING:
     import h5py  # else only where an HDF5 file is read: it takes a while
@@ -64,7 +64,7 @@ def find_cs(path: Path) -> FoundStack:
     sizes = [sensible_pixel_size(float(size)) for size in table["blob/psize_A"]] if "blob/psize_A" in table.dtype.names else []
     stated = [size for size in sizes if size is not None]
     sides = {int(max(shape)) for shape in table["blob/shape"]} if "blob/shape" in table.dtype.names else set()
-    pixel_size, notes = settle_pixel_size(stated if len(stated) == len(sizes) else [], named, path, sides=sides)
+    pixel_size, notes = agreed_pixel_size(stated if len(stated) == len(sizes) else [], named, path, sides=sides)
     return FoundStack(named.shape, pixel_size, named.sources, named.notes + notes, named.files, named.read)
 
 

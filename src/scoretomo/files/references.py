@@ -138,7 +138,7 @@ def one_pixel_size(sizes: Sequence[float], table: Path) -> float:
     return sizes[0]
 
 
-def settle_pixel_size(
+def agreed_pixel_size(
     stated: Sequence[float], named: Named, table: Path, *, sides: Collection[int] = ()
 ) -> tuple[float | None, list[str]]:
     """Pixel size by the table, else by the stacks' headers, and notes: where they disagree the table counts.

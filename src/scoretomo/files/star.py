@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .reading import PIXEL_SIZES, FoundStack, sensible_pixel_size
-from .references import Reference, find_named, settle_pixel_size
+from .references import Reference, find_named, agreed_pixel_size
 from .star_tables import StarFile, Table, read_star_file
 from .writing import write_text
 
@@ -30,7 +30,7 @@ def find_star(path: Path) -> FoundStack:
     stated = _pixel_sizes(path, table, optics, general)
     sides = {_whole(group.get("rlnImageSize")) for groups in optics for group in groups}
     sides.add(_whole(general.get("rlnOriginalImageSize")))
-    pixel_size, disagreements = settle_pixel_size(stated, named, path, sides=[side for side in sides if side])
+    pixel_size, disagreements = agreed_pixel_size(stated, named, path, sides=[side for side in sides if side])
     notes = named.notes + notes + disagreements
     if "rlnDefocusU" in table[0]:
         notes.append(f"{path.name} gives a defocus for each image: these look like particles, not class averages")

@@ -1,8 +1,8 @@
-"""Principal components of volumes beside what noise_floor gives.
+"""Principal components of volumes, and their noise floor.
 
-The volumes v_i of one frame, inside a mask and without what their replicas do not agree on, minus their mean, have principal
-components; what noise_floor alone does to a volume is known from its two replicas, whose half difference has the spread of their mean.
-Variance that is not more than that is no motion.
+The volumes v_i of one frame, inside a mask and low-passed to what their replicates agree in, minus their mean, have principal
+components. The two replicates of a volume give the noise floor: their half difference has the spread of their mean. Variance below
+the noise floor is no motion.
 """
 
 import math
@@ -19,23 +19,23 @@ from ..fourier import low_pass
 _COMPONENTS = 20  # at most
 _BRIGHT = 0.15  # of the highest value: what counts as the molecule
 _GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
-_CLEARLY = 2.0  # times the variance of noise_floor, from which a component is a motion
+_SIGNIFICANT = 2.0  # times the highest variance of the noise floor
 
 
 class Components(NamedTuple):
-    """Principal components of volumes, and what noise_floor alone would give."""
+    """Principal components of volumes, and their noise floor."""
 
     mean: Tensor  # (d, d, d)
     maps: Tensor  # (k, d, d, d), of norm 1
     coordinates: np.ndarray  # (n, k): volume = mean + Σ coordinate × map
     variances: np.ndarray  # (k,)
-    noise_floor: np.ndarray  # (k,): variances of the components of what replicas differ in
+    noise_floor: np.ndarray  # (k,): variances of the components of the differences of replicates
     total: float  # variance of all components together
 
     @property
     def significant(self) -> int:
-        """Leading components with clearly more variance than noise_floor gives to any."""
-        above = self.variances > _CLEARLY * self.noise_floor.max(initial=0.0)
+        """Leading components whose variance is above the noise floor of every component."""
+        above = self.variances > _SIGNIFICANT * self.noise_floor.max(initial=0.0)
         return int(np.argmin(above)) if not above.all() else len(above)
 
 
@@ -50,25 +50,25 @@ def soft_mask(volumes: Tensor) -> Tensor:
 
 
 def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> Components:
-    """What volumes differ in most, beside what noise_floor makes them differ in.
+    """What volumes differ in most, and the noise floor.
 
     Args:
         volumes: in one frame, shape (n, d, d, d), at least two.
-        differences: half the difference of the replicas of each, shape (n, d, d, d).
+        differences: half the difference of the replicates of each, shape (n, d, d, d).
         mask: shape (d, d, d).
     """
     place = mask > 0
     count = min(_COMPONENTS, len(volumes) - 1)
     inside = (volumes * mask)[:, place].numpy()
     with np.errstate(invalid="ignore"):  # of volumes that are all the same it divides by their variance
-        found = PCA(count, svd_solver="full").fit(inside)
+        analysis = PCA(count, svd_solver="full").fit(inside)
     noise = (differences * mask)[:, place].double().numpy()
     noise_floor = np.linalg.eigvalsh(noise @ noise.T / len(noise))[::-1][:count]
     maps = torch.zeros(count, *mask.shape)
-    maps[:, place] = torch.from_numpy(found.components_).float()
+    maps[:, place] = torch.from_numpy(analysis.components_).float()
     mean = torch.zeros(mask.shape)
-    mean[place] = torch.from_numpy(found.mean_).float()
-    coordinates, variances = found.transform(inside), found.explained_variance_
+    mean[place] = torch.from_numpy(analysis.mean_).float()
+    coordinates, variances = analysis.transform(inside), analysis.explained_variance_
     total = float(inside.var(0, ddof=1, dtype=np.float64).sum())
     if total == 0:  # what is there is rounding
         coordinates, variances = np.zeros_like(coordinates), np.zeros_like(variances)
@@ -76,5 +76,5 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
 
 
 def variability_map(volumes: Tensor, differences: Tensor) -> Tensor:
-    """Standard deviation of each voxel beyond what noise_floor gives it; (n, d, d, d) twice to (d, d, d)."""
+    """Standard deviation of each voxel beyond the noise floor; (n, d, d, d) twice to (d, d, d)."""
     return (volumes.var(0) - differences.square().mean(0)).clamp_min(0).sqrt()

@@ -1,4 +1,4 @@
-"""How far the molecule goes along a motion: the surfaces of its maps, followed from one end to the other."""
+"""Extent of a mode: displacement of the surfaces of its maps, followed from one end of the trajectory to the other."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,21 +16,21 @@ _FARTHEST = 0.98  # of the surface goes less far
 
 
 class Extent(NamedTuple):
-    """What changes from one end of a motion to the other."""
+    """What changes from one end of a trajectory to the other."""
 
-    displacement: float  # that the parts of the surface go at least that go farthest, in voxels of the maps
+    displacement: float  # of the parts of the surface that move farthest, at least, in voxels of the maps
     moved_fraction: float  # share of the volume inside the surface at either end that is not inside it at the other
 
 
 def motion_extent(maps: np.ndarray) -> Extent:
-    """Measure how far surfaces go.
+    """Measure the displacement of surfaces along a trajectory.
 
-    Each point of the surface at one end goes to the nearest point in the next map that faces the same way, and so on. What
-    slides along itself is not seen to move, so the way is a lower bound: the lids of the moving box go 11 pixels at their tips, and
-    6 are measured in its true volumes.
+    Each point of the surface at one end goes to the nearest point in the next map that faces the same way, and so on. A
+    surface that slides along itself does not seem to move, so the displacement is a lower bound: the lids of the moving box move by
+    11 pixels at their tips, and 6 are measured in its true volumes.
 
     Args:
-        maps: volumes along the motion, two or more, shape (f, d, d, d).
+        maps: volumes along the trajectory, two or more, shape (f, d, d, d).
     """
     size = maps.shape[-1]
     side = min(size, _SIDE)

@@ -1,8 +1,8 @@
-"""The ways in which volumes differ: how many, where each volume stands along them, maps on the way, and find_states.
+"""Modes of motion: how many there are, and where each volume is along them.
 
-A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few count_modes m. How many, the
-distances between near neighbours say, whose number grows as N ∝ rᵐ (as in Levina & Bickel, 2004); those no farther than noise_floor puts
-them are not asked, for noise_floor makes the sheet a cloud of many count_modes. Distances along the graph of neighbours unroll it
+A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few dimensions m. The distances
+between near neighbours give m, because their number grows as N ∝ rᵐ (as in Levina & Bickel, 2004). Neighbours within the noise floor
+do not count, for noise makes the sheet a cloud of many dimensions. Distances along the graph of neighbours unroll the sheet
 (Tenenbaum et al., 2000).
 """
 
@@ -20,99 +20,100 @@ from sklearn.neighbors import kneighbors_graph
 from .components import Components
 
 _NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured, or
-_BEYOND = 6.0  # from so many times the distance that noise_floor alone puts between volumes
+_BEYOND = 6.0  # from so many times the distance that the noise floor alone puts between volumes
 _WIDER = 2.5  # … to so many times as many
 _GRAPH = 10  # neighbours of each volume in the graph that is mode_coordinates
-FEWEST = 12  # volumes whose dimension can be asked
+FEWEST = 12  # volumes whose dimension can be measured
 
 
 def count_modes(components: Components) -> int:
-    """In how many independent ways the volumes differ; 0 if they don't, beyond noise_floor.
+    """How many independent modes the volumes have; 0 if their differences are within the noise floor.
 
-    Fewer than 12 volumes can't tell more than 2, and five or more ways may be told as fewer.
+    Fewer than 12 volumes give at most 2, and five or more modes may be counted as fewer.
     """
     significant = components.significant
     if significant == 0 or len(components.coordinates) < FEWEST:
         return min(significant, 2)
-    far = _sorted_distances(components.coordinates[:, :significant])
+    distances = _sorted_distances(components.coordinates[:, :significant])
     noise = _BEYOND * math.sqrt(2 * float(components.noise_floor.sum()))
     near, most = _NEIGHBOURS
-    first = min(max(near, int(np.median((far < noise).sum(1)))), len(far) // 4)
-    last = min(max(most, round(_WIDER * first)), len(far) - 1)
-    return min(significant, _dimension(far, first, last))
+    first = min(max(near, int(np.median((distances < noise).sum(1)))), len(distances) // 4)
+    last = min(max(most, round(_WIDER * first)), len(distances) - 1)
+    return min(significant, _dimension(distances, first, last))
 
 
-def count_independent_modes(ways: np.ndarray) -> int:
-    """In how many independent ways a molecule moves that has real ways to move: a motion along a bent path takes several of these.
+def count_independent_modes(amplitudes: np.ndarray) -> int:
+    """How many independent modes a deformation model has: a motion along a bent path takes several of its linear ones.
 
     Args:
-        ways: how far the molecule has moved in each real way in all images, shape (n, k).
+        amplitudes: of all images along each confirmed mode of the model, shape (n, k).
     """
-    far = _sorted_distances(ways)
-    near, most = (min(number, len(far) - 1) for number in _NEIGHBOURS)
-    return min(ways.shape[1], _dimension(far, near, most)) if near < most else ways.shape[1]
+    distances = _sorted_distances(amplitudes)
+    near, most = (min(number, len(distances) - 1) for number in _NEIGHBOURS)
+    return min(amplitudes.shape[1], _dimension(distances, near, most)) if near < most else amplitudes.shape[1]
 
 
 def _sorted_distances(places: np.ndarray) -> np.ndarray:
     """Of each place (n, k) to all, itself first, (n, n)."""
-    found = torch.from_numpy(places)
-    return torch.cdist(found, found).sort(1).values.numpy()
+    points = torch.from_numpy(places)
+    return torch.cdist(points, points).sort(1).values.numpy()
 
 
-def _dimension(far: np.ndarray, first: int, last: int) -> int:
+def _dimension(distances: np.ndarray, first: int, last: int) -> int:
     """Of a sheet, from the sorted distances of each place to all others, by how they grow from one neighbour to another."""
-    growth = np.log(np.maximum(far[:, last], 1e-12) / np.maximum(far[:, first], 1e-12)).mean()
+    growth = np.log(np.maximum(distances[:, last], 1e-12) / np.maximum(distances[:, first], 1e-12)).mean()
     return max(1, round(math.log(last / first) / max(float(growth), 1e-6)))
 
 
 def mode_coordinates(components: Components, count: int) -> np.ndarray:
-    """Coordinates of the volumes along the motions, each with mean 0 and standard deviation 1; that of most variance first.
+    """Coordinates of the volumes along the modes, each with mean 0 and standard deviation 1; that of most variance first.
 
-    Distances along the graph of neighbours unroll the cloud (Isomap), and axes that are as independent as can be tell the motions
-    apart (independent component analysis): parts that move each on their own come out each on its own.
+    Distances along the graph of neighbours unroll the sheet (Isomap), and axes that are as independent as possible separate the modes
+    (independent component analysis): parts that move independently get modes of their own.
 
     Args:
         components: of the volumes.
-        count: how many motions.
+        count: how many modes.
 
     Returns:
         Shape (n, count).
     """
     places = components.coordinates[:, : components.significant]
     if count == 0 or len(places) < FEWEST:
-        found = places[:, :count]
+        modes = places[:, :count]
     elif components.significant <= count:
-        found = _independent(places)
+        modes = _independent(places)
     else:
-        found = _independent(Isomap(n_neighbors=connected_neighbours(places), n_components=count).fit_transform(places))
-    found = found - found.mean(0)
-    found = found / np.maximum(found.std(0), 1e-12)
-    explained = found.T @ components.coordinates / len(found)  # (count, k), covariances
+        modes = _independent(Isomap(n_neighbors=connected_neighbours(places), n_components=count).fit_transform(places))
+    modes = modes - modes.mean(0)
+    modes = modes / np.maximum(modes.std(0), 1e-12)
+    explained = modes.T @ components.coordinates / len(modes)  # (count, k), covariances
     first = np.abs(explained).argmax(1)
     signs = np.sign(explained[np.arange(count), first])  # the same way each time
-    return (found * signs)[:, np.argsort(-np.square(explained).sum(1))]
+    return (modes * signs)[:, np.argsort(-np.square(explained).sum(1))]
 
 
-def confirmed_modes(coordinates: np.ndarray, ways: np.ndarray, most: int) -> np.ndarray:
-    """Of more motions than images confirm those that the real ways to move explain best; all, if there are no more.
+def confirmed_modes(coordinates: np.ndarray, amplitudes: np.ndarray, most: int) -> np.ndarray:
+    """Of more modes than held-out images confirm, those that the confirmed modes of the model explain best; all, if there are no more.
 
     Args:
-        coordinates: of the volumes along the motions, mean 0 and standard deviation 1, shape (n, m).
-        ways: how far the molecule has moved in each real way in the same images, by a model of its own, shape (n, k).
-        most: motions that are confirmed_modes.
+        coordinates: of the volumes along the modes, mean 0 and standard deviation 1, shape (n, m).
+        amplitudes: of the same images along each confirmed mode of the deformation model, shape (n, k).
+        most: modes that are confirmed.
 
     Returns:
         Shape (n, min(m, most)).
     """
     if coordinates.shape[1] <= most:
         return coordinates
-    known = np.column_stack([np.ones(len(ways)), ways])
-    left = np.square(coordinates - known @ np.linalg.lstsq(known, coordinates, rcond=None)[0]).sum(0)
-    return coordinates[:, np.sort(np.argsort(left, kind="stable")[:most])]
+    predictors = np.column_stack([np.ones(len(amplitudes)), amplitudes])
+    fitted = predictors @ np.linalg.lstsq(predictors, coordinates, rcond=None)[0]
+    residuals = np.square(coordinates - fitted).sum(0)
+    return coordinates[:, np.sort(np.argsort(residuals, kind="stable")[:most])]
 
 
 def connected_neighbours(places: np.ndarray) -> int:
-    """As few neighbours as hold all volumes together in a graph, ten at least."""
+    """As few neighbours as connect all volumes in a graph, ten at least."""
     for count in range(min(_GRAPH, len(places) - 1), len(places)):
         graph = kneighbors_graph(places, count, include_self=False)
         if connected_components(graph, directed=False)[0] == 1:
@@ -121,7 +122,7 @@ def connected_neighbours(places: np.ndarray) -> int:
 
 
 def _independent(places: np.ndarray) -> np.ndarray:
-    """The same places by axes that are as independent as can be."""
+    """The same places by axes that are as independent as possible."""
     if places.shape[1] < 2:
         return places
     with warnings.catch_warnings():

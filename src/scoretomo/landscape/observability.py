@@ -1,9 +1,9 @@
-"""What the view of an image shows of each motion of the molecule.
+"""Observability: how much of each mode the view of an image shows.
 
-How a volume changes as it moves a little, dV/dm, is seen by its image as f(dV/dm, R). A part of that looks like a small turn or
-shift of the whole, or like another motion: the pose or the other motion would be found wrong instead. What is left is what the
-image says of this motion. A view of random direction has, on average over the directions, ∑ |F(k)|² / (2 |k|) of the energy of
-F = FFT(dV/dm), because a plane through the origin holds a point k with a noise_floor that falls with |k|.
+The change of a volume as it moves a little along a mode, dV/dm, appears in its image as f(dV/dm, R). A part of that looks like a
+small turn or shift of the whole, or like another mode: a wrong pose or the other mode would explain it instead. The rest is what the
+image determines of this mode. A view of random direction has, on average over the directions, ∑ |F(k)|² / (2 |k|) of the energy of
+F = FFT(dV/dm), because the probability that a plane through the origin holds a point k falls with |k|.
 """
 
 import numpy as np
@@ -16,16 +16,16 @@ from ..projection import project
 from ..rotations import rotation_from_vector
 from .components import Components
 
-_NEAR = 25  # volumes from which the way that one of them moves is measured, mostly
+_NEAR = 25  # volumes from which the change of one of them along a mode is measured, mostly
 _TURN = 0.03  # radians: a small turn
 
 
 def observability(components: Components, coordinates: np.ndarray, rotations: Tensor) -> np.ndarray:
-    """How much of each motion the image of each volume shows, beside an average view: 0 nothing, 1 as much or more.
+    """How much of each mode the image of each volume shows, beside an average view: 0 nothing, 1 as much or more.
 
     Args:
         components: of the volumes.
-        coordinates: of the volumes along the motions, shape (n, k).
+        coordinates: of the volumes along the modes, shape (n, k).
         rotations: poses of their images, shape (n, 3, 3).
 
     Returns:
@@ -34,23 +34,23 @@ def observability(components: Components, coordinates: np.ndarray, rotations: Te
     size = components.mean.shape[-1]
     parts, inside = components.maps.flatten(1), disc(size)
     weight = 1 / (2 * radius(size, 3).clamp_min(0.5))
-    found = np.zeros(coordinates.shape)
+    shares = np.zeros(coordinates.shape)
     for place, slopes in enumerate(_slopes(components.coordinates, coordinates) if coordinates.shape[1] else []):
-        ways = (slopes @ parts).reshape(-1, size, size, size)
-        volume = components.mean + (torch.from_numpy(components.coordinates[place]).float() @ parts).reshape(ways.shape[1:])
-        views = (project(ways, rotations[place, None])[:, 0] * inside).flatten(1)  # (k, d²)
+        changes = (slopes @ parts).reshape(-1, size, size, size)
+        volume = components.mean + (torch.from_numpy(components.coordinates[place]).float() @ parts).reshape(changes.shape[1:])
+        views = (project(changes, rotations[place, None])[:, 0] * inside).flatten(1)  # (k, d²)
         whole = _as_a_whole(volume, rotations[place], inside)
-        average = (centred_fft(ways, 3).abs().square() * weight).sum((1, 2, 3)) / size**2
-        for motion, view in enumerate(views):
-            others = torch.cat([whole, views[:motion], views[motion + 1 :]])
+        average = (centred_fft(changes, 3).abs().square() * weight).sum((1, 2, 3)) / size**2
+        for mode, view in enumerate(views):
+            others = torch.cat([whole, views[:mode], views[mode + 1 :]])
             basis = torch.linalg.qr(others.T).Q
             own = view - basis @ (basis.T @ view)
-            found[place, motion] = float((own.square().sum() / average[motion].clamp_min(1e-30)).clamp_max(1))
-    return found
+            shares[place, mode] = float((own.square().sum() / average[mode].clamp_min(1e-30)).clamp_max(1))
+    return shares
 
 
 def _slopes(places: np.ndarray, coordinates: np.ndarray) -> Tensor:
-    """How components change along the motions at each volume: local linear regression; (n, c) and (n, k) to (n, k, c)."""
+    """How components change along the modes at each volume: local linear regression; (n, c) and (n, k) to (n, k, c)."""
     apart = np.square(coordinates[:, None] - coordinates).sum(2)
     width = np.sort(apart, 1)[:, min(_NEAR, len(places) - 1)]
     slopes = []

@@ -1,4 +1,4 @@
-"""TODO."""
+"""States: groups of volumes that are alike."""
 
 from typing import NamedTuple
 
@@ -18,14 +18,14 @@ class States(NamedTuple):
 
 
 def find_states(components: Components, count: int) -> States:
-    """Group volumes by k-means on their significant components: so many groups at most, and none of a volume or two that stand apart."""
+    """Group volumes by k-means on their significant components: so many groups at most, none of one or two volumes."""
     places = components.coordinates[:, : max(1, components.significant)]
     for groups in range(min(count, len(places)), 0, -1):
-        found = KMeans(groups, n_init=10, random_state=0).fit(places)
-        if np.bincount(found.labels_).min() >= _IN_A_STATE:
+        clusters = KMeans(groups, n_init=10, random_state=0).fit(places)
+        if np.bincount(clusters.labels_).min() >= _IN_A_STATE:
             break
-    order = np.argsort(-np.bincount(found.labels_), kind="stable")
-    centres = found.cluster_centers_[order]
-    members = np.argsort(order)[found.labels_]
-    apart = np.linalg.norm(places[None] - centres[:, None], axis=2)
-    return States(members, apart.argmin(1))
+    order = np.argsort(-np.bincount(clusters.labels_), kind="stable")
+    centres = clusters.cluster_centers_[order]
+    members = np.argsort(order)[clusters.labels_]
+    distances = np.linalg.norm(places[None] - centres[:, None], axis=2)
+    return States(members, distances.argmin(1))

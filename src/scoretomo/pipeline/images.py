@@ -95,9 +95,9 @@ def read_and_prepare(request: ImportRequest) -> Imported:
     stack, pixel_size, settings = request.stack, request.pixel_size, request.settings
     require_pixel_size(pixel_size)
     read = files.find_images(stack)
-    known = remember([stack, *read.files])
+    read_files = remember([stack, *read.files])
     images = torch.from_numpy(read.read())
-    require_unchanged(known, "wait until nothing writes to it any more")
+    require_unchanged(read_files, "wait until nothing writes to it any more")
     with one_thread():  # more threads add up in another order
         prepared = prepare(images, settings, name=stack.name, unused=read.unused)
     input_size = pixel_size or read.pixel_size
@@ -121,7 +121,7 @@ def read_and_prepare(request: ImportRequest) -> Imported:
         s=prepared.s,
         notes=tuple(notes),
         asked=record_of_import(request),
-        files=tuple(known),
+        files=tuple(read_files),
         junk=asdict(JUNK),
     )
     return Imported(prepared, read.sources, record)
@@ -145,10 +145,10 @@ def read_prepared(stack: Path) -> PreparedStack:
     record = stack.with_suffix(".json")
     if not stack.exists() or not record.exists():
         raise files.InputError(f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import")
-    known = Record(record, ImportRecord).read()
+    properties = Record(record, ImportRecord).read()
     numbers = [row.number for row in Table(stack.with_suffix(".csv"), ImageRow).read() if row.included]
     images = torch.from_numpy(files.read_images(stack).images)
-    return PreparedStack(images, numbers, known.image_count, known.pixel_size, known.mu, known.s)
+    return PreparedStack(images, numbers, properties.image_count, properties.pixel_size, properties.mu, properties.s)
 
 
 def fingerprint(prepared: PreparedStack) -> str:
@@ -159,9 +159,9 @@ def fingerprint(prepared: PreparedStack) -> str:
 
 
 def pixel_size_notes(stack: Path, stated: float | None, given: float | None) -> list[str]:
-    """What a user should know of the pixel size that a stack states and the one that was given."""
+    """Notes on the pixel size that a stack states and the one that was given."""
     if stated is None and given is None:
-        return [f"{stack.name} does not say its pixel size: lengths are in pixels; give --pixel-size if you know it"]
+        return [f"{stack.name} has no pixel size: lengths are in pixels; give --pixel-size if you know it"]
     if stated is not None and given is not None and abs(stated - given) > 0.01 * given:
-        return [f"{stack.name} says {stated:.4g} Å/pixel; --pixel-size {given:.4g} is used instead"]
+        return [f"{stack.name} has {stated:.4g} Å/pixel; --pixel-size {given:.4g} is used instead"]
     return []

@@ -1,4 +1,4 @@
-"""Stage score support: what the score of a run knows, its images alone or views of its consensus volume, too."""
+"""Stage score support: whether the score of a run is that of its images alone, or includes views of its consensus volume."""
 
 import math
 from functools import lru_cache
@@ -35,7 +35,7 @@ def open_score(run: RunDirectory, denoiser: str, *, posed: bool, device: torch.d
     Args:
         run: the run.
         denoiser: exact, tangent or network.
-        posed: a consensus volume is there: the images are centred by their poses, and the score may know its views, too.
+        posed: a consensus volume is there: the images are centred by their poses, and the score may include its views.
         device: where it computes.
     """
     source = run.weights if denoiser == "network" else run.support.path if posed else run.images
@@ -61,7 +61,7 @@ def _open_score(directory: Path, denoiser: str, posed: bool, written: int, devic
 
 
 def decide_support(run: RunDirectory, job: Job) -> None:
-    """Decide by held-out images whether the score knows views of the consensus volume; writes support.json."""
+    """Decide by held-out images whether the score includes views of the consensus volume; writes support.json."""
     with job.estimate.stage("score support"), job.estimate.working("score support: denoising held-out images"):
         support = _measure(run, job)
     has_model = run.model.exists()

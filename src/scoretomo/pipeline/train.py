@@ -30,7 +30,7 @@ _ENOUGH = 100  # images, from which on some are held out
 
 
 def _training_asked(settings: TrainSettings, seed: int) -> Training:
-    """The training that settings ask for."""
+    """The training by some settings."""
     preset = replace(TRAININGS[settings.network], seed=seed)
     return preset if settings.examples is None else replace(preset, examples=settings.examples)
 
@@ -115,14 +115,14 @@ def _read_network(run: RunDirectory) -> tuple[dict[str, np.ndarray], dict[str, A
     return files.read_weights(run.weights)
 
 
-def _held_out(numbers: list[int], asked: int | None) -> list[int]:
+def _held_out(numbers: list[int], wanted: int | None) -> list[int]:
     """Numbers of images to keep from the network, evenly spread.
 
     Raises:
         InputError: too few would be left to learn from.
     """
     require_several(numbers)
-    count = asked if asked is not None else len(numbers) // 20 if len(numbers) >= _ENOUGH else 0
+    count = wanted if wanted is not None else len(numbers) // 20 if len(numbers) >= _ENOUGH else 0
     if count > len(numbers) // 2:
         raise files.InputError(f"--held-out should leave at least half of the {len(numbers)} images to learn from, got {count}")
     return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]

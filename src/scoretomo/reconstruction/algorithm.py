@@ -4,10 +4,10 @@ The gradient of the mean Kullback–Leibler divergence between the smoothed view
 
     E over R, ε of  fᵀ( f(V, R) − D(f(V, R) + tε, t) )                                                            (Eq. 5)
 
-A descent step draws views, asks the denoiser what each should look like, and smears the differences back. The first view has
+A descent step draws views, denoises each, and backprojects the differences. The first view has
 the pose of the image, R = I, and is compared with the image itself: the anchor.
 
-Everything here is in normalised units: images as the denoiser knows them, (x − μ)/s, volumes in units of s, and empty space is
+Everything here is in normalised units: images as the denoiser takes them, (x − μ)/s, volumes in units of s, and empty space is
 ``background`` = −μ/s, so that the views of an empty volume are empty images.
 """
 
@@ -169,7 +169,7 @@ def reconstruct(
 def operator_norm(size: int, *, iterations: int = 12) -> float:
     """Largest eigenvalue ‖fᵀf‖ of one view on volumes inside the ball, by power iteration; just below d.
 
-    It is remembered, so it is computed in one thread: its last digit must not depend on who asked first.
+    It is cached, so it is computed in one thread: its last digit must not depend on the first caller.
     """
     ball = inscribed(size, 3)
     one = torch.eye(3)[None]

@@ -77,7 +77,7 @@ def _kernel(masses: Tensor, rotations: Tensor, size: int) -> Tensor:
     return centred_fft(kernel, 3).real
 
 
-_SETTLED = 0.2  # λ of the last inversions, with single poses
+_DAMPING = 0.2  # λ with single poses
 
 
 def posed_map(
@@ -86,7 +86,7 @@ def posed_map(
     *,
     group: Tensor | None = None,
     start: Tensor | None = None,
-    damping: float = _SETTLED,
+    damping: float = _DAMPING,
 ) -> Tensor:
     """The map that fits centred images in given poses; shapes (n, d, d) and (n, 3, 3), returns (d, d, d)."""
     shells = torch.full((images.shape[-1] // 2 + 1,), damping, dtype=images.dtype, device=images.device)

@@ -1,11 +1,11 @@
-"""Each image's own volume from a posed start: replicates of Algorithm 1 and their mean, refined further where little is known.
+"""Refinement: each image's own volume from a posed start, by replicates of Algorithm 1 and their mean.
 
-Where the start is known well, from a model of the motion or from the consensus of a molecule that is rigid or whose symmetry closes
-the gaps between few images, the volume is mostly that, with a share of what the descents made of it: the start has what all images
-say, the descents what this one says, with its noise.
+Where the start is good, from a deformation model or from the consensus volume of a molecule that is rigid or whose symmetry closes
+the gaps between few images, the volume is mostly the start, with a share of what the descents made of it: all images determine the
+start, the descents add what this image shows, with its noise.
 
-Replicates differ in their random views and noise only. What they do not share is noise of the descent, which their mean has less of:
-it is a better place to go on from than any of them, and how far they agree says how well the images determine the volume.
+Replicates differ in their random views and noise only. Their differences are noise of the descent, of which their mean has less: it
+is a better start for a last descent than any of them, and their agreement measures how well the images determine the volume.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from torch import Tensor
 from ..fourier import fourier_shell_correlation
 from .algorithm import Denoiser, Descent, Step, reconstruct
 
-_SIDE = 32  # pixels, up to which a refinement has the steps that it says
+_SIDE = 32  # pixels, up to which a refinement has the number of steps of its schedule
 
 
 @dataclass(frozen=True)

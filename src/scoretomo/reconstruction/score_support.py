@@ -1,11 +1,11 @@
-"""What a score should know besides the images, and what it can still teach a volume: held-out images decide both.
+"""Support of the score: which images and views it is made of, and how long a refinement helps. Held-out images decide both.
 
 Few images leave gaps between their directions. A score of the images alone pulls every view in a gap towards a neighbour that it is
 not: volumes drift away from what all images agree on. Views of the consensus fill the gaps. Where images are many and the molecule
 moves far they do harm instead, for the moving parts are smeared out in the consensus. So some images are held out, and denoised by
 the score of the others, with and without views of the others' consensus.
 
-The score is not perfect: it changes even an image that it does not know, by what it has not learned and by the image's own noise.
+The score is not perfect: it changes even a held-out image, by its own errors and by the noise of the image.
 Where it changes views of the deformation model hardly more than held-out images, many steps of refinement would only make them
 worse.
 """
@@ -29,7 +29,7 @@ class SupportCriteria:
     """How the support of the score is decided; benchmarks/score.py.
 
     Attributes:
-        levels: noise levels t at which it is decided whether the score knows views of the consensus.
+        levels: noise levels t at which it is decided whether the score includes views of the consensus.
         low_levels: noise levels where a refinement ends, at which views of the model are compared with images.
         rounds: how often images are held out.
         held_out: share of the images in each round.
@@ -51,12 +51,12 @@ SUPPORT = SupportCriteria()
 
 
 class ScoreSupport(NamedTuple):
-    """How denoising changes what a score does not know, root mean square over pixels and noise levels; inf where not measured."""
+    """How denoising changes held-out images and views, root mean square over pixels and noise levels; inf where not measured."""
 
     held_out_error: float  # of held-out images, by the score of the other images
-    held_out_error_with_views: float  # by the score that also knows views of their consensus
+    held_out_error_with_views: float  # by the score that also includes views of their consensus
     low_noise_error: float  # of held-out images, at low noise
-    model_error: float  # of views of the deformation model, at low noise; the score knows most images
+    model_error: float  # of views of the deformation model, at low noise, by the score of most images
     criteria: SupportCriteria = SUPPORT
 
     @property
@@ -66,7 +66,7 @@ class ScoreSupport(NamedTuple):
 
     @property
     def includes_views(self) -> bool:
-        """Whether the score should know views of the consensus."""
+        """Whether the score should include views of the consensus."""
         return self.held_out_error_with_views < self.criteria.ratio * self.held_out_error
 
     @property
@@ -101,7 +101,7 @@ def score_support(
     modelled: Tensor | None = None,
     criteria: SupportCriteria = SUPPORT,
 ) -> ScoreSupport:
-    """Denoise images that a score does not know, with and without views of the consensus, and views of a model.
+    """Denoise held-out images, by scores with and without views of the consensus, and views of a model.
 
     Args:
         images: normalised, centred, shape (n, d, d).

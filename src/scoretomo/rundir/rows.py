@@ -21,7 +21,7 @@ Status = Literal["done", "diverged"]
 
 
 class ImportRecord(NamedTuple):
-    """images.json: what the import was asked for, what it read, and what holds for the whole stack."""
+    """images.json: the request, the files that were read, and what holds for the whole stack."""
 
     source: str  # the user's file
     image_count: int  # in it
@@ -144,12 +144,12 @@ class LatentRow(NamedTuple):
 
 
 class SupportTest(NamedTuple):
-    """support.json: how denoising changes what a score does not know, root mean square over pixels and noise levels."""
+    """support.json: how denoising changes held-out images and views, root mean square over pixels and noise levels."""
 
     tested: bool  # there were images enough
-    includes_views: bool  # the score knows views of the consensus besides the images
+    includes_views: bool  # the score includes views of the consensus volume besides the images
     held_out_error: float | None  # of held-out images
-    held_out_error_with_views: float | None  # if the score also knows views of the consensus
+    held_out_error_with_views: float | None  # if the score also includes views of the consensus volume
     low_noise_error: float | None  # of held-out images, where a refinement ends
     model_error: float | None  # of views of the deformation model, there
     model_is_near: bool | None  # denoising changes these hardly more than held-out images; None without a model
@@ -187,7 +187,7 @@ class LandscapeRow(NamedTuple):
     state: int  # from 1
     mode: tuple[Five, ...]  # along each mode of motion, mean 0, standard deviation 1; none where these are not counted
     component: tuple[SixDigits, ...]  # along the first principal components
-    umap: tuple[Four, ...]  # none unless asked for
+    umap: tuple[Four, ...]  # none without --umap
 
 
 class ScreeRow(NamedTuple):
@@ -227,7 +227,7 @@ class LandscapeSummary(NamedTuple):
     """landscape/summary.json: heterogeneity of the volumes."""
 
     volumes: int
-    modes: int | None  # how many; None if that is not known
+    modes: int | None  # how many; None if they were not counted
     trajectories: tuple[Trajectory, ...]
     verdict: Verdict  # of the flexibility test
     significant_components: int
