@@ -2,6 +2,7 @@
 # tests as on other processors; make check: format, lint, types; make docs: the docs site. Each sets up .venv with what it needs.
 PYTHON ?= python3
 SCORETOMO = .venv/bin/scoretomo
+PYTHONS = src tests benchmarks docs/conf.py docs/generated docs/draw_report.py
 
 # What an x86 processor is taken for: libraries use these instructions and no newer ones.
 AVX2 = ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 ONEDNN_MAX_CPU_ISA=AVX2 OPENBLAS_CORETYPE=Haswell
@@ -45,8 +46,8 @@ test-processors: .venv/installed
 	rm $$log; exit $$failed
 
 check: .venv/installed
-	.venv/bin/ruff format --check src tests benchmarks docs/conf.py
-	.venv/bin/ruff check src tests benchmarks docs/conf.py
+	.venv/bin/ruff format --check $(PYTHONS)
+	.venv/bin/ruff check $(PYTHONS)
 	.venv/bin/mypy
 
 docs: .venv/installed

@@ -1,6 +1,7 @@
-"""A molecule that does not move, as a user runs it."""
+"""A rigid molecule as a user runs it: hard or soft assignment, volumes that are mostly the consensus."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +11,20 @@ import torch
 
 from scoretomo import files
 from scoretomo.compute import random_stream
+from scoretomo.consensus import Consensus, Iteration
+from scoretomo.consensus.cross_validation import ASSIGNMENT
 from scoretomo.consensus.hard_assignment import assign_hard
-from scoretomo.consensus import Consensus
-from scoretomo.consensus import Iteration
 from scoretomo.evaluation import compare
 from scoretomo.fourier import coordinates
-from scoretomo.pipeline.assignment import Asked, ask
+from scoretomo.pipeline import assignment
 from scoretomo.pipeline.images import read_prepared
 from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 from scoretomo.rundir.directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+COUNT = 60
 NUMBERS = "0,9,18,27"
 OPTIONS = ("--images", NUMBERS, "--steps", 8)
 
@@ -35,7 +38,7 @@ def blobs() -> torch.Tensor:
 
 def images_of(volume: torch.Tensor, path: Path, *, noise: float) -> Path:
     """Projections with white noise, in standard deviations of all pixels."""
-    views = project(volume, random_rotations(60, random_stream(1, "poses")))
+    views = project(volume, random_rotations(COUNT, random_stream(1, "poses")))
     views += noise * views.std() * torch.randn(views.shape, generator=random_stream(1, "noise"))
     files.write_images(path, views.numpy(), None)
     return path
@@ -55,78 +58,80 @@ def density(path: Path) -> torch.Tensor:
     return torch.from_numpy(files.read_map(path).density)
 
 
-def without_volumes(run: Path) -> Path:
+def without_volumes(directory: Path) -> Path:
     """The same run before its volumes were made."""
-    for name in ("volumes.csv", "volumes.star", "mean.mrc", "report.html"):
-        (run / name).unlink()
-    shutil.rmtree(run / "volumes")
-    return run
+    run = RunDirectory(directory)
+    for path in (run.volume_rows.path, run.volumes_star, run.mean, run.report):
+        path.unlink()
+    shutil.rmtree(run.volume(0).parent)
+    return directory
 
 
-def test_noisy_images_ask_for_soft_poses_and_these_make_a_better_consensus(finished):
-    assert files.read_table(finished / "consensus" / "moves.csv")[0]["moves"] == "0"
-    (row,) = files.read_table(finished / "consensus" / "softness.csv")
-    assert row["softer"] == "1"
-    assert float(row["soft"]) < 0.98 * float(row["single"])
-    assert float(row["standard_errors"]) > 4
-    (best,) = (finished / "consensus").glob("start-*-in-detail.safetensors")
-    before = torch.from_numpy(files.read_weights(best)[0]["settled"])
-    after = density(finished / "consensus.mrc")
+def test_noisy_images_are_assigned_softly_and_the_consensus_is_better(finished):
+    run = RunDirectory(finished)
+    assert run.flexibility.read().verdict == "rigid"
+    test = run.assignment.read()
+    assert test.soft
+    assert test.soft_residual < ASSIGNMENT.ratio * test.hard_residual
+    assert test.standard_errors > ASSIGNMENT.standard_errors
+    before, after = density(run.first.volume), density(run.assigned.volume)
     assert compare(after, blobs()).mean_fsc > compare(before, blobs()).mean_fsc
 
 
-def test_images_without_noise_keep_their_single_poses(run_with, tmp_path):
-    run = run_with(images_of(blobs(), tmp_path / "images.mrcs", noise=0.0), tmp_path / "run", images=NUMBERS, steps=8)
-    assert files.read_table(run / "consensus" / "moves.csv")[0]["moves"] == "0"
-    (row,) = files.read_table(run / "consensus" / "softness.csv")
-    assert row["softer"] == "0"
-    assert float(row["single"]) < float(row["soft"])
-    assert not (run / "consensus" / "soft.safetensors").exists()
-    assert compare(density(run / "consensus.mrc"), blobs()).mean_fsc > 0.98
+def test_images_without_noise_are_assigned_hard_and_the_consensus_stays(run_with, tmp_path):
+    path = run_with(images_of(blobs(), tmp_path / "images.mrcs", noise=0.0), tmp_path / "run", images=NUMBERS, steps=8)
+    run = RunDirectory(path)
+    assert run.flexibility.read().verdict == "rigid"
+    test = run.assignment.read()
+    assert not test.soft
+    assert test.hard_residual < test.soft_residual
+    assert not run.soft.exists()
+    assert run.assigned.volume.read_bytes() == run.first.volume.read_bytes()
+    assert run.assigned.poses.read() == run.first.poses.read() == run.poses.read()
+    assert compare(density(run.assigned.volume), blobs()).mean_fsc > 0.98
 
 
-def test_volumes_keep_most_of_the_consensus(finished, noisy, run_with, tmp_path, monkeypatch):
-    kept, ends = REFINEMENTS["rigid"].kept, []
+def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(finished, noisy, run_with, tmp_path, monkeypatch):
+    weight, ends = REFINEMENTS["rigid"].start_weight, []
     for share in (0.0, 0.5):
         run = without_volumes(shutil.copytree(finished, tmp_path / f"run-{share}"))
-        monkeypatch.setitem(REFINEMENTS, "rigid", replace(REFINEMENTS["rigid"], kept=share))
+        monkeypatch.setitem(REFINEMENTS, "rigid", replace(REFINEMENTS["rigid"], start_weight=share))
         ends.append(run_with(noisy, run, workers=1, images=NUMBERS, steps=8))
-    assert {float(row["kept"]) for row in files.read_table(finished / "volumes.csv")} == {kept}
+    assert {row.start_weight for row in RunDirectory(finished).volume_rows.read()} == {weight}
     for path in sorted((finished / "volumes").glob("*.mrc")):
         refined, half = (density(run / "volumes" / path.name) for run in ends)
         assert float((refined - half).norm()) > 0.05 * float(half.norm())
-        torch.testing.assert_close(density(path), torch.lerp(refined, half, kept / 0.5), rtol=0, atol=1e-5 * float(half.max()))
-    page = (finished / "report.html").read_text()
-    assert "75 % of each is the consensus" in page
-    assert "explained better by a consensus that weighs many poses" in page
+        expected = torch.lerp(refined, half, weight / 0.5)
+        torch.testing.assert_close(density(path), expected, rtol=0, atol=1e-5 * float(half.max()))
 
 
-@pytest.mark.parametrize("written", [True, False], ids=["after the soft consensus was written", "before all, and on one worker"])
-def test_begun_again_it_comes_to_the_same(finished, noisy, tmp_path, command, written):
-    run = without_volumes(shutil.copytree(finished, tmp_path / "run"))
-    (run / "poses.csv").unlink()
-    if not written:
-        shutil.rmtree(run / "consensus")
-        (run / "consensus.mrc").unlink()
-    assert command("run", noisy, "--output", run, *OPTIONS, "--workers", 1)[0] == 0
-    for name in ("consensus/softness.csv", "consensus/poses.csv", "poses.csv", "consensus/summary.csv"):
-        assert (run / name).read_bytes() == (finished / name).read_bytes()
-    np.testing.assert_array_equal(density(run / "consensus.mrc"), density(finished / "consensus.mrc"))
+@pytest.mark.parametrize("after", ["the soft consensus", "the images"])
+def test_run_continued_comes_to_the_same_with_one_worker(finished, noisy, tmp_path, command, after):
+    run = RunDirectory(without_volumes(shutil.copytree(finished, tmp_path / "run")))
+    run.poses.path.unlink()
+    if after == "the images":
+        for folder in (run.first.path, run.flexibility.path.parent, run.assigned.path):
+            shutil.rmtree(folder)
+        run.assigned.volume.unlink()
+    assert command("run", noisy, "--output", run.path, *OPTIONS, "--workers", 1)[0] == 0
+    for name in ("assignment/test.json", "assignment/poses.csv", "poses.csv", "assignment/summary.json"):
+        assert (run.path / name).read_bytes() == (finished / name).read_bytes()
+    np.testing.assert_array_equal(density(run.assigned.volume), density(RunDirectory(finished).assigned.volume))
 
 
-def test_images_that_are_asked_do_not_teach(finished, tmp_path):
+def test_held_out_images_have_no_part_in_the_consensus_that_they_are_compared_with(finished, tmp_path, monkeypatch):
     run = RunDirectory(shutil.copytree(finished, tmp_path / "run"))
-    asked = [int(row["image"]) for row in files.read_table(run.asked_about("soft"))]
-    teaching = torch.tensor([number for number in range(60) if number not in asked])
-    assert len(asked) == 12
-    seen: list[torch.Tensor] = []
+    held_out = [row.image for row in run.soft_trial.read()]
+    training = torch.tensor([number for number in range(COUNT) if number not in held_out])
+    assert len(held_out) == COUNT // ASSIGNMENT.folds
+    given: list[torch.Tensor] = []
 
     def remembered(images: torch.Tensor, last: Iteration, **more: object) -> Consensus:
-        seen.append(images)
+        given.append(images)
         return assign_hard(images, last, **more)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scoretomo.pipeline.assignment.settle", remembered)
-        assert sum(ask(Asked(run.path, 0, soft=True))) == 20
+    monkeypatch.setattr(assignment, "assign_hard", remembered)
+    steps: Iterator[int] = assignment.try_assignment(assignment.Trial(run.path, 0, soft=True))
+    assert sum(steps) == 20
     prepared = read_prepared(run.images)
-    torch.testing.assert_close(seen[0].sum(0), (prepared.images / prepared.s)[teaching].sum(0))
+    torch.testing.assert_close(given[0].sum(0), (prepared.images / prepared.s)[training].sum(0))

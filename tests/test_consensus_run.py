@@ -5,30 +5,46 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from scoretomo import files
-from scoretomo.consensus.hard_assignment import best_poses
 from scoretomo.consensus import Consensus
+from scoretomo.consensus.cross_validation import cross_validate
+from scoretomo.consensus.hard_assignment import best_poses
+from scoretomo.consensus.mixture import MIXTURE
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 from scoretomo.images import correlation, disc, shift
-from scoretomo.monitor.time_estimate import Outlook
-from scoretomo.pipeline.consensus import find_consensus
+from scoretomo.pipeline.consensus import assign_classes, in_other_hand
+from scoretomo.pipeline.images import read_prepared
+from scoretomo.pipeline.posed import Assigned, read_consensus, write_consensus
 from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import mirror, project, rotate
 from scoretomo.reconstruction.least_squares import posed_map
-from scoretomo.rotations import point_group, rotations_from_euler
+from scoretomo.rotations import point_group
 from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.poses import rotations_of
+from scoretomo.rundir.rows import PoseRow
 
+pytestmark = pytest.mark.slow
 OPTIONS = ("--images", "0,3", "--steps", 5)
-ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
 
 
 def volumes(run: Path) -> list[bytes]:
     return [path.read_bytes()[1024:] for path in sorted((run / "volumes").glob("*.mrc"))]
+
+
+def density(path: Path) -> torch.Tensor:
+    return torch.from_numpy(files.read_map(path).density)
+
+
+def view_in(pose: PoseRow, volume: torch.Tensor) -> torch.Tensor:
+    """What the image of a pose should show."""
+    moved = torch.tensor([[pose.shift_x, pose.shift_y]])
+    return shift(project(volume, rotations_of([pose]).float()), moved)[0]
 
 
 @pytest.fixture(scope="module")
@@ -38,106 +54,74 @@ def finished(box, run_with, tmp_path_factory) -> Path:
 
 
 def test_every_image_is_a_view_of_its_volume_in_its_pose(finished):
-    prepared = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
-    rows = {int(row["image"]): row for row in files.read_table(finished / "poses.csv")}
-    assert sorted(rows) == list(range(20))
+    run = RunDirectory(finished)
+    prepared = torch.from_numpy(files.read_images(run.images).images)
+    poses = run.poses.read()
+    assert [pose.image for pose in poses] == list(range(20))
     for number in (0, 3):
-        volume = torch.from_numpy(files.read_map(finished / "volumes" / f"{number:03d}.mrc").density)
-        angles = torch.tensor([float(rows[number][name]) for name in ANGLES])
-        moved = torch.tensor([[float(rows[number][name]) for name in SHIFTS]])
-        view = shift(project(volume, rotations_from_euler(angles)[None]), moved)[0]
+        view = view_in(poses[number], density(run.volume(number)))
         assert float(correlation(view, prepared[number], disc(16))) > 0.98
 
 
-def test_consensus_covers_the_images_and_says_how_its_starts_did(finished):
-    correlations = [float(row["correlation"]) for row in files.read_table(finished / "poses.csv")]
-    assert sum(correlations) / 20 > 0.97
-    starts = files.read_table(finished / "consensus" / "starts.csv")
-    assert [row["start"] for row in starts] == ["0", "1", "2", "3"]
-    assert max(float(row["agreement"]) for row in starts) == 1.0
-    assert (finished / "consensus.mrc").exists()
+def test_consensus_explains_the_images_and_its_starts_are_compared(finished):
+    run = RunDirectory(finished)
+    assert sum(pose.correlation for pose in run.poses.read()) / 20 > 0.97
+    starts = run.starts.read()
+    assert [start.start for start in starts] == [0, 1, 2, 3]
+    assert max(start.fsc for start in starts) == 1.0
+    assert run.assigned.volume.exists()
 
 
-def test_a_molecule_that_does_not_move_gets_the_mean_of_its_volumes(finished):
-    volumes = [torch.from_numpy(files.read_map(path).density) for path in sorted((finished / "volumes").glob("*.mrc"))]
-    mean = torch.from_numpy(files.read_map(finished / "mean.mrc").density)
-    assert len(volumes) == 2
-    torch.testing.assert_close(mean, torch.stack(volumes).mean(0), rtol=1e-5, atol=1e-5 * float(mean.abs().max()))
-    assert "mean.mrc" in (finished / "report.html").read_text()
+def test_molecule_without_a_deformation_model_gets_the_mean_of_its_volumes(finished):
+    run = RunDirectory(finished)
+    own, mean = [density(run.volume(number)) for number in (0, 3)], density(run.mean)
+    torch.testing.assert_close(mean, torch.stack(own).mean(0), rtol=1e-5, atol=1e-5 * float(mean.abs().max()))
+    assert "mean.mrc" in run.report.read_text()
 
 
-def test_poses_are_in_the_star_file(finished):
-    text = (finished / "volumes.star").read_text()
-    row = next(row for row in files.read_table(finished / "poses.csv") if row["image"] == "3")
-    line = next(line for line in text.splitlines() if line.startswith("000004@"))
-    assert [float(value) for value in line.split()[2:7]] == pytest.approx(
-        [float(row[name]) for name in ("rot", "tilt", "psi")] + [-float(row[name]) for name in ("shift_x", "shift_y")], abs=1e-4
-    )
+def test_star_file_has_the_final_poses(finished):
+    run = RunDirectory(finished)
+    pose = run.poses.read()[3]
+    line = next(line for line in run.volumes_star.read_text().splitlines() if line.startswith("000004@"))
+    expected = [pose.rot, pose.tilt, pose.psi, -pose.shift_x, -pose.shift_y]
+    assert [float(value) for value in line.split()[2:7]] == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_is_there_is_not_found_again_and_one_worker_finds_the_same(finished, box, tmp_path, command):
-    other = tmp_path / "run"
-    assert command("run", box, "--output", other, *OPTIONS, "--workers", 1)[0] == 0
-    assert volumes(other) == volumes(finished)
-    poses = (other / "poses.csv").stat().st_mtime_ns
-    before = volumes(other)
-    (other / "volumes" / "003.mrc").unlink()
-    assert command("run", box, "--output", other, *OPTIONS, "--workers", 1)[0] == 0
-    assert volumes(other) == before
-    assert (other / "poses.csv").stat().st_mtime_ns == poses
+def test_one_worker_makes_the_same_volumes_and_a_deleted_one_is_made_again_alone(finished, box, tmp_path, command):
+    other = RunDirectory(tmp_path / "run")
+    again = ("run", box, "--output", other.path, *OPTIONS, "--workers", 1)
+    assert command(*again)[0] == 0
+    assert volumes(other.path) == volumes(finished)
+    poses, before = other.poses.path.stat().st_mtime_ns, volumes(other.path)
+    other.volume(3).unlink()
+    assert command(*again)[0] == 0
+    assert volumes(other.path) == before
+    assert other.poses.path.stat().st_mtime_ns == poses
 
 
-def test_report_shows_views_in_the_common_frame(finished):
-    page = (finished / "report.html").read_text()
-    assert "f(V, R)" in page
-    assert "All volumes are in one frame" in page
-    assert 'id="consensus"' in page
-    assert "found from 4 random starts" in page
-    assert "mean FSC of replicas" in page
+def test_replicate_fsc_of_each_volume_is_written(finished):
+    for row in RunDirectory(finished).volume_rows.read():
+        assert row.start_weight == 0  # twenty images of a molecule without symmetry
+        assert 0.3 < row.replicate_fsc <= 1
 
 
-def test_how_replicas_agree_is_written(finished):
-    for row in files.read_table(finished / "volumes.csv"):
-        assert float(row["kept"]) == 0  # twenty images of a molecule without symmetry
-        assert 0.3 < float(row["replica_fsc"]) <= 1
+def test_other_hand_is_the_mirror_image(finished, box, run_with, tmp_path):
+    flipped = RunDirectory(run_with(box, tmp_path / "run", workers=1, hand="flip", images="0", steps=5))
+    before, after = density(RunDirectory(finished).assigned.volume), density(flipped.assigned.volume)
+    torch.testing.assert_close(after, mirror(before), rtol=0, atol=1e-5 * float(before.abs().max()))
+    first, second = density(RunDirectory(finished).volume(0)), density(flipped.volume(0))
+    mirrored, same = (float(mean_fsc(fourier_shell_correlation(second, other))) for other in (mirror(first), first))
+    assert mirrored > same
 
 
-def test_the_other_hand_is_the_mirror_image(finished, box, tmp_path, command):
-    assert command("run", box, "--output", tmp_path / "run", "--hand", "flip", "--images", 0, "--steps", 5, "--workers", 1)[0] == 0
-    found, flipped = (torch.from_numpy(files.read_map(run / "consensus.mrc").density) for run in (finished, tmp_path / "run"))
-    torch.testing.assert_close(flipped, mirror(found), rtol=0, atol=1e-5 * float(found.abs().max()))
-    first, second = (torch.from_numpy(files.read_map(run / "volumes" / "000.mrc").density) for run in (finished, tmp_path / "run"))
-    curves = [fourier_shell_correlation(second, other) for other in (mirror(first), first)]
-    assert float(mean_fsc(curves[0])) > float(mean_fsc(curves[1]))
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        (("--symmetry", "D"), "is no point group"),
-        (("--symmetry", "D2", "--method", "paper"), "leave them out"),
-        (("--hand", "flip", "--method", "annealed"), "leave them out"),
-    ],
-)
-def test_symmetries_and_hands_that_make_no_sense_are_refused(box, tmp_path, command, options, says):
-    code, said = command("run", box, "--output", tmp_path / "run", *options)
-    assert code == 2
-    assert says in said
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_symmetry_holds_for_every_volume(box, tmp_path, command):
-    run = tmp_path / "run"
-    assert command("run", box, "--output", run, "--symmetry", "c2", "--images", 0, "--steps", 20, "--workers", 2)[0] == 0
-    for path in (run / "consensus.mrc", run / "volumes" / "000.mrc"):
-        volume = torch.from_numpy(files.read_map(path).density)
+def test_symmetry_holds_for_every_volume(box, tmp_path, run_with):
+    run = RunDirectory(run_with(box, tmp_path / "run", symmetry="c2", images="0", steps=20))
+    for path in (run.assigned.volume, run.volume(0)):
+        volume = density(path)
         turned = rotate(volume, point_group("C2")[1].float())
         assert float(fourier_shell_correlation(turned, volume)[1:6].mean()) > 0.97
-    (row,) = files.read_table(run / "volumes.csv")  # twenty images of forty slices
-    assert float(row["kept"]) == REFINEMENTS["symmetric"].kept
-    page = (run / "report.html").read_text()
-    assert "with its symmetry they leave no gaps between their slices: 75 % of each volume" in page
-    assert "Each volume kept 75 % of the consensus." in page
+    (row,) = run.volume_rows.read()  # twenty images of forty slices
+    assert row.start_weight == REFINEMENTS["symmetric"].start_weight
 
 
 def test_two_images_are_enough(box, tmp_path, command):
@@ -147,52 +131,41 @@ def test_two_images_are_enough(box, tmp_path, command):
     assert len(volumes(tmp_path / "run")) == 2
 
 
-def test_a_run_killed_during_the_consensus_continues_to_the_same_volumes(finished, box, tmp_path, command):
+def test_run_killed_during_the_consensus_continues_to_the_same_volumes(finished, box, tmp_path, command):
     run = tmp_path / "run"
-    arguments = [
-        sys.executable,
-        "-m",
-        "scoretomo.cli",
-        "run",
-        str(box),
-        "--output",
-        str(run),
-        *map(str, OPTIONS),
-        "--workers",
-        "1",
-    ]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
+    again = ("run", box, "--output", run, *OPTIONS, "--workers", 1)
+    process = subprocess.Popen([sys.executable, "-m", "scoretomo.cli", *map(str, again)], stdout=subprocess.DEVNULL)
     while not list(run.glob("consensus/start-*.safetensors")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not (run / "poses.csv").exists()
-    assert command("run", box, "--output", run, *OPTIONS, "--workers", 1)[0] == 0
+    assert not RunDirectory(run).first.poses.exists()
+    assert command(*again)[0] == 0
     assert volumes(run) == volumes(finished)
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_each_image_of_a_mixture_stands_in_the_consensus_that_explains_it(finished, tmp_path, monkeypatch, flip):
-    count = 6
+def test_each_image_of_a_mixture_has_a_pose_in_the_consensus_that_explains_it(finished, tmp_path, flip):
+    """A second consensus of some images of one molecule stands for that of another one."""
+    count, device = 6, torch.device("cpu")
     run = RunDirectory(shutil.copytree(finished, tmp_path / "run"))
-    run.poses.unlink()
-    run.consensus_poses.unlink()
-
-    def of_some(_: RunDirectory, images: torch.Tensor, found: Consensus, *rest: object) -> Consensus:
-        volume = posed_map(images[:count], found.poses.rotations[:count])
-        return Consensus(volume, best_poses(volume, images, found.poses.shifts))
-
-    monkeypatch.setattr("scoretomo.pipeline.consensus._second_consensus", of_some)
-    monkeypatch.setattr("scoretomo.pipeline.consensus._FEWEST_SECOND", 1)
-    find_consensus(run, 0, "C1", Outlook({}), flip=flip, workers=1)
-    consensuses = [torch.from_numpy(files.read_map(path).density) for path in (run.consensus, run.second_consensus)]
-    prepared = torch.from_numpy(files.read_images(run.images).images)
-    rows = files.read_table(run.consensus_poses)
-    shown = [row["second"] == "1" for row in rows]
-    assert sum(shown[:count]) > sum(shown[count:])
-    assert not all(shown)
-    for row, image in zip(rows, prepared, strict=True):
-        rotation, moved = (torch.tensor([float(row[name]) for name in names]) for names in (ANGLES, SHIFTS))
-        view = shift(project(consensuses[int(row["second"])], rotations_from_euler(rotation)[None]), moved[None])[0]
-        assert float(correlation(view, image, disc(16))) == pytest.approx(float(row["correlation"]), abs=0.01)
+    prepared = read_prepared(run.images)
+    images = prepared.images / prepared.s
+    posed = read_consensus(run.first, prepared, prepared.numbers, device)
+    validation = cross_validate(images, posed.poses)
+    alone = Assigned(Consensus(posed.volumes[0], posed.poses), None, posed.outliers, posed.in_class_2, validation)
+    centred = shift(images, -posed.poses.shifts)[:count]
+    volume = posed_map(centred, posed.poses.rotations[:count])
+    second = Consensus(volume, best_poses(volume, images, posed.poses.shifts))
+    assert assign_classes(images, alone, second, criteria=replace(MIXTURE, fewest=21)) is None
+    assigned = assign_classes(images, alone, second, criteria=replace(MIXTURE, fewest=1))
+    write_consensus(run.first, prepared, in_other_hand(assigned) if flip else assigned, symmetry="C1")
+    consensus_volumes = {1: density(run.first.volume), 2: density(run.first.class_2)}
+    poses = run.first.poses.read()
+    in_class_2 = [pose.class_number == 2 for pose in poses]
+    assert sum(in_class_2[:count]) > sum(in_class_2[count:])
+    assert not all(in_class_2)
+    for pose, image in zip(poses, prepared.images, strict=True):
+        view = view_in(pose, consensus_volumes[pose.class_number])
+        assert float(correlation(view, image, disc(16))) == pytest.approx(pose.correlation, abs=0.01)

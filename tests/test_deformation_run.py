@@ -1,4 +1,4 @@
-"""A moving molecule, and a mixture, as a user runs them."""
+"""A flexible molecule, and a mixture, as a user runs them."""
 
 import shutil
 from dataclasses import replace
@@ -10,17 +10,21 @@ import torch
 
 from scoretomo import files
 from scoretomo.compute import random_stream
+from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
-from scoretomo.pipeline import reliability, volumes
-from scoretomo.pipeline.landscape import landscape_only
-from scoretomo.presets import MOTION
+from scoretomo.pipeline import reliability, schedules
+from scoretomo.pipeline.runner import run_landscape
+from scoretomo.presets import DEFORMATION
 from scoretomo.projection import project
-from scoretomo.rotations import random_rotations, rotations_from_euler
+from scoretomo.rotations import random_rotations
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.poses import rotations_of
 
-NUMBERS = ",".join(map(str, range(0, 48, 3)))
+pytestmark = pytest.mark.slow
+PICKED = range(0, 48, 3)
+NUMBERS = ",".join(map(str, PICKED))
 OPTIONS = ("--images", NUMBERS, "--steps", 8)
-ANGLES, SHIFTS = ("rot", "tilt", "psi"), ("shift_x", "shift_y")
 
 
 def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
@@ -30,103 +34,106 @@ def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def moving(tmp_path_factory) -> Path:
+def tripod(tmp_path_factory) -> Path:
     """Images of a tripod, one foot of which moves."""
     rotations = random_rotations(48, random_stream(1, "poses"))
     volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + float(amount), 4, 0)) for amount in torch.linspace(-2.5, 2.5, 48)]
-    path = tmp_path_factory.mktemp("moving") / "images.mrcs"
-    files.write_images(path, torch.stack([project(v, r[None])[0] for v, r in zip(volumes, rotations, strict=True)]).numpy(), None)
+    path = tmp_path_factory.mktemp("tripod") / "images.mrcs"
+    images = [project(volume, turn[None])[0] for volume, turn in zip(volumes, rotations, strict=True)]
+    files.write_images(path, torch.stack(images).numpy(), None)
     return path
 
 
 @pytest.fixture(scope="module")
-def finished(moving, run_with, tmp_path_factory) -> Path:
-    return run_with(moving, tmp_path_factory.mktemp("run") / "run", images=NUMBERS, steps=8)
+def finished(tripod, run_with, tmp_path_factory) -> Path:
+    return run_with(tripod, tmp_path_factory.mktemp("run") / "run", images=NUMBERS, steps=8)
 
 
-def test_a_moving_molecule_is_found_to_move(finished):
-    (verdict,) = files.read_table(finished / "consensus" / "moves.csv")
-    assert verdict["moves"] == "1"
-    assert float(verdict["moving"]) < float(verdict["still"])
-    assert float(verdict["evidence"]) > 0.05
-    assert 0.05 < float(verdict["displacement"]) < 2.5 / 3**0.5  # the foot, a third of the mass, goes 2.5 pixels at most
-    coordinates = files.read_table(finished / "motion.csv")
-    assert [row["image"] for row in coordinates] == [str(number) for number in range(48)]
-    assert "the molecule moves" in (finished / "report.html").read_text()
-    assert not (finished / "mean.mrc").exists()
+def fit_of(run: RunDirectory, number: int) -> float:
+    """Correlation of an image with the view of its volume in its final pose."""
+    image = torch.from_numpy(files.read_images(run.images).images[number])
+    (pose,) = [pose for pose in run.poses.read() if pose.image == number]
+    volume = torch.from_numpy(files.read_map(run.volume(number)).density)
+    view = shift(project(volume, rotations_of([pose]).float()), torch.tensor([[pose.shift_x, pose.shift_y]]))[0]
+    return float(correlation(view, image, disc(16)))
 
 
-def test_each_motion_is_shown_from_one_end_to_the_other(finished):
-    summary = files.read_json(finished / "landscape" / "summary.json")
-    assert summary["motions"] is not None
-    assert summary["motions"] >= 1
-    assert len(summary["ways"]) == summary["motions"]
-    assert 0.5 < max(way["distance"] for way in summary["ways"]) < 6  # the foot goes 5 pixels from end to end
-    for motion in range(1, summary["motions"] + 1):
-        frames = [files.read_map(path).density for path in sorted((finished / "landscape" / f"motion-{motion}").glob("*.mrc"))]
+def test_flexible_molecule_gets_a_deformation_model(finished):
+    run = RunDirectory(finished)
+    test = run.flexibility.read()
+    assert test.verdict == "flexible"
+    assert test.flexible_residual < test.rigid_residual
+    assert test.statistic > FLEXIBILITY.threshold
+    assert 0.05 < test.displacement < 2.5 / 3**0.5  # the foot, a third of the mass, goes 2.5 pixels at most
+    assert [row.image for row in run.latent.read()] == list(range(48))
+    assert run.model.exists()
+    assert not run.mean.exists()
+    assert run.assigned.volume.read_bytes() == run.first.volume.read_bytes()
+
+
+def test_trajectory_of_each_mode_goes_from_one_end_to_the_other(finished):
+    run = RunDirectory(finished)
+    summary = run.landscape.summary.read()
+    assert summary.modes >= 1
+    assert [trajectory.name for trajectory in summary.trajectories] == [f"mode-{k + 1}" for k in range(summary.modes)]
+    assert 0.5 < max(trajectory.displacement for trajectory in summary.trajectories) < 6  # the foot: 5 pixels from end to end
+    for trajectory in summary.trajectories:
+        frames = [files.read_map(path).density for path in run.landscape.frames(trajectory.name)]
         assert len(frames) == 11
         apart = [float(np.linalg.norm(frame - frames[0])) for frame in frames]
         assert apart[-1] > 0.9 * max(apart) > 0
-    page = (finished / "report.html").read_text()
-    assert "Motion 1, 1 of 6" in page
-    assert "What moves, seen along z" in page
 
 
-def test_every_volume_says_how_far_it_can_be_trusted_and_what_its_image_shows(finished):
-    rows = files.read_table(finished / "reliability.csv")
-    assert [row["image"] for row in rows] == NUMBERS.split(",")
-    motions = files.read_json(finished / "landscape" / "summary.json")["motions"]
+def test_every_volume_has_a_label_an_interval_and_the_observability_of_each_mode(finished):
+    run = RunDirectory(finished)
+    rows = run.reliability.read()
+    assert [row.image for row in rows] == list(PICKED)
     for row in rows:
-        if row["word"] != "do not" or row["expected_fsc"]:
-            assert 0 <= float(row["low"]) < float(row["expected_fsc"]) < float(row["high"]) <= 1
-        assert row["reason"]
-        shares = [float(row[f"motion_{k + 1}_seen"]) for k in range(motions)]
-        assert all(0 <= share <= 1 for share in shares)
+        if row.label != "unreliable" or row.expected_fsc:
+            assert 0 <= row.low < row.expected_fsc < row.high <= 1
+        assert row.reason
+        assert len(row.observability) == run.landscape.summary.read().modes
+        assert all(0 <= share <= 1 for share in row.observability)
 
 
-def test_of_larger_images_the_coarse_shells_are_judged(finished, tmp_path, monkeypatch):
-    before = files.read_table(finished / "reliability.csv")
-    assert {float(row["down_to"]) for row in before if row["expected_fsc"]} == {2.0}  # 16 pixels: 8 shells
+def test_larger_images_are_judged_by_their_coarse_shells(finished, tmp_path, monkeypatch):
+    before = RunDirectory(finished).reliability.read()
+    assert {row.resolution for row in before if row.expected_fsc} == {2.0}  # 16 pixels: 8 shells
     monkeypatch.setattr(reliability, "SIDE", 8)
-    shutil.copytree(finished, tmp_path / "run")
-    landscape_only(tmp_path / "run", umap=False)
-    coarse = files.read_table(tmp_path / "run" / "reliability.csv")
-    assert {float(row["down_to"]) for row in coarse if row["expected_fsc"]} == {4.0}
-    assert any(row["expected_fsc"] for row in coarse)
-    assert [row["expected_fsc"] for row in coarse] != [row["expected_fsc"] for row in before]
+    run = RunDirectory(shutil.copytree(finished, tmp_path / "run"))
+    run_landscape(run.path, umap=False)
+    coarse = run.reliability.read()
+    assert {row.resolution for row in coarse if row.expected_fsc} == {4.0}
+    assert any(row.expected_fsc for row in coarse)
+    assert [row.expected_fsc for row in coarse] != [row.expected_fsc for row in before]
 
 
-def test_volumes_start_from_their_conformations_and_fit_their_images_in_the_final_poses(finished):
-    prepared = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
-    rows = {int(row["image"]): row for row in files.read_table(finished / "poses.csv")}
-    for number in (0, 33):
-        volume = torch.from_numpy(files.read_map(finished / "volumes" / f"{number:03d}.mrc").density)
-        angles, moved = (torch.tensor([float(rows[number][name]) for name in names]) for names in (ANGLES, SHIFTS))
-        view = shift(project(volume, rotations_from_euler(angles)[None]), moved[None])[0]
-        assert float(correlation(view, prepared[number], disc(16))) > 0.98
+@pytest.mark.parametrize("number", [0, 33])
+def test_volume_in_its_final_pose_fits_its_image(finished, number):
+    assert fit_of(RunDirectory(finished), number) > 0.98
 
 
-def test_one_worker_learns_the_same_motion(finished, moving, tmp_path, command):
-    assert command("run", moving, "--output", tmp_path / "run", *OPTIONS, "--workers", 1)[0] == 0
-    for name in ("motion.csv", "poses.csv"):
+def test_one_worker_fits_the_same_model(finished, tripod, tmp_path, command):
+    assert command("run", tripod, "--output", tmp_path / "run", *OPTIONS, "--workers", 1)[0] == 0
+    for name in ("latent.csv", "poses.csv"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
     for path in sorted((finished / "volumes").glob("*.mrc")):
         assert (tmp_path / "run" / "volumes" / path.name).read_bytes()[1024:] == path.read_bytes()[1024:]
 
 
-def test_larger_images_teach_the_motion_level_by_level_and_it_goes_on_from_the_last_one_done(
-    moving, run_with, tmp_path, monkeypatch
+def test_model_of_larger_images_is_fitted_level_by_level_and_continued_after_the_last_one_done(
+    tripod, run_with, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(volumes, "MOTION", replace(MOTION, side=8, epochs=240, finer_epochs=20))
-    run = run_with(moving, tmp_path / "run", images="0", steps=60, workers=1)
-    first, learned = run / "consensus" / "motion-0.safetensors", (run / "motion.csv").read_bytes()
+    monkeypatch.setattr(schedules, "DEFORMATION", replace(DEFORMATION, side=8, epochs=240, finer_epochs=20))
+    run = RunDirectory(run_with(tripod, tmp_path / "run", images="0", steps=60, workers=1))
+    first, latent = run.coarse_model(0), run.latent.path.read_bytes()
     assert files.read_weights(first)[1]["fitting"]["side"] == 8
-    assert files.read_weights(run / "consensus" / "motion.safetensors")[1]["fitting"]["side"] == 16
+    assert files.read_weights(run.model)[1]["fitting"]["side"] == 16
     written = first.stat().st_mtime_ns
-    for name in ("consensus/motion.safetensors", "poses.csv", "motion.csv", "volumes.star", "volumes/000.mrc"):
-        (run / name).unlink()
-    run_with(moving, run, images="0", steps=60, workers=1)
-    assert (run / "motion.csv").read_bytes() == learned
+    for path in (run.model, run.poses.path, run.latent.path, run.volumes_star, run.volume(0)):
+        path.unlink()
+    run_with(tripod, run.path, images="0", steps=60, workers=1)
+    assert run.latent.path.read_bytes() == latent
     assert first.stat().st_mtime_ns == written
 
 
@@ -141,17 +148,13 @@ def mixture(tmp_path_factory) -> Path:
     return path
 
 
-def test_outliers_that_show_one_other_thing_get_a_consensus_of_their_own(mixture, tmp_path, command):
-    run = tmp_path / "run"
-    code, said = command("run", mixture, "--output", run, "--images", "0,70", "--steps", 6, "--hand", "flip", "--workers", 1)
-    assert code == 0, said
-    assert "show a second molecule" in said
-    rows = files.read_table(run / "poses.csv")
-    assert sum(row["second"] == "1" for row in rows[:60]) <= 1
-    assert sum(row["second"] == "1" for row in rows[60:]) >= 26
-    assert "Second consensus" in (run / "report.html").read_text()
-    prepared = torch.from_numpy(files.read_images(run / "images.mrcs").images)
-    volume = torch.from_numpy(files.read_map(run / "volumes" / "070.mrc").density)
-    angles, moved = (torch.tensor([float(rows[70][name]) for name in names]) for names in (ANGLES, SHIFTS))
-    view = shift(project(volume, rotations_from_euler(angles)[None]), moved[None])[0]
-    assert float(correlation(view, prepared[70], disc(16))) > 0.98
+def test_images_of_a_second_molecule_get_a_consensus_of_their_own(mixture, run_with, tmp_path):
+    run = RunDirectory(run_with(mixture, tmp_path / "run", images="0,70", steps=6, hand="flip", workers=1))
+    assert run.first.class_2.exists()
+    assert run.assigned.class_2.read_bytes() == run.first.class_2.read_bytes()
+    in_class_2 = [pose.class_number == 2 for pose in run.poses.read()]
+    assert sum(in_class_2[:60]) <= 1
+    assert sum(in_class_2[60:]) >= 26
+    assert fit_of(run, 70) > 0.98
+    label = {row.image: row.label for row in run.reliability.read()}
+    assert label[70] == "caution"

@@ -60,8 +60,8 @@ def ring(images: Tensor) -> Tensor:
 
 
 def columns(result: Prepared, *names: str) -> Tensor:
-    """Columns of the table for the images that were kept."""
-    return torch.tensor([[row[name] for name in names] for row in result.rows if row["kept"]])
+    """Columns of the table for the images that are included."""
+    return torch.tensor([[row[name] for name in names] for row in result.rows if row["included"]])
 
 
 # ---------------------------------------------------------------- mask and background
@@ -299,8 +299,8 @@ def test_left_out_images_have_a_row_with_the_reason() -> None:
     result = prepare(images, ImportSettings(select="1-5"))
     assert result.numbers == [1, 3, 5]
     assert [row["number"] for row in result.rows] == list(range(6))
-    assert [row["kept"] for row in result.rows] == [0, 1, 0, 1, 0, 1]
-    assert [row["slice"] for row in result.rows] == ["", 0, "", 1, "", 2]
+    assert [row["included"] for row in result.rows] == [False, True] * 3
+    assert [row["slice"] for row in result.rows] == [None, 0, None, 1, None, 2]
     assert [row["reason"] for row in result.rows] == [
         "not selected", "", "constant (1 everywhere)", "", "the same as image 1", "",
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""How far volumes can be trusted: what marks say, and what they do not."""
+"""Reliability of volumes: how predictors lower the expected FSC, labels, reasons."""
 
 import numpy as np
 import pytest
@@ -7,87 +7,120 @@ import torch
 from scoretomo import files
 from scoretomo.compute import random_stream
 from scoretomo.fourier import low_pass
-from scoretomo.pipeline.reliability import replica_agreement
-from scoretomo.reliability.calibration import MOVING, RIGID, TYPICAL_REPLICAS, Expected, Marks, expected, isolation
+from scoretomo.pipeline.reliability import replicate_fsc
+from scoretomo.reliability.calibration import (
+    FLEXIBLE,
+    RELIABILITY,
+    RIGID,
+    TYPICAL_REPLICATES,
+    Predicted,
+    Predictors,
+    isolation,
+    predict,
+)
 from scoretomo.rundir.directory import RunDirectory
 
 COUNT = 200
 
 
-def marks(seed: int = 0, rings: float = 0.92) -> Marks:
-    """Of a run in which volumes differ in everything."""
+def predictors(seed: int = 0, rings: float = 0.92) -> Predictors:
+    """Of a run whose volumes differ in every predictor."""
     spread = np.exp(0.4 * np.random.default_rng(seed).normal(size=(3, COUNT)))
-    return Marks(1 - 0.01 * spread[0], 1 - 0.001 * spread[1], spread[2], rings, 0.999, 1.0)
+    return Predictors(1 - 0.01 * spread[0], 1 - 0.001 * spread[1], spread[2], rings, 0.999, 1.0)
 
 
-def worse(one: Marks, field: str, factor: float) -> Expected:
-    """The same if a mark of the first volume were worse."""
+def worse(one: Predictors, field: str, factor: float) -> Predicted:
+    """What is predicted if one predictor of the first volume is worse."""
     values = getattr(one, field).copy()
     values[0] = values[0] * factor if field == "isolation" else 1 - (1 - values[0]) * factor
-    return expected(one._replace(**{field: values}), MOVING)
+    return predict(one._replace(**{field: values}), FLEXIBLE)
 
 
-@pytest.mark.parametrize("field", ["replicas", "fit", "isolation"])
-def test_each_mark_lowers_what_is_expected_of_its_volume_alone(field):
-    before, after = expected(marks(), MOVING), worse(marks(), field, 8.0)
+def judged(
+    fsc: float = 0.95, low: float = 0.9, *, replicates: float = 0.0, fit: float = 0.0, isolation: float = 0.0
+) -> Predicted:
+    """A single volume."""
+    values = (fsc, low, min(1.0, 2 * fsc - low), replicates, fit, isolation)
+    return Predicted(*(np.array([value]) for value in values))
+
+
+@pytest.mark.parametrize("field", ["replicates", "fit", "isolation"])
+def test_each_predictor_lowers_the_expected_fsc_of_its_volume_alone(field):
+    before, after = predict(predictors(), FLEXIBLE), worse(predictors(), field, 8.0)
     assert after.fsc[0] < before.fsc[0] - 0.005
     np.testing.assert_array_equal(after.fsc[1:], before.fsc[1:])
 
 
-def test_worse_images_lower_what_is_expected_of_all_volumes():
-    assert (expected(marks(rings=0.6), MOVING).fsc < expected(marks(rings=0.92), MOVING).fsc).all()
+def test_worse_images_lower_the_expected_fsc_of_all_volumes():
+    assert (predict(predictors(rings=0.6), FLEXIBLE).fsc < predict(predictors(rings=0.92), FLEXIBLE).fsc).all()
 
 
-def test_volumes_of_a_rigid_molecule_are_expected_to_be_alike():
-    found, worse_images = expected(marks(), RIGID), expected(marks(rings=0.6), RIGID)
+def test_volumes_of_a_rigid_molecule_have_the_same_expected_fsc():
+    found, worse_images = predict(predictors(), RIGID), predict(predictors(rings=0.6), RIGID)
     assert np.ptp(found.fsc) == 0
     assert worse_images.fsc[0] < found.fsc[0] - 0.1
     assert found.low[0] < found.fsc[0] < found.high[0]
 
 
-def test_one_volume_is_judged_as_beside_others():
-    all_of_them = expected(marks(), MOVING)
-    worst = int(all_of_them.fsc.argmin())
-    alone = marks()._replace(**{name: getattr(marks(), name)[[worst]] for name in ("replicas", "fit", "isolation")})
-    assert expected(alone, MOVING).fsc[0] == pytest.approx(all_of_them.fsc[worst])
+def test_volume_alone_has_the_same_expected_fsc_as_beside_others():
+    together = predict(predictors(), FLEXIBLE)
+    worst = int(together.fsc.argmin())
+    own = {name: getattr(predictors(), name)[[worst]] for name in ("replicates", "fit", "isolation")}
+    assert predict(predictors()._replace(**own), FLEXIBLE).fsc[0] == pytest.approx(together.fsc[worst])
 
 
-def test_words_follow_the_numbers():
-    numbers = np.array([0.9, 0.75, 0.4])
-    none = np.zeros(3)
-    found = Expected(numbers, numbers - 0.1, numbers + 0.05, none, none, none)
-    assert [found.word(place) for place in range(3)] == ["trust", "with care", "do not"]
+@pytest.mark.parametrize(
+    ("volume", "label"),
+    [
+        (judged(low=RELIABILITY.reliable), "reliable"),
+        (judged(low=RELIABILITY.reliable - 1e-6), "caution"),
+        (judged(fsc=RELIABILITY.unreliable, low=0.4), "caution"),
+        (judged(fsc=RELIABILITY.unreliable - 1e-6, low=0.4), "unreliable"),
+        (judged(fit=0.5 * RELIABILITY.unusual, isolation=0.49 * RELIABILITY.unusual), "reliable"),
+        (judged(fit=0.5 * RELIABILITY.unusual, isolation=0.51 * RELIABILITY.unusual), "caution"),
+        (judged(replicates=2 * RELIABILITY.unusual), "reliable"),  # only fit and isolation make an image unusual
+    ],
+)
+def test_label_follows_the_interval_the_expected_fsc_and_unusual_images(volume, label):
+    assert volume.label(0) == label
 
 
-def test_a_volume_of_an_odd_image_is_not_trusted_and_says_why():
-    numbers, none, odd = np.full(2, 0.95), np.zeros(2), np.array([0.15, 0.0])
-    found = Expected(numbers, numbers - 0.03, numbers + 0.02, none, odd, odd)
-    assert [found.word(place) for place in range(2)] == ["with care", "trust"]
-    assert found.reason(0) == "the model explains its image less well than others"
-    assert found.reason(1) == "its marks are good"
+@pytest.mark.parametrize(
+    ("volume", "reason"),
+    [
+        (judged(), "good"),
+        (judged(low=0.6), "coarse"),
+        (judged(replicates=RELIABILITY.notable - 1e-6), "good"),
+        (judged(replicates=RELIABILITY.notable + 1e-6), "replicates"),
+        (judged(fit=RELIABILITY.notable + 1e-6), "fit"),
+        (judged(isolation=RELIABILITY.notable + 1e-6, fit=0.1), "isolation"),
+        (judged(fit=0.6 * RELIABILITY.unusual, isolation=0.5 * RELIABILITY.unusual), "fit"),  # unusual together
+    ],
+)
+def test_reason_is_the_worst_predictor_that_sets_the_volume_apart(volume, reason):
+    assert volume.reason(0) == reason
 
 
-def test_the_reason_is_the_mark_that_tells_most():
-    assert "replicas differ" in worse(marks(), "replicas", 30.0).reason(0)
-    assert "explains its image less" in worse(marks(), "fit", 1e5).reason(0)
-    assert "few images" in worse(marks(), "isolation", 1e3).reason(0)
+@pytest.mark.parametrize(("field", "factor"), [("replicates", 30.0), ("fit", 1e5), ("isolation", 1e3)])
+def test_predictor_that_is_much_worse_than_typical_is_the_reason(field, factor):
+    assert worse(predictors(), field, factor).reason(0) == field
 
 
-def test_a_conformation_far_from_all_others_is_isolated():
+def test_conformation_far_from_all_others_is_isolated():
     places = np.random.default_rng(0).normal(size=(60, 3))
     places[7] = 9.0
-    far = isolation(places)
-    assert far.argmax() == 7
-    np.testing.assert_allclose(isolation(5 * places), far, rtol=1e-3)
+    found = isolation(places)
+    assert found.argmax() == 7
+    np.testing.assert_allclose(isolation(5 * places), found, rtol=1e-3)
 
 
-def test_replicas_are_asked_in_the_shells_that_images_tell_of(tmp_path):
+def test_replicate_fsc_is_the_mean_over_the_shells_that_images_determine(tmp_path):
     volume, noise = torch.randn(2, 16, 16, 16, generator=random_stream(1, "maps"))
     run = RunDirectory(tmp_path)
     for path, density in ((run.volume(3), volume), (run.difference(3), 0.5 * (noise - low_pass(noise, 4.0, 3, width=0.1)))):
         path.parent.mkdir()
         files.write_map(path, density.numpy(), None)
     coarse = torch.arange(9) <= 3
-    assert replica_agreement(run, 3, coarse) == pytest.approx(1, abs=1e-4)
-    assert replica_agreement(run, 3, coarse | True) < 0.9
-    assert replica_agreement(run, 3, coarse & False) == TYPICAL_REPLICAS  # where images tell of nothing
+    assert replicate_fsc(run, 3, coarse) == pytest.approx(1, abs=1e-4)
+    assert replicate_fsc(run, 3, coarse | True) < 0.9
+    assert replicate_fsc(run, 3, coarse & False) == TYPICAL_REPLICATES  # images determine no shell

@@ -137,7 +137,12 @@ def _origin(content: dict[str, Any]) -> str:
     """Command, machine, cores, seeds, commit and seconds of a record, as far as they were recorded."""
     command = content.get("command")
     parts = [f"`{command}`" if command else "no command repeats this any more"]
-    for key, words in (("machine", "{}"), ("cores", "{} cores"), ("commit", "commit {}"), ("seconds", "{:,} s in all")):
+    for key, words in (
+        ("machine", "{}"),
+        ("cores", "cores: {}"),
+        ("commit", "commit {}"),
+        ("seconds", "{:,} s in all"),
+    ):
         if content.get(key) is not None:
             parts.append(words.format(content[key]))
     if content.get("seeds"):

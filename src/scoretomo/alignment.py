@@ -1,9 +1,10 @@
 """The best rotation, shift and hand of one map onto another.
 
-Both maps are compared by their Fourier coefficients in a ball, each shell brought to power 1, so neither scale nor offset matter.
-A pose is a matrix A of O(3), q = Aᵀk: mirroring first is A = R·diag(1, 1, −1), so both hands go through the same formulas.
-The search takes every rotation of a grid, with all shifts at once, in the lowest shells by their mean FSC. Then
-Levenberg–Marquardt steps lead the best of them, in growing balls, to where the maps share most information.
+Both maps are compared by their Fourier coefficients in a ball, each shell brought to power 1, so neither scale nor
+offset matter. A pose is a matrix A of O(3), q = Aᵀk: mirroring first is A = R·diag(1, 1, −1), so both hands go through
+the same formulas. The search takes every rotation of a grid, with all shifts at once, in the lowest shells by their
+mean FSC. Then Levenberg–Marquardt steps lead the best of them, in growing balls, to where the maps share most
+information.
 """
 
 import math
@@ -108,7 +109,9 @@ def moved_onto(moving: Tensor, target: Tensor) -> Tensor:
 
 
 def zero_background(volume: Tensor) -> Tensor:
-    """Bring the median outside the inscribed ball to 0, (d, d, d), since a box of another value would show when it is turned."""
+    """Bring the median outside the inscribed ball to 0, (d, d, d), since a box of another value would show when it is
+    turned.
+    """
     size = volume.shape[-1]
     return volume - volume[radius(size, 3, device=volume.device) >= size // 2].median()
 
@@ -117,7 +120,9 @@ def _check(moving: Tensor, target: Tensor) -> None:
     """Refuse maps that can't be aligned."""
     if moving.shape != target.shape or moving.dim() != 3 or len(set(moving.shape)) != 1:
         shapes = " and ".join("×".join(map(str, values.shape)) for values in (moving, target))
-        raise ValueError(f"alignment needs two cubic maps of the same side, got {shapes}: bring them onto one grid first")
+        raise ValueError(
+            f"alignment needs two cubic maps of the same side, got {shapes}: bring them onto one grid first"
+        )
     for name, values in (("map to be aligned", moving), ("map to align to", target)):
         if not bool(values.isfinite().all()):
             raise ValueError(f"the {name} has values that are not finite")
@@ -204,7 +209,9 @@ def _distinct(poses: _Poses, count: int, *, degrees: float) -> _Poses:
 
 
 def _improve(ball: _Ball, poses: _Poses, *, steps: int) -> _Poses:
-    """Levenberg–Marquardt steps on all poses at once, until none gains any more; their values become the information."""
+    """Levenberg–Marquardt steps on all poses at once, until none gains any more; their values become the
+    information.
+    """
     reach = 1 / (4 * int(ball.shell.max()))
 
     def move(state: State, step: Tensor) -> State:
@@ -227,10 +234,11 @@ def _improve(ball: _Ball, poses: _Poses, *, steps: int) -> _Poses:
 
 
 def _information(ball: _Ball, matrices: Tensor, shifts: Tensor) -> Slope:
-    """The information the maps share in each pose, −½ Σ n log(1 − FSC²) over shells of n coefficients, and its derivatives.
+    """The information the maps share in each pose, −½ Σ n log(1 − FSC²) over shells of n coefficients, and its
+    derivatives.
 
-    It is the log-likelihood of two maps with Gaussian coefficients whose correlation in each shell is the FSC: shells in which the
-    maps disagree hardly count. A constant beside the 1 keeps perfect shells from counting without limit.
+    It is the log-likelihood of two maps with Gaussian coefficients whose correlation in each shell is the FSC: shells
+    in which the maps disagree hardly count. A constant beside the 1 keeps perfect shells from counting without limit.
     """
     value, derivative = _moved(ball, matrices, shifts)
     twice = _weight(ball.frequency)
@@ -248,7 +256,9 @@ def _information(ball: _Ball, matrices: Tensor, shifts: Tensor) -> Slope:
 
 
 def _moved(ball: _Ball, matrices: Tensor, shifts: Tensor) -> tuple[Tensor, Tensor]:
-    """Coefficients of the moved map, each shell of power 1, shape (b, p); derivatives by turn and shift, shape (b, p, 6)."""
+    """Coefficients of the moved map, each shell of power 1, shape (b, p); derivatives by turn and shift, shape (b, p,
+    6).
+    """
     side, count = ball.moving.shape[-1], len(matrices)
     position = coordinates(side, 3, device=ball.moving.device)
     weighted = torch.cat([ball.moving[None], position * ball.moving])

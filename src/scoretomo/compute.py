@@ -1,7 +1,7 @@
 """Where work runs: device, threads, private random streams, local processes.
 
-Results must not depend on the number of workers. So every worker computes with one thread (the order of sums is then fixed), a
-batch is always made of the same images on a device, and every image draws from a random stream of its own.
+Results must not depend on the number of workers. So every worker computes with one thread (the order of sums is then
+fixed), a batch is always made of the same images on a device, and every image draws from a random stream of its own.
 """
 
 import hashlib
@@ -34,7 +34,9 @@ _OF_MEMORY = 0.75  # share of the memory that processes may take together
 
 
 def random_stream(seed: int, *names: str | int) -> torch.Generator:
-    """A random stream that belongs to a seed and a name, such as ``random_stream(0, "noise", 17)``, and to nothing else."""
+    """A random stream that belongs to a seed and a name, such as ``random_stream(0, "noise", 17)``, and to nothing
+    else.
+    """
     digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
@@ -59,7 +61,9 @@ def processes_for(workers: int | None, each: float = 0.0) -> int:
 
 
 def volumes_together(size: int) -> int:
-    """How many volumes of a side descend in one batch: few on a core; on a GPU, which few leave idle, what its memory holds."""
+    """How many volumes of a side descend in one batch: few on a core; on a GPU, which few leave idle, what its memory
+    holds.
+    """
     if best_device().type == "cpu":
         return _ON_A_CORE
     memory = _OF_MEMORY * torch.cuda.get_device_properties(0).total_memory
@@ -108,14 +112,18 @@ def require_one_process() -> None:
         InputError: torchrun has started more than one.
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise InputError("only scoretomo train shares its work among torchrun's processes: start this one without torchrun")
+        raise InputError(
+            "only scoretomo train shares its work among torchrun's processes: start this one without torchrun"
+        )
 
 
-def run_tasks(function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int) -> Iterator[tuple[int, Message]]:
+def run_tasks(
+    function: Callable[[Task], Iterator[Message]], tasks: Sequence[Task], workers: int
+) -> Iterator[tuple[int, Message]]:
     """Run a generator function on every task and pass on what it yields, as (number of the task, message).
 
-    Every task runs with one thread, in this process for one worker, else in processes of their own; the messages of one task
-    come in order. Workers end with this process, however it ends.
+    Every task runs with one thread, in this process for one worker, else in processes of their own; the messages of one
+    task come in order. Workers end with this process, however it ends.
 
     Args:
         function: importable by name; takes a task and yields messages that can be pickled.
@@ -172,7 +180,8 @@ def _run_in_processes(
 def _hand_out(tasks: Sequence[Any], workers: "Mapping[Connection, SpawnProcess]") -> Iterator[tuple[int, Any]]:
     """Give each worker a task, and the next one when it has finished; pass on what they send.
 
-    All is pickled where it is sent, so that what cannot be is an error there; a queue would lose it in a thread of its own.
+    All is pickled where it is sent, so that what cannot be is an error there; a queue would lose it in a thread of its
+    own.
     """
     waiting = iter(enumerate(tasks))
     for connection, process in workers.items():
@@ -241,7 +250,9 @@ def _work(function: Callable[[Any], Iterator[Any]], connection: Connection) -> N
 
 
 def _that_can_be_sent(error: Exception) -> Exception:
-    """An exception with the traceback as a note; its text as a RuntimeError if it does not come out of a pickle as it went in."""
+    """An exception with the traceback as a note; its text as a RuntimeError if it does not come out of a pickle as it
+    went in.
+    """
     where = "".join(traceback.format_exception(error))
     try:
         sent = pickle.loads(pickle.dumps(error))

@@ -47,7 +47,9 @@ def _nufft(kind: int, values: Tensor, points: Tensor, shape: tuple[int, ...] | N
     sizes = () if shape is None else (shape,)
     options = {"isign": isign, "modeord": 0, "nthreads": torch.get_num_threads(), **_ACCURACY[points.dtype]}
     transform = getattr(finufft, f"nufft{dims}d{kind}")
-    return torch.from_numpy(np.asarray(transform(*[axis.numpy() for axis in axes], values.contiguous().numpy(), *sizes, **options)))
+    return torch.from_numpy(
+        np.asarray(transform(*[axis.numpy() for axis in axes], values.contiguous().numpy(), *sizes, **options))
+    )
 
 
 _planned = Lock()  # a plan has one set of points at a time
@@ -60,7 +62,9 @@ def _cuda_plan(kind: int, modes: tuple[int, ...], count: int, isign: int, dtype:
 
     name = str(dtype.to_complex()).removeprefix("torch.")
     options = {"modeord": 0, "gpu_device_id": device, **_ACCURACY[dtype]}
-    if dtype == torch.float32 and len(modes) == 3:  # faster than the defaults for points at random: H100, cufinufft 2.5.1
+    if (
+        dtype == torch.float32 and len(modes) == 3
+    ):  # faster than the defaults for points at random: H100, cufinufft 2.5.1
         options |= {"upsampfac": 2.0, "gpu_method": 1 if kind == 1 else 2}
     return cufinufft.Plan(kind, modes, count, isign=isign, dtype=name, **options)
 
@@ -68,8 +72,8 @@ def _cuda_plan(kind: int, modes: tuple[int, ...], count: int, isign: int, dtype:
 def transform_at(arrays: Tensor, points: Tensor) -> Tensor:
     """Fourier transform Σ a(p) exp(−i k·p) of images or volumes at any frequencies k, origin at index size // 2.
 
-    Two real arrays travel as one complex array, a + ib: their transforms come apart again with the values at −k, so that the fast
-    Fourier transforms inside, which take most of the time, are half as many.
+    Two real arrays travel as one complex array, a + ib: their transforms come apart again with the values at −k, so
+    that the fast Fourier transforms inside, which take most of the time, are half as many.
 
     Args:
         arrays: real images (b, d, d) or volumes (b, d, d, d).
@@ -131,7 +135,9 @@ def _even(batch: Tensor) -> Tensor:
     return batch if len(batch) % 2 == 0 else torch.cat([batch, torch.zeros_like(batch[:1])])
 
 
-def coordinates(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+def coordinates(
+    size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Tensor:
     """Integer coordinates about index size // 2, last axis first: (x, y) or (x, y, z); shape (dims, size, …)."""
     axis = torch.arange(size, dtype=dtype, device=device) - size // 2
     return torch.stack(torch.meshgrid(*[axis] * dims, indexing="ij")[::-1])
@@ -160,7 +166,8 @@ def pad_or_crop(array: Tensor, size: int, dims: int) -> Tensor:
 
 
 def resample(array: Tensor, size: int, dims: int) -> Tensor:
-    """Resample to ``size`` by cropping or padding the Fourier transform: the field of view stays, values keep their scale.
+    """Resample to ``size`` by cropping or padding the Fourier transform: the field of view stays, values keep their
+    scale.
 
     A projection that sums over z must be scaled by size / old size as well, since its voxels become longer.
 
@@ -187,7 +194,9 @@ def low_pass(array: Tensor, cutoff: float, dims: int, *, width: float = 1.0) -> 
     return centred_ifft(centred_fft(array, dims) * torch.sigmoid((cutoff - shell) * 4 / width), dims).real
 
 
-def inscribed(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
+def inscribed(
+    size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> Tensor:
     """1 inside the inscribed disc or ball, closer than size / 2 to index size // 2, else 0; shape (size, …)."""
     return (radius(size, dims, device=device) < size / 2).to(dtype)
 
@@ -198,8 +207,8 @@ def shell_index(size: int, dims: int, *, device: torch.device | str = "cpu") -> 
 
 
 def shell_means(values: Tensor, dims: int) -> Tensor:
-    """Mean over each shell, corners included, of values on the centred grid, shape (size,) * dims; one for each number of
-    `shell_index`."""
+    """Mean over each shell, corners included, of values on the centred grid, shape (size,) * dims; one for each number
+    of `shell_index`."""
     shell = shell_index(values.shape[-1], dims, device=values.device).flatten()
     return torch.bincount(shell, values.flatten().double()).to(values.dtype) / torch.bincount(shell)
 
@@ -243,7 +252,9 @@ class Resolution(NamedTuple):
 
 
 def resolution_at(curve: Tensor, size: int, threshold: float) -> Resolution:
-    """First crossing of the threshold, linearly interpolated between shells; curve of one map, shape (size // 2 + 1,)."""
+    """First crossing of the threshold, linearly interpolated between shells; curve of one map, shape (size
+    // 2 + 1,).
+    """
     values = curve.tolist()
     for shell in range(1, len(values)):
         if values[shell] < threshold:
@@ -254,12 +265,16 @@ def resolution_at(curve: Tensor, size: int, threshold: float) -> Resolution:
 
 
 def area_under_fsc(curve: Tensor, size: int) -> float:
-    """Area under the FSC from 0 to 0.5 cycles per pixel by trapezoids, FSC(0) = 1; a perfect map of even size has 0.5."""
+    """Area under the FSC from 0 to 0.5 cycles per pixel by trapezoids, FSC(0) = 1; a perfect map of even
+    size has 0.5.
+    """
     values = curve.double().clone()
     values[..., 0] = 1.0
     return float(torch.trapezoid(values, dx=1.0 / size)) * (0.5 * size / (len(values) - 1) if size % 2 else 1.0)
 
 
 def soft_edge(distance: Tensor, edge: float, width: float) -> Tensor:
-    """Raised cosine: 1 where distance ≤ edge, 0 beyond edge + width, all in one unit; the shape is that of the distance."""
+    """Raised cosine: 1 where distance ≤ edge, 0 beyond edge + width, all in one unit; the shape is that of the
+    distance.
+    """
     return 0.5 + 0.5 * torch.cos(math.pi * ((distance - edge) / width).clamp(0, 1))

@@ -1,8 +1,8 @@
 """Images with all their in-plane turns and flips, none of them stored.
 
-In polar Fourier coordinates a turn is a phase per angular harmonic m and a flip a conjugation, so the inner products of a view with
-all turns of all images are one small matrix product for each m, followed by an FFT over m (the steerable principal components of
-Zhao & Singer, 2014). Nothing is interpolated on the pixel grid.
+In polar Fourier coordinates a turn is a phase per angular harmonic m and a flip a conjugation, so the inner products of
+a view with all turns of all images are one small matrix product for each m, followed by an FFT over m (the steerable
+principal components of Zhao & Singer, 2014). Nothing is interpolated on the pixel grid.
 """
 
 import math
@@ -75,7 +75,8 @@ def image_of_harmonics(harmonics: Tensor, size: int) -> Tensor:
 class TurnedImages:
     """All in-plane turns and flips of a set of images: inner products with views, and weighted sums.
 
-    A turned image T is an image, flipped (x → −x) or not, then turned by one of ``turns`` even angles, positive from x to y.
+    A turned image T is an image, flipped (x → −x) or not, then turned by one of ``turns`` even angles, positive from x
+    to y.
 
     Args:
         images: shape (n, d, d), 0 outside the inscribed disc.
@@ -84,7 +85,9 @@ class TurnedImages:
 
     def __init__(self, images: Tensor, *, tolerance: float = 1e-5) -> None:
         self.count, self.size = len(images), images.shape[-1]
-        coefficients = torch.cat([angular_harmonics(part) for part in images.split(64)]).transpose(0, 1)  # (m, n, radii)
+        coefficients = torch.cat([angular_harmonics(part) for part in images.split(64)]).transpose(
+            0, 1
+        )  # (m, n, radii)
         twice = torch.full((len(coefficients), 1, 1), 2.0, dtype=images.dtype, device=images.device)
         twice[0] = 1
         energy = (twice * coefficients.abs().square()).sum((0, 2))
@@ -162,7 +165,9 @@ class TurnedImages:
         Returns:
             Images, shape (views, d, d).
         """
-        total = torch.zeros(len(self.basis), views, self.basis.shape[-1], dtype=weights.dtype.to_complex(), device=weights.device)
+        total = torch.zeros(
+            len(self.basis), views, self.basis.shape[-1], dtype=weights.dtype.to_complex(), device=weights.device
+        )
         for rows in torch.arange(len(view), device=view.device).split(_ROWS):
             per_harmonic = torch.fft.rfft(weights[rows])[:, : len(self.basis)]  # Σ_θ w e^(−imθ)
             total.index_add_(1, view[rows], self._flipped(image[rows], flip[rows]) * per_harmonic.T[..., None])
@@ -177,11 +182,15 @@ class TurnedImages:
         Returns:
             Components, shape (m, v, components).
         """
-        spectrum = torch.fft.rfft(weights)[..., : len(self.basis)].permute(3, 0, 2, 1).clone()  # (m, v, 2, n): Σ_θ w e^(−imθ)
+        spectrum = (
+            torch.fft.rfft(weights)[..., : len(self.basis)].permute(3, 0, 2, 1).clone()
+        )  # (m, v, 2, n): Σ_θ w e^(−imθ)
         spectrum[1::2, :, 1] *= -1  # (−1)^m of a flip
         straight, flipped = spectrum.unbind(2)
         real, imaginary = self.templates.tensor_split(2, 1)
-        return (straight + flipped) @ real.to(spectrum.dtype) + 1j * ((straight - flipped) @ imaginary.to(spectrum.dtype))
+        return (straight + flipped) @ real.to(spectrum.dtype) + 1j * (
+            (straight - flipped) @ imaginary.to(spectrum.dtype)
+        )
 
     def turned(self, image: Tensor, flip: Tensor, angle: Tensor) -> Tensor:
         """Single turned images: which, flipped where 1, turned by radians, shape (rows,) each; returns (rows, d, d)."""
@@ -199,7 +208,9 @@ class TurnedImages:
 
 
 def turn(components: Tensor, angle: Tensor) -> Tensor:
-    """Turn images, given by components of their angular harmonics, by radians; shapes (m, rows, components) and (rows,)."""
+    """Turn images, given by components of their angular harmonics, by radians; shapes (m, rows, components) and
+    (rows,).
+    """
     harmonic = torch.arange(len(components), device=angle.device)
     return components * torch.polar(torch.ones_like(angle), -angle * harmonic[:, None])[..., None]
 

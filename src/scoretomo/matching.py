@@ -1,8 +1,9 @@
 """The best pose of every image in a volume, and how much of the stack the volume covers.
 
-The views of a volume from a grid of directions are compared with all turns and flips of every image, first by their lowest
-harmonics, then, where that promises most, in full. A view from behind is the flipped view from the front, so half a sphere of
-directions does. What is left is found by Levenberg–Marquardt steps on the turn and the shift of each image.
+The views of a volume from a grid of directions are compared with all turns and flips of every image, first by their
+lowest harmonics, then, where that promises most, in full. A view from behind is the flipped view from the front, so
+half a sphere of directions does. What is left is found by Levenberg–Marquardt steps on the turn and the shift of each
+image.
 """
 
 import math
@@ -19,7 +20,10 @@ from .optimise import Slope, State, maximise
 from .projection import half_plane, project, spectrum
 from .rotations import rotation_about_z, rotation_from_vector
 
-_FEWEST_HARMONICS, _CANDIDATES = 8, 24  # of the first comparison, and how many directions and flips of it are compared in full
+_FEWEST_HARMONICS, _CANDIDATES = (
+    8,
+    24,
+)  # of the first comparison, and how many directions and flips of it are compared in full
 _BEHIND = (-1.0, 1.0, -1.0)  # half a turn about y: what it shows is flipped, x → −x
 
 
@@ -149,7 +153,9 @@ def refine(volume: Tensor, images: Tensor, poses: Poses, *, steps: int = 6) -> P
     points, weight = plane.points[1:], plane.weight[1:].sqrt()
     aim = spectrum(images)[:, 1:] * weight
     aim = aim / aim.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    weighted = torch.cat([volume[None], coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * volume])
+    weighted = torch.cat(
+        [volume[None], coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * volume]
+    )
 
     reach = images.new_tensor([2 / images.shape[-1]] * 3 + [1.0] * 2)
 

@@ -1,11 +1,16 @@
-"""How much of a machine this program may use: its cores, and its memory, or less where a container or a job has a limit."""
+"""How much of a machine this program may use: its cores, and its memory, or less where a container or a job has a
+limit.
+"""
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_GROUPS, _LIMITS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")  # where Linux says whose share this process lives on
+_GROUPS, _LIMITS = (
+    Path("/proc/self/cgroup"),
+    Path("/sys/fs/cgroup"),
+)  # where Linux says whose share this process lives on
 
 
 def available_cores() -> int:

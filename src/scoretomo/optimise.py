@@ -10,7 +10,9 @@ State = tuple[Tensor, ...]
 
 
 class Slope(NamedTuple):
-    """A value to maximise, its gradient, and minus its Gauss–Newton second derivatives, of b problems with k parameters."""
+    """A value to maximise, its gradient, and minus its Gauss–Newton second derivatives, of b problems with k
+    parameters.
+    """
 
     values: Tensor  # (b,)
     gradient: Tensor  # (b, k)

@@ -1,4 +1,6 @@
-"""The paper's settings and ours, as data; docs/explanation and docs/dev/decisions have the reasons."""
+"""The paper's settings and ours, as data; docs/explanation/refinement.md and docs/explanation/paper.md have the
+reasons.
+"""
 
 from .deformation.schedule import DeformationSettings
 from .denoisers.training import Training

@@ -1,8 +1,9 @@
 """The paper's f(V, R) and its exact adjoint.
 
-f(V, R)(x, y) = Σ_z V(Rᵀ(x, y, z)): by the Fourier slice theorem the 2D transform of the view is the volume's transform on the
-plane Rᵀ(kx, ky, 0). It is evaluated there by a non-uniform FFT over the disc |k| < d/2 (the band that every rotation keeps), on
-the half plane that a real image needs. The adjoint uses the same points, kernel and weights, so ⟨f(V), y⟩ = ⟨V, fᵀ(y)⟩ to rounding.
+f(V, R)(x, y) = Σ_z V(Rᵀ(x, y, z)): by the Fourier slice theorem the 2D transform of the view is the volume's transform
+on the plane Rᵀ(kx, ky, 0). It is evaluated there by a non-uniform FFT over the disc |k| < d/2 (the band that every
+rotation keeps), on the half plane that a real image needs. The adjoint uses the same points, kernel and weights, so
+⟨f(V), y⟩ = ⟨V, fᵀ(y)⟩ to rounding.
 """
 
 import math

@@ -49,7 +49,9 @@ def rotation_from_vector(vectors: Tensor) -> Tensor:
 
 
 def vector_from_rotation(rotations: Tensor) -> Tensor:
-    """Axis times angle in radians of a turn, at most π long: the inverse of the exponential map. Shape (..., 3, 3) to (..., 3)."""
+    """Axis times angle in radians of a turn, at most π long: the inverse of the exponential map. Shape (..., 3, 3) to
+    (..., 3).
+    """
     return roma.rotmat_to_rotvec(rotations)
 
 

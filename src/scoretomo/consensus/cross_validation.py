@@ -1,8 +1,8 @@
 """How consensus volumes of other images explain each image, and what that decides.
 
-A symmetry that the molecule has makes the volume better, one that it has not makes it worse. The best pose of a noisy image is one
-that suits its noise, too, and a volume fitted to images in such poses has their noise: soft assignment weighs all poses and has
-less of it, but blurs what images without noise show. In both cases held-out images decide.
+A symmetry that the molecule has makes the volume better, one that it has not makes it worse. The best pose of a noisy
+image is one that suits its noise, too, and a volume fitted to images in such poses has their noise: soft assignment
+weighs all poses and has less of it, but blurs what images without noise show. In both cases held-out images decide.
 """
 
 import math
@@ -54,7 +54,8 @@ def cross_validate(images: Tensor, poses: Poses, *, group: Tensor | None = None)
 
 @dataclass(frozen=True)
 class AssignmentCriteria:
-    """When the images of a rigid molecule are assigned softly; benchmarks/ensemble.py set them on simulated and real stacks.
+    """When the images of a rigid molecule are assigned softly; benchmarks/ensemble.py set them on simulated and real
+    stacks.
 
     Attributes:
         folds: one image of so many is held out.
@@ -79,7 +80,9 @@ class AssignmentComparison(NamedTuple):
     soft: bool  # soft assignment is clearly better
 
 
-def compare_assignments(hard: np.ndarray, soft: np.ndarray, criteria: AssignmentCriteria = ASSIGNMENT) -> AssignmentComparison:
+def compare_assignments(
+    hard: np.ndarray, soft: np.ndarray, criteria: AssignmentCriteria = ASSIGNMENT
+) -> AssignmentComparison:
     """Decide by the residuals of held-out images, shape (n,) each, whether soft assignment is clearly better."""
     better = hard - soft
     errors = float(better.mean() / (better.std(ddof=1) / math.sqrt(len(better)) + _TINY))

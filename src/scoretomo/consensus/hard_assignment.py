@@ -29,12 +29,14 @@ def best_poses(volume: Tensor, images: Tensor, shifts: Tensor) -> Poses:
     return poses._replace(shifts=poses.shifts + shifts)
 
 
-def assign_hard(images: Tensor, last: Iteration, *, stays: bool, group: Tensor | None = None, rounds: int = 2) -> Consensus:
+def assign_hard(
+    images: Tensor, last: Iteration, *, stays: bool, group: Tensor | None = None, rounds: int = 2
+) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
-    Few images in single poses leave gaps between their slices, and fitting the images alone undoes what soft assignment to many
-    poses has put there. The best poses of noisy images suit their noise. In both cases the volume should stay near that of soft
-    assignment where no image contradicts.
+    Few images in single poses leave gaps between their slices, and fitting the images alone undoes what soft assignment
+    to many poses has put there. The best poses of noisy images suit their noise. In both cases the volume should stay
+    near that of soft assignment where no image contradicts.
 
     Args:
         images: empty space 0, shape (n, d, d).
@@ -59,7 +61,8 @@ def assign_hard(images: Tensor, last: Iteration, *, stays: bool, group: Tensor |
 
 
 def average(images: Tensor, several: Sequence[Consensus], *, group: Tensor | None = None) -> Consensus:
-    """The mean of several consensus volumes of the same images, in the frame of the first, and the pose of each image in it.
+    """The mean of several consensus volumes of the same images, in the frame of the first, and the pose of each image
+    in it.
 
     A volume of few images fits their errors, too, from each start in another way: the mean has less of them.
 
@@ -79,4 +82,6 @@ def average(images: Tensor, several: Sequence[Consensus], *, group: Tensor | Non
 def other_hand(consensus: Consensus) -> Consensus:
     """The mirror image, which has the same views in mirrored poses."""
     across = torch.diag(consensus.volume.new_tensor([1.0, 1.0, -1.0]))
-    return Consensus(mirror(consensus.volume), consensus.poses._replace(rotations=across @ consensus.poses.rotations @ across))
+    return Consensus(
+        mirror(consensus.volume), consensus.poses._replace(rotations=across @ consensus.poses.rotations @ across)
+    )

@@ -1,7 +1,7 @@
 """Mixtures: two consensus volumes, and which images show the second.
 
-The images that the consensus explains least get a consensus of their own. They show a second molecule if it explains held-out
-images of theirs clearly better than the first does.
+The images that the consensus explains least get a consensus of their own. They show a second molecule if it explains
+held-out images of theirs clearly better than the first does.
 """
 
 from dataclasses import dataclass
@@ -36,7 +36,9 @@ MIXTURE = MixtureCriteria()
 
 
 def suspects(correlations: Tensor, criteria: MixtureCriteria = MIXTURE) -> Tensor:
-    """Places of the images that may show a second molecule, by their correlations with the consensus; none if they are few."""
+    """Places of the images that may show a second molecule, by their correlations with the consensus; none if they are
+    few.
+    """
     residuals = 1 - correlations
     places = (residuals > criteria.suspect * residuals.median()).nonzero()[:, 0]
     return places if len(places) >= criteria.fewest else places[:0]

@@ -25,7 +25,9 @@ OUTLIERS = OutlierCriteria()
 
 
 def find_outliers(poses: Poses, criteria: OutlierCriteria = OUTLIERS) -> Tensor:
-    """Images that no view explains nearly as well as views explain the others, by Fisher's z of the correlations; (n,), bool."""
+    """Images that no view explains nearly as well as views explain the others, by Fisher's z of the correlations; (n,),
+    bool.
+    """
     z = torch.atanh(poses.correlations.double().clamp(-1 + 1e-9, 1 - 1e-9))
     spread = 1.4826 * (z - z.median()).abs().median()
     return (z < z.median() - criteria.deviations * spread) & (poses.correlations < criteria.explained)

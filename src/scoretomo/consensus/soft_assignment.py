@@ -1,13 +1,14 @@
 """Soft assignment: one volume that explains all images, by annealed expectation–maximisation.
 
-The paper's Algorithm 1 demands that every view of a volume look like some image; here every image must be some view of the volume
-(maximum likelihood, the forward Kullback–Leibler divergence). Both read the same table of correlations c of views with turned
-images: the score takes a softmax over the images for each view, soft assignment takes it over the views for each image,
+The paper's Algorithm 1 demands that every view of a volume look like some image; here every image must be some view of
+the volume (maximum likelihood, the forward Kullback–Leibler divergence). Both read the same table of correlations c of
+views with turned images: the score takes a softmax over the images for each view, soft assignment takes it over the
+views for each image,
 
     w = softmax(c / τ) over all directions, flips and turns,
 
-and the map that fits the images, spread over all poses with these weights, is the next volume. τ falls, so that poses which differ
-much are separated first; the grid of directions is turned anew in each iteration.
+and the map that fits the images, spread over all poses with these weights, is the next volume. τ falls, so that poses
+which differ much are separated first; the grid of directions is turned anew in each iteration.
 """
 
 from collections.abc import Iterator
@@ -92,7 +93,9 @@ def assign_softly(
         tau, share = annealing.at(number)
         grid = directions(annealing.directions, turn=random_rotations(1, grids, dtype=torch.float64)[0]).to(images)
         masses, levels = images.new_zeros(len(grid)), images.new_zeros(len(grid))
-        spread = torch.zeros((), dtype=images.dtype.to_complex(), device=images.device)  # images over directions, as components
+        spread = torch.zeros(
+            (), dtype=images.dtype.to_complex(), device=images.device
+        )  # images over directions, as components
         for likeness in centred.matcher.likeness(project(volume, grid)):
             weights = likeness.values / tau
             weights = (weights - weights.amax((0, 2, 3), keepdim=True)).exp_()
@@ -175,7 +178,9 @@ def fine_level(
     start = at_size(coarse, min(FINE_SIDE, images.shape[-1]))
     size = start.volume.shape[-1]
     annealing = replace(FINE, directions=fine_directions(size), tau=(FINE.tau[0], _SOFT if soft else FINE.tau[1]))
-    return assign_softly(resized_images(images, size), start.volume, annealing, generator, shifts=start.shifts, group=group)
+    return assign_softly(
+        resized_images(images, size), start.volume, annealing, generator, shifts=start.shifts, group=group
+    )
 
 
 def at_size(iteration: Iteration, size: int) -> Iteration:
@@ -203,7 +208,9 @@ def resized_images(images: Tensor, size: int) -> Tensor:
 def assign_softly_again(
     images: Tensor, found: Consensus, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
 ) -> Iterator[Iteration]:
-    """Soft matching in detail once more, from what a consensus shows at 24 pixels; `assign_hard` makes a consensus of the last."""
+    """Soft matching in detail once more, from what a consensus shows at 24 pixels; `assign_hard` makes a consensus of
+    the last.
+    """
     size = found.volume.shape[-1]
     coarse = at_size(Iteration(found.volume, -found.poses.shifts), min(COARSE_SIDE, size))
     return fine_level(images, coarse, generator, group=group, soft=soft)

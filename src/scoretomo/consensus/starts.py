@@ -39,7 +39,10 @@ def best_start(starts: Sequence[Consensus]) -> int:
 def agreements(starts: Sequence[Consensus], best: int) -> list[float]:
     """Mean FSC of each start with the best one, after alignment; 1 for itself."""
     reference = starts[best].volume.cpu()
-    return [1.0 if number == best else round(_agreement(start.volume.cpu(), reference), 4) for number, start in enumerate(starts)]
+    return [
+        1.0 if number == best else round(_agreement(start.volume.cpu(), reference), 4)
+        for number, start in enumerate(starts)
+    ]
 
 
 def _agreement(volume: Tensor, reference: Tensor) -> float:

@@ -1,7 +1,8 @@
 """Which symmetry a consensus has by itself, in which frame.
 
-A volume with a symmetry agrees with itself after any turn of its group. For each group all orientations of its axes are tried in
-the lowest shells, by the mean FSC of the volume with its turned self, and the best one is improved in more shells.
+A volume with a symmetry agrees with itself after any turn of its group. For each group all orientations of its axes are
+tried in the lowest shells, by the mean FSC of the volume with its turned self, and the best one is improved in more
+shells.
 """
 
 import math
@@ -62,18 +63,24 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
 def _centre_of_mass(volume: Tensor) -> Tensor:
     """(x, y, z) of what is bright, in voxels."""
     mass = torch.where(volume > _BRIGHT * volume.max(), volume, 0)
-    return (coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * mass).flatten(1).sum(1) / mass.sum()
+    return (coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * mass).flatten(1).sum(
+        1
+    ) / mass.sum()
 
 
 def symmetric_start(consensus: Consensus, proposal: Proposal) -> Iteration:
-    """A consensus with a symmetry imposed, in the standard frame of its group, for images that are to be matched with it."""
+    """A consensus with a symmetry imposed, in the standard frame of its group, for images that are to be matched with
+    it.
+    """
     upright = rotate(rotate(consensus.volume, torch.eye(3).to(consensus.volume), -proposal.centre), proposal.frame.mT)
     across = (consensus.poses.rotations @ proposal.centre)[:, :2]
     return Iteration(symmetrised(upright, proposal.group), -consensus.poses.shifts - across)
 
 
 def _agreement(volume: Tensor, frames: Tensor, turns: Tensor, shells: int) -> Tensor:
-    """Mean FSC over shells of a volume with its turned selves, the axes of the turns in each of the frames; (f, 3, 3) to (f,)."""
+    """Mean FSC over shells of a volume with its turned selves, the axes of the turns in each of the frames; (f, 3, 3)
+    to (f,).
+    """
     size = volume.shape[-1]
     k = coordinates(2 * shells + 2, 3, dtype=volume.dtype, device=volume.device).flatten(1).T
     length = k.norm(dim=1)

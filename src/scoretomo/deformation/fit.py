@@ -1,7 +1,8 @@
 """Fit of the deformation model to all images at once, by gradient descent from blurred images to sharp ones.
 
-The training images determine what is shared (basis, amplitudes, points, masses); of the others only pose and latent coordinates are
-fitted. After the epochs of the flexibility test, each ring is weighed by how little the model leaves of it.
+The training images determine what is shared (basis, amplitudes, points, masses); of the others only pose and latent
+coordinates are fitted. After the epochs of the flexibility test, each ring is weighed by how little the model leaves of
+it.
 """
 
 import math
@@ -115,7 +116,11 @@ def _parameters(model: DeformationModel, fitting: DeformationSettings) -> list[d
     voxel = 2 / fitting.side
     still = [([model.turns], 2e-3), ([model.shifts], 5e-3 * voxel)]
     shared = [([model.points], 5e-3 * voxel), ([model.masses], 1e-2)]
-    networks = [*model.basis_network.parameters(), *model.linear_amplitudes.parameters(), *model.nonlinear_amplitudes.parameters()]
+    networks = [
+        *model.basis_network.parameters(),
+        *model.linear_amplitudes.parameters(),
+        *model.nonlinear_amplitudes.parameters(),
+    ]
     coordinates = 2e-2 if model.moves else 0.0  # which are 0 and stay there
     kinds = [*still, ([model.latent], coordinates), *shared, (networks, 2e-3 if model.moves else 0.0)]
     return [{"params": weights, "top": fitting.rate * rate, "lr": fitting.rate * rate} for weights, rate in kinds]

@@ -1,7 +1,8 @@
 """The flexibility test: whether a deformation model explains held-out images better than a rigid one.
 
-A model that moves leaves less of a rigid molecule's images, too: it bends a little to their noise, or to what each class average has
-wrong. Where the molecule moves, the model explains more and moves farther, so the product of both is the statistic.
+A model that moves leaves less of a rigid molecule's images, too: it bends a little to their noise, or to what each
+class average has wrong. Where the molecule moves, the model explains more and moves farther, so the product of both is
+the statistic.
 """
 
 import statistics
@@ -19,10 +20,10 @@ class FlexibilityCriteria:
     Attributes:
         fewest: images of one consensus from which it can be made.
         held_out: share of them that is held out.
-        quantile: of the held-out images, at which the statistic is taken: one in five has more, so that neither a few bad images
-            decide, nor many that all show one state of two.
-        threshold: statistic above which the molecule is flexible, in pixels: molecules held still had up to 0.046, some that move
-            0.053 (benchmarks/molecules.py).
+        quantile: of the held-out images, at which the statistic is taken: one in five has more, so that neither a few
+            bad images decide, nor many that all show one state of two.
+        threshold: statistic above which the molecule is flexible, in pixels: molecules held still had up to 0.046, some
+            that move 0.053 (benchmarks/molecules.py).
     """
 
     fewest: int = 24
@@ -71,6 +72,10 @@ def judge_flexibility(
 def flexibility_statistic(
     rigid: Sequence[float], flexible: Sequence[float], displacements: Sequence[float], quantile: float
 ) -> float:
-    """Share of the rigid model's residual that motion explains, times the displacement, at a quantile of the held-out images."""
-    shares = np.array([(by_rigid - left) / max(by_rigid, 1e-12) for by_rigid, left in zip(rigid, flexible, strict=True)])
+    """Share of the rigid model's residual that motion explains, times the displacement, at a quantile of the held-out
+    images.
+    """
+    shares = np.array(
+        [(by_rigid - left) / max(by_rigid, 1e-12) for by_rigid, left in zip(rigid, flexible, strict=True)]
+    )
     return float(np.quantile(shares.clip(0) * np.asarray(displacements), quantile))

@@ -1,16 +1,17 @@
 """The deformation model: all conformations of a molecule, learned from all images at once.
 
-The molecule is a set of Gaussians, as in DynaMight (Schwab et al., 2024) and e2gmm (Chen & Ludtke, 2021). In the conformation of
-image i, Gaussian c is at
+The molecule is a set of Gaussians, as in DynaMight (Schwab et al., 2024) and e2gmm (Chen & Ludtke, 2021). In the
+conformation of image i, Gaussian c is at
 
     c + Σ_j a_j(z_i) B_j(c).
 
-The deformation basis B (a small network of c) describes how parts of the molecule can move, the mode amplitudes a (a small network of
-the latent coordinates z) how far they have moved. Basis, amplitudes, Gaussians and their masses are shared by all images; latent
-coordinates and a correction of the pose belong to one image each. `fit` finds all of them together.
+The deformation basis B (a small network of c) describes how parts of the molecule can move, the mode amplitudes a (a
+small network of the latent coordinates z) how far they have moved. Basis, amplitudes, Gaussians and their masses are
+shared by all images; latent coordinates and a correction of the pose belong to one image each. `fit` finds all of them
+together.
 
-Gaussians move where matter moves and cannot mix shapes as averages of volumes do. Where images are larger than the model's side, the
-fit goes on with smaller and more Gaussians and the same basis.
+Gaussians move where matter moves and cannot mix shapes as averages of volumes do. Where images are larger than the
+model's side, the fit goes on with smaller and more Gaussians and the same basis.
 """
 
 import math
@@ -25,7 +26,11 @@ from .schedule import DeformationSettings
 from .splatting import density, splat
 
 GAUSSIAN_WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
-_WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies of a point's place, as the basis network takes it, per half side
+_WAVES = (
+    0.5 * math.pi,
+    math.pi,
+    2 * math.pi,
+)  # frequencies of a point's place, as the basis network takes it, per half side
 _FAINT = 0.12  # of the brightest voxel: what is below is empty
 TILE = 16  # images whose views are made at a time
 _START = 0.3  # standard deviation of the latent coordinates before the first step
@@ -86,7 +91,8 @@ class DeformationModel(nn.Module):
         return rotation_from_vector(self.turns) @ self.rotations
 
     def conformations(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Where the points are in the conformations of some images: places (b, g · p, 3) in half sides, masses (b, g · p).
+        """Where the points are in the conformations of some images: places (b, g · p, 3) in half sides, masses (b, g ·
+        p).
 
         Args:
             images: their places in the stack, shape (b,).
@@ -168,7 +174,9 @@ def model_from_consensus(
         unit = (places @ generic)[:, None] >= torch.einsum("pi,gij,j->pg", places, group, generic) - 1e-4
         places, masses = places[unit.all(1)], masses[unit.all(1)]
         copies = torch.einsum("gij,pj->pgi", group, places)
-        masses = masses / ((copies - places[:, None]).norm(dim=2) < 0.5).sum(1)  # a place on an axis is met several times
+        masses = masses / ((copies - places[:, None]).norm(dim=2) < 0.5).sum(
+            1
+        )  # a place on an axis is met several times
     most = max(1, fitting.points // (1 if group is None else len(group)))
     share = min(1.0, most / len(places))
     if share < 1:
@@ -212,7 +220,8 @@ def sharpened_model(
 
 @torch.no_grad()
 def displacements(model: DeformationModel, some: Tensor) -> Tensor:
-    """How far the molecule has moved in some images: root mean square distance of its mass from the median place of each point.
+    """How far the molecule has moved in some images: root mean square distance of its mass from the median place of
+    each point.
 
     Args:
         model: the model.
@@ -235,7 +244,8 @@ def model_views(model: DeformationModel, size: int) -> Tensor:
 
 @torch.no_grad()
 def model_volumes(model: DeformationModel, numbers: Sequence[int], images: Tensor) -> Tensor:
-    """The volumes of some images in the frames of these, on the grid of the images, with the brightness that fits them best.
+    """The volumes of some images in the frames of these, on the grid of the images, with the brightness that fits them
+    best.
 
     Args:
         model: the model.

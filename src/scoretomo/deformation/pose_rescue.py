@@ -1,9 +1,9 @@
 """Pose rescue: a global pose search for poorly explained images, among the conformations of all others.
 
-In the consensus the parts that move are smeared out. An image whose conformation is far from the mean may resemble the consensus more
-in a wrong pose than in the right one, and the deformation model then bends until it explains the image there. It does so less well
-than it explains the others. Once these have determined how the molecule moves, one of their conformations, in some pose, explains
-the image better.
+In the consensus the parts that move are smeared out. An image whose conformation is far from the mean may resemble the
+consensus more in a wrong pose than in the right one, and the deformation model then bends until it explains the image
+there. It does so less well than it explains the others. Once these have determined how the molecule moves, one of their
+conformations, in some pose, explains the image better.
 """
 
 from dataclasses import dataclass
@@ -58,7 +58,8 @@ def rescue_poses(
     some: Tensor,
     criteria: RescueCriteria = RESCUE,
 ) -> Tensor:
-    """Move poorly explained images to a pose and a conformation of others that explain them better; the model is changed.
+    """Move poorly explained images to a pose and a conformation of others that explain them better; the model is
+    changed.
 
     Args:
         model: the model.
@@ -104,7 +105,9 @@ def _spread(places: Tensor, count: int) -> Tensor:
 def _volumes(model: DeformationModel, which: Tensor, side: int, width: float) -> Tensor:
     """The conformations of some images in the common frame, (k, d, d, d)."""
     places, masses = model.conformations(which)
-    return torch.stack([density(points * (side / 2), mass, side, width) for points, mass in zip(places, masses, strict=True)])
+    return torch.stack(
+        [density(points * (side / 2), mass, side, width) for points, mass in zip(places, masses, strict=True)]
+    )
 
 
 def _match(images: Tensor, volumes: Tensor, count: int) -> _Matched:

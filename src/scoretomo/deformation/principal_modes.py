@@ -1,7 +1,7 @@
 """Principal modes of a deformation model, and which of them held-out images confirm.
 
-A model has as many latent coordinates as it is given, and from noisy images it learns to move in all of them. What it has learned
-from noise explains little of held-out images.
+A model has as many latent coordinates as it is given, and from noisy images it learns to move in all of them. What it
+has learned from noise explains little of held-out images.
 """
 
 from dataclasses import dataclass
@@ -32,11 +32,13 @@ MODES = ModeCriteria()
 class PrincipalModes(NamedTuple):
     """The principal modes of a model, by how far its mass moves along them in the training images."""
 
-    amplitudes: Tensor  # (n, k): how far each image is along them, root mean square over the mass, in pixels of the model's side
+    amplitudes: Tensor  # (n, k): of each image, root mean square over the mass, in pixels of the model's side
     residuals: Tensor  # (k + 1, b): residual fraction of held-out images by none of the modes, by the first, by two, …
 
     def confirmed(self, criteria: ModeCriteria = MODES) -> list[int]:
-        """Modes that explain held-out images; at least the one that explains most. A motion along a bent path takes several."""
+        """Modes that explain held-out images; at least the one that explains most. A motion along a bent path takes
+        several.
+        """
         means = self.residuals.mean(1)
         explained = (means[:-1] - means[1:]) / means[-1].clamp_min(1e-12)
         return (explained > criteria.explained).nonzero()[:, 0].tolist() or [int(explained.argmax())]
@@ -68,7 +70,9 @@ def principal_modes(
     amplitudes, middle = model.amplitudes(everyone), model.amplitudes(everyone[training]).mean(0)
     weights = model.masses.clamp_min(0) / model.masses.clamp_min(0).sum()
     basis = model.basis()
-    squares = torch.einsum("p,pjx,plx->jl", weights, basis, basis).double()  # of the displacement of the mass, by amplitudes
+    squares = torch.einsum(
+        "p,pjx,plx->jl", weights, basis, basis
+    ).double()  # of the displacement of the mass, by amplitudes
     values, turned = torch.linalg.eigh(squares)
     roots = values.clamp_min(1e-12 * float(values[-1]) + 1e-30).sqrt()
     deviations = (amplitudes - middle).double() @ turned * roots

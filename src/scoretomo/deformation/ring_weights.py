@@ -1,9 +1,10 @@
-"""Ring weights: each ring of an image counts by how little a model leaves of it, so that fine detail counts beside coarse.
+"""Ring weights: each ring of an image counts by how little a model leaves of it, so that fine detail counts beside
+coarse.
 
-Plain least squares weigh what is strong. Where a model leaves mostly coarse residuals, which it cannot explain, poses and detail are
-fitted to them. Divided by the root of its residual power, as in the noise spectra of RELION (Scheres, 2012), no ring outweighs
-another; where only white noise is left, nothing changes. A ring never counts less than a coarser one: detail that the model has yet
-to fit is a residual, too, but no noise.
+Plain least squares weigh what is strong. Where a model leaves mostly coarse residuals, which it cannot explain, poses
+and detail are fitted to them. Divided by the root of its residual power, as in the noise spectra of RELION (Scheres,
+2012), no ring outweighs another; where only white noise is left, nothing changes. A ring never counts less than a
+coarser one: detail that the model has yet to fit is a residual, too, but no noise.
 """
 
 import torch

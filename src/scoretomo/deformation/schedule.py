@@ -21,8 +21,8 @@ class DeformationSettings:
         epochs: passes over all images; fewer where they are more than 300.
         batch: images of a step, at most a tenth of all.
         rate: of Adam, in units of what each kind of parameter is like.
-        blur: of the images before the first epoch, standard deviation in pixels of the model's side; it falls to 0 in ``sharp`` of
-            the epochs.
+        blur: of the images before the first epoch, standard deviation in pixels of the model's side; it falls to 0 in
+            ``sharp`` of the epochs.
         sharp: see blur.
         trial: share of the epochs that the flexibility test takes; from then on rings are weighed.
         stiffness: weight of the squared latent coordinates.

@@ -1,8 +1,8 @@
 """Gaussians at any points as images or as a volume, with the derivatives of the images by hand.
 
-A sum of Gaussians is the sum of points, whose Fourier transform a non-uniform FFT finds in one go, times the transform of one
-Gaussian. It ends at the grid's highest frequency, so nothing is folded back from beyond. Images with different points are tiles of
-one mosaic, so that one transform makes them all.
+A sum of Gaussians is the sum of points, whose Fourier transform a non-uniform FFT finds in one go, times the transform
+of one Gaussian. It ends at the grid's highest frequency, so nothing is folded back from beyond. Images with different
+points are tiles of one mosaic, so that one transform makes them all.
 """
 
 import math
@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ..fourier import adjoint_transform_of_points, centred_fft, centred_ifft, coordinates, pad_or_crop, radius, transform_of_points
+from ..fourier import (
+    adjoint_transform_of_points,
+    centred_fft,
+    centred_ifft,
+    coordinates,
+    pad_or_crop,
+    radius,
+    transform_of_points,
+)
 
 _BORDER = 0.1  # of a tile, on each side: Gaussians reach beyond their image
 
@@ -39,11 +47,17 @@ class _Mosaic(NamedTuple):
         """Images (b, d, d) as the whole, empty where there is none."""
         tiles = images.new_zeros(self.across**2, self.tile, self.tile)
         tiles[: len(images)] = pad_or_crop(images, self.tile, 2)
-        return tiles.reshape(self.across, self.across, self.tile, self.tile).transpose(1, 2).reshape(self.size, self.size)
+        return (
+            tiles.reshape(self.across, self.across, self.tile, self.tile).transpose(1, 2).reshape(self.size, self.size)
+        )
 
     def cut(self, whole: Tensor, count: int, side: int) -> Tensor:
         """Adjoint of `join`, for so many images of a side."""
-        tiles = whole.reshape(self.across, self.tile, self.across, self.tile).transpose(1, 2).reshape(-1, self.tile, self.tile)
+        tiles = (
+            whole.reshape(self.across, self.tile, self.across, self.tile)
+            .transpose(1, 2)
+            .reshape(-1, self.tile, self.tile)
+        )
         return pad_or_crop(tiles[:count], side, 2)
 
 
@@ -109,7 +123,9 @@ def density(places: Tensor, masses: Tensor, side: int, width: float) -> Tensor:
 
 
 def _gaussian(size: int, dims: int, width: float, *, like: Tensor) -> Tensor:
-    """Transform of a Gaussian of mass 1, without the frequencies that have no partner of the other sign; (size,) * dims."""
+    """Transform of a Gaussian of mass 1, without the frequencies that have no partner of the other sign; (size,) *
+    dims.
+    """
     k = radius(size, dims, dtype=like.dtype, device=like.device) * (2 * math.pi / size)
     transform = torch.exp(-0.5 * (k * width).square())
     if size % 2 == 0:

@@ -7,7 +7,9 @@ from torch import Tensor
 from ..fourier import centred_fft, shell_index, shell_means
 
 
-def denoising_error(denoise: Callable[[Tensor, float], Tensor], clean: Tensor, noise: Tensor, t: float, mask: Tensor) -> float:
+def denoising_error(
+    denoise: Callable[[Tensor, float], Tensor], clean: Tensor, noise: Tensor, t: float, mask: Tensor
+) -> float:
     """Root mean square of D(x + tε, t) − x, per pixel inside the mask.
 
     Args:
@@ -24,9 +26,9 @@ def denoising_error(denoise: Callable[[Tensor, float], Tensor], clean: Tensor, n
 def wiener_bound(images: Tensor, t: float, mask: Tensor) -> float:
     """Error of the best linear denoiser of Gaussian images with the power spectrum of these, and their mean known.
 
-    A frequency of power P is left with the error P t² / (P + t²). Mean and spectrum are averaged over rotations, since images come
-    turned by any angle; the spectrum is that of images which vary everywhere as these do inside the mask. For images that are empty
-    outside it the figure is a guide, not a strict bound.
+    A frequency of power P is left with the error P t² / (P + t²). Mean and spectrum are averaged over rotations, since
+    images come turned by any angle; the spectrum is that of images which vary everywhere as these do inside the mask.
+    For images that are empty outside it the figure is a guide, not a strict bound.
 
     Args:
         images: normalised images, shape (n, d, d).

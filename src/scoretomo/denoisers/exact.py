@@ -1,6 +1,7 @@
 """D(y, t) of the images themselves, in closed form.
 
-With rotations and flips as augmentation, the smoothed density p_t of a finite set of images is a mixture of Gaussians, so
+With rotations and flips as augmentation, the smoothed density p_t of a finite set of images is a mixture of Gaussians,
+so
 
     D(y, t) = Σ w_{kθs} T_{kθs},    w = softmax(−‖y − T_{kθs}‖² / 2t²),
 
@@ -34,7 +35,8 @@ class ExactScore:
         background: value of empty space, −μ / s of the normalisation.
         mask: circular mask, shape (d, d); only what is inside counts.
         tolerance: largest share of an image's squared norm that the compression may lose.
-        working_memory: bytes that a call may use for inner products; views are worked off in tiles, small ones stay in cache.
+        working_memory: bytes that a call may use for inner products; views are worked off in tiles, small ones stay in
+            cache.
     """
 
     def __init__(

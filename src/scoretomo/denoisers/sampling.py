@@ -1,4 +1,5 @@
-"""New images from noise: the probability-flow ODE of Karras et al. (2022), dx/dt = (x − D(x, t)) / t, solved by Heun's method.
+"""New images from noise: the probability-flow ODE of Karras et al. (2022), dx/dt = (x − D(x, t)) / t, solved by Heun's
+method.
 
 Nobody needs such images for a reconstruction. They show what the score believes class averages to look like.
 """

@@ -1,14 +1,14 @@
 """D(y, t) of images and of the ways in which they vary, in closed form.
 
-Images of a moving molecule from unknown directions lie on a smooth surface, of which class averages are a sparse sample. The exact
-score knows the samples only. Here each image stands for a patch of the surface: the differences to the images nearest to it, turned
-and flipped onto it, span its tangents B and say how far it reaches along each, Λ. The density is a mixture of Gaussians, flat ones
-in place of round ones,
+Images of a moving molecule from unknown directions lie on a smooth surface, of which class averages are a sparse
+sample. The exact score knows the samples only. Here each image stands for a patch of the surface: the differences to
+the images nearest to it, turned and flipped onto it, span its tangents B and say how far it reaches along each, Λ. The
+density is a mixture of Gaussians, flat ones in place of round ones,
 
     p_t = mean over k, θ, s of N(T_{kθs}, BΛBᵀ + t²),      D(y, t) = Σ w ( T + B Λ / (Λ + t²) Bᵀ(y − T) ),
 
-as in mixtures of probabilistic principal components (Tipping & Bishop, 1999); the sum is over the patches nearest to y, at their
-best turns. Everything happens in the components of the harmonics, where turning is a phase.
+as in mixtures of probabilistic principal components (Tipping & Bishop, 1999); the sum is over the patches nearest to y,
+at their best turns. Everything happens in the components of the harmonics, where turning is a phase.
 """
 
 import torch
@@ -44,7 +44,9 @@ class TangentScore:
         self.metric[0] = 1
         self.centres = _flat(components * self.metric)
         kept = min(_TANGENTS, _NEIGHBOURS, len(images) - 1)
-        self.tangents = images.new_empty(len(images), self.centres.shape[1], kept)  # (n, p, r); filled in place: they are large
+        self.tangents = images.new_empty(
+            len(images), self.centres.shape[1], kept
+        )  # (n, p, r); filled in place: they are large
         self.reach = images.new_empty(len(images), kept)
         for rows in torch.arange(len(images), device=images.device).split(self.tile):
             self.tangents[rows], self.reach[rows] = self._tangents(rows, inside[rows])

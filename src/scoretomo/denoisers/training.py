@@ -2,10 +2,10 @@
 
     loss = E over x, t, ε of λ(t) ‖D(x + tε, t) − x‖²,    ln t ~ N(P_mean, P_std²)
 
-with the weights λ(t) and noise levels of Karras et al. (2022), or mostly with the noise levels that volumes are made with. What is
-drawn for a step depends on the seed and the step alone: a run that is continued goes on as if it had never stopped. A batch is
-always made of the same shards, each worked on by one thread, whose gradients are added in their order: the result does not depend
-on the threads, and on the processes only by rounding.
+with the weights λ(t) and noise levels of Karras et al. (2022), or mostly with the noise levels that volumes are made
+with. What is drawn for a step depends on the seed and the step alone: a run that is continued goes on as if it had
+never stopped. A batch is always made of the same shards, each worked on by one thread, whose gradients are added in
+their order: the result does not depend on the threads, and on the processes only by rounding.
 """
 
 import copy

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
-from .reading import FoundStack, StoredArray, check_memory, doubts, file_size, opened, pixel_size_in_header, sensible_pixel_size
-from .references import Reference, find_named, agreed_pixel_size
+from .reading import (
+    FoundStack,
+    StoredArray,
+    check_memory,
+    doubts,
+    file_size,
+    opened,
+    pixel_size_in_header,
+    sensible_pixel_size,
+)
+from .references import Reference, agreed_pixel_size, find_named
 
 if TYPE_CHECKING:
     import h5py  # else only where an HDF5 file is read: it takes a while
@@ -61,7 +70,11 @@ def find_cs(path: Path) -> FoundStack:
         for stack, number in zip(table["blob/path"], table["blob/idx"], strict=True)
     ]
     named = find_named(references, path)
-    sizes = [sensible_pixel_size(float(size)) for size in table["blob/psize_A"]] if "blob/psize_A" in table.dtype.names else []
+    sizes = (
+        [sensible_pixel_size(float(size)) for size in table["blob/psize_A"]]
+        if "blob/psize_A" in table.dtype.names
+        else []
+    )
     stated = [size for size in sizes if size is not None]
     sides = {int(max(shape)) for shape in table["blob/shape"]} if "blob/shape" in table.dtype.names else set()
     pixel_size, notes = agreed_pixel_size(stated if len(stated) == len(sizes) else [], named, path, sides=sides)
@@ -75,8 +88,8 @@ def _as_text(value: bytes | str) -> str:
 def find_hdf(path: Path) -> StoredArray:
     """An array in an HDF5 file.
 
-    EMAN's images (/MDF/images/<number>/image) are stacked in the order of their numbers, and an image of three axes is a map;
-    another file must hold one array.
+    EMAN's images (/MDF/images/<number>/image) are stacked in the order of their numbers, and an image of three axes is
+    a map; another file must hold one array.
     """
     import h5py
 
@@ -145,7 +158,9 @@ def _find_only_array(path: Path, file: "h5py.File") -> StoredArray:
     import h5py
 
     found: list[h5py.Dataset] = []
-    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) and item.ndim in (2, 3) else None)
+    file.visititems(
+        lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) and item.ndim in (2, 3) else None
+    )
     if len(found) != 1:
         raise InputError(
             f"{path} is neither an EMAN file nor a file with one array: it holds {len(found)} arrays of 2 or 3 axes: "

@@ -12,7 +12,9 @@ from .writing import atomic, write_text
 
 Program = Literal["chimerax", "relion", "cryosparc", "eman2", "cryodrgn"]
 
-_TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])  # as EMAN2 keeps one in a header
+_TRANSFORM = np.dtype(
+    [(f"{row}{column}", "<f4") for row in range(3) for column in range(4)]
+)  # as EMAN2 keeps one in a header
 
 
 def write_cryosparc_particles(
@@ -81,7 +83,12 @@ def write_cryosparc_volumes(folder: Path, name: str, maps: Sequence[Path], *, pi
         size: their side in voxels.
     """
     names = [str(path).encode() for path in maps]
-    fields = [("uid", "<u8"), ("map/path", f"S{max(map(len, names))}"), ("map/shape", "<u4", (3,)), ("map/psize_A", "<f4")]
+    fields = [
+        ("uid", "<u8"),
+        ("map/path", f"S{max(map(len, names))}"),
+        ("map/shape", "<u4", (3,)),
+        ("map/psize_A", "<f4"),
+    ]
     table = np.zeros(len(names), dtype=fields)
     table["uid"] = np.arange(len(names)) + 1
     table["map/path"] = names
@@ -97,7 +104,8 @@ def _write_cryosparc_group(
     with atomic(folder / f"{name}.cs") as temporary, open(temporary, "wb") as file:
         np.save(file, table)
     results = "".join(
-        f"  {part}:\n    metafile: '>{name}.cs'\n    num_items: {len(table)}\n    type: {what}\n" for part, what in parts.items()
+        f"  {part}:\n    metafile: '>{name}.cs'\n    num_items: {len(table)}\n    type: {what}\n"
+        for part, what in parts.items()
     )
     group = f"group:\n  description: {description}\n  name: {name}\n  title: {name}\n  type: {kind}\n"
     write_text(folder / f"{name}.csg", f"{group}results:\n{results}version: v4.0.0\n")
@@ -118,17 +126,21 @@ def write_cryodrgn(folder: Path, rotations: np.ndarray, shifts: np.ndarray, plac
 
 
 def write_eman(path: Path, images: np.ndarray, pixel_size: float, transforms: np.ndarray | None = None) -> None:
-    """Images, or one map, as an EMAN2 stack (.hdf): each in a group of its own, its header as the attributes of the group.
+    """Images, or one map, as an EMAN2 stack (.hdf): each in a group of its own, its header as the attributes of the
+    group.
 
     Args:
         path: the .hdf file.
         images: shape (n, d, d), axes (y, x); or maps, shape (n, d, d, d), axes (z, y, x).
         pixel_size: Å.
-        transforms: of each image, its ``xform.projection``: a rotation and, in the last column, a shift in pixels, shape (n, 3, 4).
+        transforms: of each image, its ``xform.projection``: a rotation and, in the last column, a shift in pixels,
+            shape (n, 3, 4).
     """
     import h5py  # not earlier: it takes a while
 
-    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:  # in memory: h5py ends badly on a full disk
+    with h5py.File(
+        path.name, "w", driver="core", backing_store=False
+    ) as file:  # in memory: h5py ends badly on a full disk
         stack = file.create_group("MDF/images")
         stack.attrs["imageid_max"] = np.array([len(images) - 1], dtype="<i4")
         for number, image in enumerate(images):
@@ -160,7 +172,12 @@ def write_eman_list(path: Path, stack: Path, places: Sequence[int], transforms: 
         matrix = "[" + ",".join(f"{value:.7g}" for value in transform.flat) + "]"
         header = {"xform.projection": {"__class__": "Transform", "matrix": matrix}}
         lines.append(f"{place}\t{stack}\t{json.dumps(header, separators=(',', ':'))}")
-    width = max(map(len, lines), default=0) + 1  # every line is as long, so that EMAN2 finds one without reading those before
+    width = (
+        max(map(len, lines), default=0) + 1
+    )  # every line is as long, so that EMAN2 finds one without reading those before
     write_text(
-        path, "\n".join(["#LSX", "# Lines have equal lengths.", f"# {width}", *(line.ljust(width - 1) for line in lines), ""])
+        path,
+        "\n".join(
+            ["#LSX", "# Lines have equal lengths.", f"# {width}", *(line.ljust(width - 1) for line in lines), ""]
+        ),
     )

@@ -75,7 +75,9 @@ def find_map(path: Path) -> StoredArray:
     """
     array = _find_array(path, _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".npy")), as_map=True)
     if len(array.shape) != 3 or len(set(array.shape)) != 1:
-        raise InputError(f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map")
+        raise InputError(
+            f"maps must be cubic, got {_times(array.shape)} in {path}: crop or pad it first, if it is a map"
+        )
     if kind_of(path.suffix.lower(), array) == "stack":
         note = f"{path.name} looks like a stack of images ({_times(array.shape)}): read as a map"
         array = array._replace(notes=[*array.notes, note])
@@ -91,7 +93,9 @@ def read_map(path: Path) -> Map:
     found = find_map(path)
     density = found.read()
     if not np.isfinite(density).all():
-        raise InputError(f"{path} has {np.count_nonzero(~np.isfinite(density))} voxels that are not numbers: make it again")
+        raise InputError(
+            f"{path} has {np.count_nonzero(~np.isfinite(density))} voxels that are not numbers: make it again"
+        )
     if density.min() == density.max():
         raise InputError(f"{path} is constant ({density.flat[0]:.4g} everywhere): give a map with something in it")
     return Map(np.ascontiguousarray(density), found.pixel_size, _once(found.notes))
@@ -130,9 +134,13 @@ def _suffix(path: Path, known: tuple[str, ...]) -> str:
     if suffix in _PACKED:
         raise InputError(f"{path} is packed: unpack it first")
     if suffix not in known and path.is_dir():
-        raise InputError(f"{path} is a folder, expected a file that ends in one of {', '.join(known)}: give the file itself")
+        raise InputError(
+            f"{path} is a folder, expected a file that ends in one of {', '.join(known)}: give the file itself"
+        )
     if suffix not in known:
-        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: give such a file")
+        raise InputError(
+            f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: give such a file"
+        )
     return suffix
 
 
@@ -145,7 +153,8 @@ def _find_array(path: Path, suffix: str, *, as_map: bool = False) -> StoredArray
     header = mrc.read_header(path)
     if header.volumes and suffix not in STACK_ENDINGS and not as_map:
         raise InputError(
-            f"{path} is flagged as a stack of volumes ({header.volumes}, in {_times(header.shape)}), expected class averages: "
+            f"{path} is flagged as a stack of volumes ({header.volumes}, in {_times(header.shape)}), expected "
+            "class averages: "
             "give these, or rename it to .mrcs if it holds images all the same"
         )
     array = mrc.all_sections(header)
@@ -153,7 +162,8 @@ def _find_array(path: Path, suffix: str, *, as_map: bool = False) -> StoredArray
         return array
     side, height = header.pixel_size, header.spacing
     if side and height and abs(side - height) > 0.01 * side:
-        note = f"{path.name} has voxels of {side:.4g} × {side:.4g} × {height:.4g} Å in its header: taken as cubes of {side:.4g} Å"
+        sides = f"{side:.4g} × {side:.4g} × {height:.4g} Å"
+        note = f"{path.name} has voxels of {sides} in its header: taken as cubes of {side:.4g} Å"
         array = array._replace(notes=[*array.notes, note])
     return _in_order(array, header.axes)
 

@@ -6,16 +6,17 @@ import numpy as np
 
 from .reading import HDF_ENDINGS, STACK_ENDINGS, StoredArray
 
-# Over maps of two proteins and a box, simulated ones among them, at 24 to 100 pixels: up to 0.30 and 0.02 (0.36 and 0.07 with noise
-# of 0.3 standard deviations). Over eight stacks of class averages and particles, cut to as many images as pixels: from 0.92 and
-# 0.86; put in the order of their likeness, from 0.25 and 0.94.
+# Over maps of two proteins and a box, simulated ones among them, at 24 to 100 pixels: up to 0.30 and 0.02 (0.36 and
+# 0.07 with noise of 0.3 standard deviations). Over eight stacks of class averages and particles, cut to as many images
+# as pixels: from 0.92 and 0.86; put in the order of their likeness, from 0.25 and 0.94.
 _ALIKE, _NOT_ALIKE = 0.6, 0.8
 _EMPTY = 0.25
 _SIDE = 64  # pixels in a row and rows of a section that are looked at, about
 
 
 def kind_of(suffix: str, array: StoredArray) -> Literal["map", "perhaps a map", "stack"]:
-    """What a file holds. Programs that write maps often flag none, so that a cube without a flag is judged by its values.
+    """What a file holds. Programs that write maps often flag none, so that a cube without a flag is judged by its
+    values.
 
     Args:
         suffix: ending of its name, in lower case.

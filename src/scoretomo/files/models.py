@@ -68,7 +68,9 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
     if not len(dry):
         raise InputError(f"{path} has no atoms: give the file of a structure")
     if len({len(row) for row in rows}) > 1:
-        raise InputError(f"{path} has models with different numbers of atoms, expected the same in all: give one of them")
+        raise InputError(
+            f"{path} has models with different numbers of atoms, expected the same in all: give one of them"
+        )
     if trajectory is None:
         frames = np.array([[atom.pos.tolist() for atom in row] for row in rows])
     else:
@@ -96,11 +98,14 @@ def require_trajectory(path: Path) -> str:
     """The ending of a file that may hold a trajectory, which is not opened yet.
 
     Raises:
-        InputError: it isn't there, is empty or a folder, or its name ends in something else, or mdtraj is not installed.
+        InputError: it isn't there, is empty or a folder, or its name ends in something else, or mdtraj is not
+            installed.
     """
     suffix = path.suffix.lower()
     if suffix not in _TRAJECTORIES:
-        raise InputError(f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(_TRAJECTORIES)}: convert it")
+        raise InputError(
+            f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(_TRAJECTORIES)}: convert it"
+        )
     file_size(path)
     if find_spec("mdtraj") is None:
         raise InputError("trajectories need mdtraj, which is not installed: pip install 'scoretomo[trajectories]'")
@@ -125,13 +130,15 @@ def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
         raise InputError(f"{path} is not a trajectory ({' '.join(str(error).split())}): check the file") from None
     if found.ndim != 3 or found.shape[1] != count:
         raise InputError(
-            f"{path} has {found.shape[1] if found.ndim == 3 else 0} atoms and {model} has {count}: give the model it was made from"
+            f"{path} has {found.shape[1] if found.ndim == 3 else 0} atoms and {model} has {count}: give the model "
+            "it was made from"
         )
     return found * (10.0 if suffix in _IN_NANOMETRES else 1.0)
 
 
 def select_atoms(model: Model, selection: str) -> np.ndarray:
-    """Which atoms a selection names: chains (A or A,B), residues (A/10-50), or gemmi's own words (starting with /); (n,) bool.
+    """Which atoms a selection names: chains (A or A,B), residues (A/10-50), or gemmi's own words (starting with /);
+    (n,) bool.
 
     Raises:
         InputError: the selection cannot be read.
@@ -142,7 +149,9 @@ def select_atoms(model: Model, selection: str) -> np.ndarray:
         chosen = gemmi.Selection(selection if selection.startswith("/") else f"/*/{selection}")
     except (ValueError, RuntimeError) as error:
         text = " ".join(str(error).split())
-        raise InputError(f"{selection!r} is not a selection ({text}): write chains (A,B) or residues (A/10-50)") from None
+        raise InputError(
+            f"{selection!r} is not a selection ({text}): write chains (A,B) or residues (A/10-50)"
+        ) from None
     mask = np.zeros(len(model.elements) + 1, dtype=bool)
     for chain in chosen.chains(model.structure[0]):
         for residue in chosen.residues(chain):

@@ -27,8 +27,13 @@ def write_mp4(path: Path, frames: Sequence[np.ndarray], seconds: Fraction) -> No
     import av
 
     height, width = frames[0].shape[:2]
-    with atomic(path) as temporary, av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as movie:
-        stream = movie.add_stream("libx264", rate=1 / seconds, options={"crf": _QUALITY, "preset": "slow", "threads": "1"})
+    with (
+        atomic(path) as temporary,
+        av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as movie,
+    ):
+        stream = movie.add_stream(
+            "libx264", rate=1 / seconds, options={"crf": _QUALITY, "preset": "slow", "threads": "1"}
+        )
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.colorspace = context.color_primaries = context.color_trc = _BT709
@@ -39,17 +44,27 @@ def write_mp4(path: Path, frames: Sequence[np.ndarray], seconds: Fraction) -> No
 
 
 def write_gif(path: Path, frames: Sequence[np.ndarray], seconds: Fraction) -> None:
-    """Write a movie that repeats for ever, in 256 colours that all frames have in common; arguments as of `write_mp4`."""
+    """Write a movie that repeats for ever, in 256 colours that all frames have in common; arguments as of
+    `write_mp4`.
+    """
     thin = np.concatenate([frame[::4, ::4].reshape(-1, 3) for frame in frames])
     seen, counts = np.unique(thin, axis=0, return_counts=True)
-    weighed = np.repeat(seen, np.ceil(np.sqrt(counts)).astype(int), axis=0)  # else paper takes most, and rare colours none
+    weighed = np.repeat(
+        seen, np.ceil(np.sqrt(counts)).astype(int), axis=0
+    )  # else paper takes most, and rare colours none
     chosen = PIL.Image.fromarray(weighed[None]).quantize(_COLOURS, PIL.Image.Quantize.MEDIANCUT).getpalette() or []
     palette = PIL.Image.new("P", (1, 1))
     palette.putpalette([*chosen[: 3 * _COLOURS], 0, 0, 0, 255, 255, 255])  # paper stays white
     pictures = [PIL.Image.fromarray(frame).quantize(palette=palette, dither=PIL.Image.Dither.NONE) for frame in frames]
     with atomic(path) as temporary:
         pictures[0].save(
-            temporary, "gif", save_all=True, append_images=pictures[1:], duration=round(1000 * seconds), loop=0, optimize=False
+            temporary,
+            "gif",
+            save_all=True,
+            append_images=pictures[1:],
+            duration=round(1000 * seconds),
+            loop=0,
+            optimize=False,
         )
 
 

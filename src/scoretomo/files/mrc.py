@@ -1,7 +1,7 @@
 """MRC stacks and maps (MRC2014, CCP4, and what older programs wrote).
 
-The header is read and checked here, before any memory is asked for, because many files in use break the format in harmless ways
-(no machine stamp, no voxel size) and some in harmful ones (promised data that is not there).
+The header is read and checked here, before any memory is asked for, because many files in use break the format in
+harmless ways (no machine stamp, no voxel size) and some in harmful ones (promised data that is not there).
 """
 
 import struct
@@ -14,7 +14,16 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import spacegroup_is_volume_stack
 
 from ..errors import InputError
-from .reading import StoredArray, check_memory, doubts, file_size, opened, pixel_size_in_header, recognise, sensible_pixel_size
+from .reading import (
+    StoredArray,
+    check_memory,
+    doubts,
+    file_size,
+    opened,
+    pixel_size_in_header,
+    recognise,
+    sensible_pixel_size,
+)
 from .writing import atomic
 
 _HEADER = 1024
@@ -107,7 +116,9 @@ def _sensible(raw: bytes, order: str) -> bool:
 def _check_numbers(path: Path, lengths: tuple[int, int, int], mode: int, extension: int, imod: int | None) -> None:
     columns, rows, sections = lengths
     if mode == 0 and imod is not None and imod & _HALVES:
-        raise InputError(f"{path} holds 4-bit integers, two in a byte (a flag of IMOD), expected whole values: give these")
+        raise InputError(
+            f"{path} holds 4-bit integers, two in a byte (a flag of IMOD), expected whole values: give these"
+        )
     if mode in _OTHER_MODES:
         raise InputError(f"{path} holds {_OTHER_MODES[mode]} (mode {mode}), expected real images: give these")
     if mode not in _MODES or min(lengths) < 0 or extension < 0:
@@ -132,7 +143,10 @@ def _value_type(path: Path, fields: np.void, imod: int | None, notes: list[str])
     if mode == 0 and imod is not None:
         unsigned, why = not imod & _SIGNED, "IMOD's flag says so"
     else:
-        unsigned, why = lowest >= 0 and limit < highest <= 2 * limit + 1, f"its header has a largest value of {highest:g}"
+        unsigned, why = (
+            lowest >= 0 and limit < highest <= 2 * limit + 1,
+            f"its header has a largest value of {highest:g}",
+        )
     if not unsigned:
         return signed
     notes.append(f"{path.name} is read as unsigned integers from 0 to {2 * limit + 1}: {why}")

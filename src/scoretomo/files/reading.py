@@ -115,7 +115,9 @@ def check_memory(path: Path, values: int) -> None:
 
 
 def sensible_pixel_size(value: float) -> float | None:
-    """A pixel size in Å to six digits, or None where no image of a molecule has such a one: 0.01 to 1000 Å are sensible."""
+    """A pixel size in Å to six digits, or None where no image of a molecule has such a one: 0.01 to 1000 Å are
+    sensible.
+    """
     return float(f"{value:.6g}") if _FINEST <= value <= _COARSEST else None
 
 
@@ -133,7 +135,9 @@ def pixel_size_in_header(path: Path, value: float) -> tuple[float | None, list[s
 
 
 def doubts(path: Path, pixel_size: float | None) -> list[str]:
-    """A note on the pixel size of 1 Å that many programs write where they know none, if it is the only one that is known."""
+    """A note on the pixel size of 1 Å that many programs write where they know none, if it is the only one that is
+    known.
+    """
     return (
         [f"{legible(path.name)} has a pixel size of 1 Å in its header, which often means unknown: check it"]
         if pixel_size == 1.0

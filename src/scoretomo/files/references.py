@@ -79,7 +79,9 @@ def find_named(references: Sequence[Reference], table: Path) -> Named:
             headers[reference.stack] = header = read_header(locate(reference.stack, table))
             if header.shape[0] > 1 and kind_of(header.path.suffix.lower(), all_sections(header)) == "map":
                 sides = "×".join(map(str, header.shape))
-                raise InputError(f"{table} names the map {header.path} ({sides}), expected images: give a table of class averages")
+                raise InputError(
+                    f"{table} names the map {header.path} ({sides}), expected images: give a table of class averages"
+                )
         _check_number(reference, headers[reference.stack], table)
     shapes = {header.shape[1:] for header in headers.values()}
     if len(shapes) > 1:
@@ -133,7 +135,8 @@ def one_pixel_size(sizes: Sequence[float], table: Path) -> float:
     """
     if max(sizes) - min(sizes) > 0.01 * min(sizes):
         raise InputError(
-            f"{table} has images of different pixel sizes ({min(sizes):.4g} to {max(sizes):.4g} Å): bring them to one first"
+            f"{table} has images of different pixel sizes ({min(sizes):.4g} to {max(sizes):.4g} Å): bring them to "
+            "one first"
         )
     return sizes[0]
 
@@ -157,7 +160,9 @@ def agreed_pixel_size(
     notes = []
     others = [other for other in in_headers if abs(other - size) > 0.01 * size and other != 1.0]
     if others:
-        notes.append(f"pixel size {size:.4g} Å by {table.name}, {others[0]:.4g} Å by the stack's header: the table counts")
+        notes.append(
+            f"pixel size {size:.4g} Å by {table.name}, {others[0]:.4g} Å by the stack's header: the table counts"
+        )
     if size == 1.0:
         notes.append(f"{table.name} gives a pixel size of 1 Å, which often means unknown: check it")
     side = max(named.shape[1:])

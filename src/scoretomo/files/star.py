@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .reading import PIXEL_SIZES, FoundStack, sensible_pixel_size
-from .references import Reference, find_named, agreed_pixel_size
+from .references import Reference, agreed_pixel_size, find_named
 from .star_tables import StarFile, Table, read_star_file
 from .writing import write_text
 
@@ -48,8 +48,12 @@ def _image_table(path: Path, file: StarFile) -> tuple[Table, str]:
                 return rows, column
     for name, labels in file.labels.items():
         if column := next((each for each in _IMAGE_COLUMNS if each in labels), None):
-            raise InputError(f"{path} has no rows in its table data_{name} (column {column}): give a table of class averages")
-    raise InputError(f"{path} has no images in it (no column {' or '.join(_IMAGE_COLUMNS)}): give a table of class averages")
+            raise InputError(
+                f"{path} has no rows in its table data_{name} (column {column}): give a table of class averages"
+            )
+    raise InputError(
+        f"{path} has no images in it (no column {' or '.join(_IMAGE_COLUMNS)}): give a table of class averages"
+    )
 
 
 def _check_dimensions(path: Path, tables: Mapping[str, Table], general: Mapping[str, str], column: str) -> None:
@@ -62,7 +66,8 @@ def _check_dimensions(path: Path, tables: Mapping[str, Table], general: Mapping[
     dimensions = {_whole(group.get("rlnImageDimensionality")) for group in tables.get("optics", [])}
     if column == "rlnImageName" and 3 in dimensions:
         raise InputError(
-            f"{path} names subtomograms, each a map (rlnImageDimensionality 3), expected class averages: give a table of these"
+            f"{path} names subtomograms, each a map (rlnImageDimensionality 3), expected class averages: give a "
+            "table of these"
         )
 
 
@@ -101,7 +106,9 @@ def _optics(path: Path, groups: Table, table: Table) -> tuple[list[Table], list[
 
 
 def _pixel_sizes(path: Path, table: Table, optics: Sequence[Table], general: Mapping[str, str]) -> list[float]:
-    """Pixel sizes in Å that the table states: by optics group (3.1), per image, by magnification (3.0), or for the model."""
+    """Pixel sizes in Å that the table states: by optics group (3.1), per image, by magnification (3.0), or for the
+    model.
+    """
     sizes: list[float] = []
     for row, groups in zip(table, optics, strict=True):
         of_groups = [group["rlnImagePixelSize"] for group in groups if "rlnImagePixelSize" in group]
@@ -152,12 +159,14 @@ def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_s
 
     Args:
         path: the .star file.
-        rows: one per image, with ``image`` (000001@images.mrcs), ``rot``, ``tilt``, ``psi`` in degrees, ``shift_x``, ``shift_y``
-            in pixels, by which the image lies beside the view; all or none with ``volume`` (its file) and ``class`` (from 1).
+        rows: one per image, with ``image`` (000001@images.mrcs), ``rot``, ``tilt``, ``psi`` in degrees, ``shift_x``,
+            ``shift_y`` in pixels, by which the image lies beside the view; all or none with ``volume`` (its file) and
+            ``class`` (from 1).
         pixel_size: Å; RELION must have one, so unknown is written as 1.
         size: side of the images in pixels.
     """
-    # RELION reads no optics without voltage, aberration and contrast; class averages have no CTF that they could describe
+    # RELION reads no optics without voltage, aberration and contrast; class averages have no CTF that they could
+    # describe
     optics = (1, "opticsGroup1", f"{pixel_size or 1.0:.6f}", size, 2, 300, 2.7, 0.1)
     named = {name: label for name, label in _NAMED.items() if rows and name in rows[0]}
     particles = [

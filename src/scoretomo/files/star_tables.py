@@ -49,7 +49,9 @@ def read_star_file(path: Path) -> StarFile:
     if not reader.tables:
         raise InputError(f"{path} is not a RELION table (no line begins with data_): check the file")
     tables = reader.tables.items()
-    return StarFile({name: each.rows for name, each in tables}, {name: each.labels for name, each in tables}, reader.stray)
+    return StarFile(
+        {name: each.rows for name, each in tables}, {name: each.labels for name, each in tables}, reader.stray
+    )
 
 
 class _Refused(Exception):

@@ -35,7 +35,9 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             record = (file.metadata() or {}).get(_KEY)
             weights = {name: file.get_tensor(name) for name in file.keys()} if record else {}  # noqa: SIM118 - no mapping
     except SafetensorError:
-        raise InputError(f"{path} should hold weights (.safetensors) but is damaged or something else: train again") from None
+        raise InputError(
+            f"{path} should hold weights (.safetensors) but is damaged or something else: train again"
+        ) from None
     if record is None:
         raise InputError(f"{path} should be weights written by scoretomo train, but says nothing of it: train again")
     return weights, json.loads(record)

@@ -1,9 +1,10 @@
 """Atomic writes: a file, or several that belong together, are there complete, or not at all.
 
-Several files are written to a folder beside their places, and put in place only when all are complete: `replaced_together`. A
-rename of that folder, which holds a list of what goes where, is the point from which on they count. Then all that is to go is set
-aside, and what is new takes its place, in a few renames. Killed in between, nothing lies there that does not belong together: some
-of the old files, or some of the new ones; `recover` puts the others in place.
+Several files are written to a folder beside their places, and put in place only when all are complete:
+`replaced_together`. A rename of that folder, which holds a list of what goes where, is the point from which on they
+count. Then all that is to go is set aside, and what is new takes its place, in a few renames. Killed in between,
+nothing lies there that does not belong together: some of the old files, or some of the new ones; `recover` puts the
+others in place.
 """
 
 import errno
@@ -74,7 +75,9 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def _disk_error(error: BaseException) -> OSError | None:
-    """The error of the disk behind one of a library's own class: raised before it, or numbered in its text as by Rust."""
+    """The error of the disk behind one of a library's own class: raised before it, or numbered in its text
+    as by Rust.
+    """
     named = re.search(r"\(os error (\d+)\)", str(error))
     before: BaseException | None = OSError(int(named[1]), "") if named else error
     while before is not None and not isinstance(before, OSError):
@@ -95,7 +98,9 @@ def _check_target(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8); bytes of a file's name that are not UTF-8 are written as ``\\udce9``, which JSON reads as them."""
+    """Write a text file (UTF-8); bytes of a file's name that are not UTF-8 are written as ``\\udce9``, which JSON reads
+    as them.
+    """
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
@@ -137,8 +142,9 @@ def put_in_place(work: Path, names: Sequence[str]) -> None:
 
     Args:
         work: a hidden folder.
-        names: of files and folders that belong together, those last that say that all is there. They are replaced as a whole, and
-            removed if there is no new one. Other new files replace those of the same name, and leave all others alone.
+        names: of files and folders that belong together, those last that say that all is there. They are replaced as a
+            whole, and removed if there is no new one. Other new files replace those of the same name, and leave all
+            others alone.
 
     Raises:
         InputError: something can't be replaced; then all is as it was before.
@@ -199,7 +205,9 @@ def _read_moves(ready: Path) -> list[tuple[str, bool]]:
 
 
 def _swap(ready: Path) -> None:
-    """Set aside what goes, those first that say that all is there, then put in place what comes; also from where it was cut."""
+    """Set aside what goes, those first that say that all is there, then put in place what comes; also from where it was
+    cut.
+    """
     place, moves = ready.parent, _read_moves(ready)
     for name, comes in reversed(moves):
         if os.path.lexists(place / name) and (not comes or os.path.lexists(ready / _NEW / name)):

@@ -28,13 +28,17 @@ def augment(
     angle = torch.rand(count, generator=generator) * (2 * math.pi)
     flip = 1.0 - 2 * torch.randint(2, (count,), generator=generator)
     shift = (2 * torch.rand(count, 2, generator=generator) - 1) * SHIFT * size
-    turn = torch.stack([torch.stack([angle.cos() * flip, -angle.sin() * flip], -1), torch.stack([angle.sin(), angle.cos()], -1)], 1)
-    return place_images(images, turn.to(images), shift.to(images), background, interpolation=interpolation) * mask + background * (
-        1 - mask
+    turn = torch.stack(
+        [torch.stack([angle.cos() * flip, -angle.sin() * flip], -1), torch.stack([angle.sin(), angle.cos()], -1)], 1
     )
+    return place_images(
+        images, turn.to(images), shift.to(images), background, interpolation=interpolation
+    ) * mask + background * (1 - mask)
 
 
-def place_images(images: Tensor, turns: Tensor, shifts: Tensor, background: float, *, interpolation: str = "bicubic") -> Tensor:
+def place_images(
+    images: Tensor, turns: Tensor, shifts: Tensor, background: float, *, interpolation: str = "bicubic"
+) -> Tensor:
     """Interpolate images at turned and shifted places: out(p) = image(Tp + s), p relative to index d // 2.
 
     Args:
@@ -48,5 +52,7 @@ def place_images(images: Tensor, turns: Tensor, shifts: Tensor, background: floa
     points = coordinates(size, 2, dtype=images.dtype, device=images.device).flatten(1)  # (2, d²)
     places = (turns @ points + shifts[:, :, None]).transpose(1, 2).reshape(-1, size, size, 2)
     grid = (places + size // 2) * (2 / (size - 1)) - 1  # pixel centres of index 0 and d − 1 are at −1 and 1
-    moved = torch.nn.functional.grid_sample((images - background)[:, None], grid, mode=interpolation, align_corners=True)
+    moved = torch.nn.functional.grid_sample(
+        (images - background)[:, None], grid, mode=interpolation, align_corners=True
+    )
     return moved[:, 0] + background

@@ -1,7 +1,8 @@
 """Mask and background: what is empty in an image.
 
-Class averages are bright on dark. Averages written by 2D classification often have a soft circular mask already: beyond it they are
-constant, but that constant is not the value of empty space inside, where the contrast transfer leaves a dark surround.
+Class averages are bright on dark. Averages written by 2D classification often have a soft circular mask already: beyond
+it they are constant, but that constant is not the value of empty space inside, where the contrast transfer leaves a
+dark surround.
 """
 
 from collections.abc import Sequence
@@ -56,16 +57,22 @@ def find_background(images: Tensor, reach: float) -> Background:
     """
     distance = radius(images.shape[-1], 2, device=images.device)
     inner, outer, outside = _applied_masks(images, distance)
-    value = torch.stack([_ring_median(image, distance, min(reach, float(edge))) for image, edge in zip(images, inner, strict=True)])
+    value = torch.stack(
+        [_ring_median(image, distance, min(reach, float(edge))) for image, edge in zip(images, inner, strict=True)]
+    )
     return Background(value, torch.where(inner.isfinite(), outside, value), inner, outer)
 
 
 def subtract_background(images: Tensor, background: Background) -> Tensor:
-    """Bring empty space to 0, inside and outside of an applied mask, and across its soft edge; shape (n, d, d) as before."""
+    """Bring empty space to 0, inside and outside of an applied mask, and across its soft edge; shape (n, d, d) as
+    before.
+    """
     distance = radius(images.shape[-1], 2, device=images.device)
     width = (background.outer - background.inner).nan_to_num(1.0).clamp(min=1e-3)
     edge = background.inner.clamp(max=1e6)
-    inside = torch.stack([soft_edge(distance, float(start), float(size)) for start, size in zip(edge, width, strict=True)])
+    inside = torch.stack(
+        [soft_edge(distance, float(start), float(size)) for start, size in zip(edge, width, strict=True)]
+    )
     value, outside = background.value[:, None, None], background.outside[:, None, None]
     return images - (inside * value + (1 - inside) * outside)
 
@@ -99,8 +106,8 @@ def _applied_masks(images: Tensor, distance: Tensor) -> tuple[Tensor, Tensor, Te
 def _applied_mask(image: Tensor, distance: Tensor) -> tuple[float, float]:
     """Radii between which the edge of an applied mask falls; infinite if there is none.
 
-    It is a mask, not the outline of a particle in an empty image, if the image is constant beyond a circle, varies up to it in all
-    directions, and just inside of it is darker than beyond, or flat (with something brighter further in).
+    It is a mask, not the outline of a particle in an empty image, if the image is constant beyond a circle, varies up
+    to it in all directions, and just inside of it is darker than beyond, or flat (with something brighter further in).
     """
     none = (torch.inf, torch.inf)
     outside = image[[0, 0, -1, -1], [0, -1, 0, -1]].median()
@@ -129,7 +136,8 @@ def _is_round(varies: Tensor, outer: float, *, sectors: int = 16) -> bool:
 
 
 def _edge_begins(image: Tensor, distance: Tensor, outer: float) -> float:
-    """Where the edge of a mask begins: at ``outer`` if it is hard, else by its steepest place and its end, taking it as symmetric.
+    """Where the edge of a mask begins: at ``outer`` if it is hard, else by its steepest place and its end, taking it as
+    symmetric.
 
     Args:
         image: minus what it is beyond the mask.
@@ -148,8 +156,8 @@ def _edge_begins(image: Tensor, distance: Tensor, outer: float) -> float:
 def otsu_level(density: np.ndarray) -> float:
     """The value that best splits the voxels of a volume (d, d, d) into two classes (Otsu 1979): where its surface is.
 
-    Voxels outside the particle, which are empty, do not count as a class of their own: only the sphere inside the box is looked at.
-    What is below 0 counts as empty, and the brightest few voxels as no brighter than the others.
+    Voxels outside the particle, which are empty, do not count as a class of their own: only the sphere inside the box
+    is looked at. What is below 0 counts as empty, and the brightest few voxels as no brighter than the others.
     """
     axis = np.arange(len(density)) - len(density) // 2
     inside = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 <= (len(density) / 2) ** 2

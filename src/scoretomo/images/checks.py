@@ -62,10 +62,11 @@ def looks_inverted(images: Tensor) -> bool:
 def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
     """Factors that bring images to one grey scale, or None if they have one already.
 
-    All projections of a particle have the same sum, so a sum that differs tells the grey scale, whatever the view; the standard
-    deviation would not, as it differs twofold between views of an elongated particle. Where a high-pass has left a dark surround,
-    the sum is spoilt and that of the bright pixels serves: it agrees within 11 % (60S), 13 % (β-galactosidase) and 25 % (80S in
-    8 bit). The scale of an image differs only if both sums say so; where that of few does, the others keep theirs.
+    All projections of a particle have the same sum, so a sum that differs tells the grey scale, whatever the view; the
+    standard deviation would not, as it differs twofold between views of an elongated particle. Where a high-pass has
+    left a dark surround, the sum is spoilt and that of the bright pixels serves: it agrees within 11 % (60S), 13 %
+    (β-galactosidase) and 25 % (80S in 8 bit). The scale of an image differs only if both sums say so; where that of few
+    does, the others keep theirs.
 
     Args:
         images: views of one particle, without junk, background 0, shape (n, d, d).
@@ -90,7 +91,11 @@ def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
 
 def _factors(sums: Tensor) -> Tensor:
     """What brings sums (n,) to their median; 1 where a sum is not positive."""
-    return torch.where(sums > 0, sums.median() / sums.clamp(min=1e-30), 1.0) if sums.median() > 0 else torch.ones_like(sums)
+    return (
+        torch.where(sums > 0, sums.median() / sums.clamp(min=1e-30), 1.0)
+        if sums.median() > 0
+        else torch.ones_like(sums)
+    )
 
 
 def bright_sum(inside: Tensor) -> Tensor:
@@ -99,7 +104,8 @@ def bright_sum(inside: Tensor) -> Tensor:
 
 
 def touches_edge(images: Tensor) -> Tensor:
-    """Which particles reach the edge of the circular mask: a fifth of their brightness in more than a spot of the outermost 6 %.
+    """Which particles reach the edge of the circular mask: a fifth of their brightness in more than a spot of the
+    outermost 6 %.
 
     Args:
         images: background 0, shape (n, d, d); a low-pass keeps noise from counting.

@@ -1,8 +1,8 @@
 """Junk classes: averages that are unlike the others in ways that no view of a particle explains.
 
-A view of a particle is bright on its surroundings, all views of one particle are about equally bright, and there is empty space
-around it. Three figures of each image say how far that is so. They are compared with the medians of all images, so that up to
-half of them may be junk, and no single image decides what is usual.
+A view of a particle is bright on its surroundings, all views of one particle are about equally bright, and there is
+empty space around it. Three figures of each image say how far that is so. They are compared with the medians of all
+images, so that up to half of them may be junk, and no single image decides what is usual.
 """
 
 import math
@@ -24,21 +24,25 @@ class JunkCriteria:
     """From where an image counts as junk.
 
     The values were set on real averages of the 60S, 80S and 70S ribosomes, views of a toy hand, the moving capsid, and
-    realistic averages of a moving box, each with six kinds of junk added. ``benchmarks/junk.py`` measures them on other sets.
+    realistic averages of a moving box, each with six kinds of junk added. ``benchmarks/junk.py`` measures them on other
+    sets.
 
     Attributes:
         inverted: darkest over brightest pixels. Averages have 0 – 0.6, a dark blob has 20.
-        outlying: strength of the strongest pixel over that of the third strongest (of large images: of the strongest 0.1 %).
-        brightness: factor between the brightness of an image and the median. Within one job averages stay within 1.5, in
-            stacks from several jobs within 12; averages without particles are fainter by 60 and more.
-        several: share of the images from which those of another brightness are taken for another job's, if they show particles.
-        slope: share of the variance inside the mask that a plane explains. Averages have 0 – 0.02, off the centre by a third of
-            the side up to 0.53; a ramp or a step has 0.9.
-        surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of few
-            particles up to 0.32, long particles that reach the mask up to 0.4; noise has 0.75 and more.
-        doubled: factor of brightness from which an image that also reaches further out than the others shows several particles.
-        deviations: how many robust standard deviations the logarithm of the brightness, and the surroundings, must be from the
-            median, besides.
+        outlying: strength of the strongest pixel over that of the third strongest (of large images: of the strongest
+            0.1 %).
+        brightness: factor between the brightness of an image and the median. Within one job averages stay within 1.5,
+            in stacks from several jobs within 12; averages without particles are fainter by 60 and more.
+        several: share of the images from which those of another brightness are taken for another job's, if they show
+            particles.
+        slope: share of the variance inside the mask that a plane explains. Averages have 0 – 0.02, off the centre by a
+            third of the side up to 0.53; a ramp or a step has 0.9.
+        surroundings: root mean square of the surroundings over that of the particle. Averages have 0 – 0.16, those of
+            few particles up to 0.32, long particles that reach the mask up to 0.4; noise has 0.75 and more.
+        doubled: factor of brightness from which an image that also reaches further out than the others shows several
+            particles.
+        deviations: how many robust standard deviations the logarithm of the brightness, and the surroundings, must be
+            from the median, besides.
         fewest: images below which nothing is compared.
     """
 
@@ -97,7 +101,9 @@ def _unlike_others(images: Tensor, sums: Tensor, criteria: JunkCriteria) -> dict
     brighter = brightness - usual > max(math.log(criteria.brightness), allowed)
     doubled = brightness - usual > max(math.log(criteria.doubled), allowed)
     surroundings = _surroundings(images)
-    reaches_out = surroundings > max(_EMPTY_SPACE, float(surroundings.median()) + criteria.deviations * _spread_below(surroundings))
+    reaches_out = surroundings > max(
+        _EMPTY_SPACE, float(surroundings.median()) + criteria.deviations * _spread_below(surroundings)
+    )
     crowded = reaches_out & (surroundings > criteria.surroundings)
     of_another_job = (fainter | brighter) & ~reaches_out
     if of_another_job.float().mean() > criteria.several:
@@ -134,7 +140,9 @@ def _spread_below(values: Tensor) -> float:
 
 
 def _surroundings(images: Tensor) -> Tensor:
-    """Root mean square of the outer fifth of the mask over that of its middle, about the centre of what is bright, (n,)."""
+    """Root mean square of the outer fifth of the mask over that of its middle, about the centre of what is bright,
+    (n,).
+    """
     distance = radius(images.shape[-1], 2, device=images.device)
     edge = MASK_FRACTION * images.shape[-1] / 2
     outside = (distance < edge) & (distance >= 0.8 * edge)

@@ -38,14 +38,16 @@ class Prepared(NamedTuple):
         return self.side / self.images.shape[-1]
 
 
-def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack", unused: Mapping[int, str] = _NONE) -> Prepared:
+def prepare(
+    images: Tensor, settings: ImportSettings, *, name: str = "the stack", unused: Mapping[int, str] = _NONE
+) -> Prepared:
     """Select, check, and prepare images: one affine map each, then shift, crop, Fourier cropping and the circular mask.
 
     Junk is left out, unless the settings select images, or half of the images or more would be junk: then all are used.
 
-    In the rows' words, a prepared image is (x − background) · scale, moved by (shift_x, shift_y) pixels of the input. The scale
-    holds the contrast (−1 if inverted), the grey scale if images differ in it, and size/side for downsampled images, since
-    f(V, R) = Σ_z V sums fewer, longer voxels: densities keep their scale.
+    In the rows' words, a prepared image is (x − background) · scale, moved by (shift_x, shift_y) pixels of the input.
+    The scale holds the contrast (−1 if inverted), the grey scale if images differ in it, and size/side for downsampled
+    images, since f(V, R) = Σ_z V sums fewer, longer voxels: densities keep their scale.
 
     Args:
         images: as they came, shape (n, y, x).
@@ -88,11 +90,15 @@ def prepare(images: Tensor, settings: ImportSettings, *, name: str = "the stack"
 
 
 def _square(images: Tensor, side: int) -> Tensor:
-    """Images made square without losing what a crop to ``side`` keeps: cropped, or padded with the median of their border."""
+    """Images made square without losing what a crop to ``side`` keeps: cropped, or padded with the median of their
+    border.
+    """
     height, width = images.shape[-2:]
     if side <= min(height, width) or height == width:
         return pad_or_crop(images, min(height, width), 2)
-    border = torch.cat([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1).median(1).values[:, None, None]
+    border = (
+        torch.cat([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]], 1).median(1).values[:, None, None]
+    )
     return pad_or_crop(images - border, max(height, width), 2) + border
 
 
@@ -110,13 +116,18 @@ def _is_minority(junk: Sequence[str]) -> bool:
 
 
 def _junk_notes(numbers: Sequence[int], junk: Sequence[str], unused: Mapping[int, str], *, selected: bool) -> list[str]:
-    """What is said of junk that is used all the same: because it was selected, or because nobody can say what is good."""
+    """What is said of junk that is used all the same: because it was selected, or because nobody can say
+    what is good.
+    """
     if not selected:
         count = sum(map(bool, junk))
         if _is_minority(junk):
             return []
         reason = max(filter(None, junk), key=junk.count)
-        return [f"{count} of {len(junk)} images look like junk (most: {reason}): all are used; name the good ones with --select"]
+        return [
+            f"{count} of {len(junk)} images look like junk (most: {reason}): all are used; name the good ones "
+            "with --select"
+        ]
     doubts = [(number, f"looks like junk ({reason})") for number, reason in zip(numbers, junk, strict=True) if reason]
     doubts += [(number, f"was not used before ({unused[number]})") for number in numbers if number in unused]
     return [f"image {number} {doubt}: used, as it was selected" for number, doubt in sorted(doubts)]
@@ -133,13 +144,17 @@ def _contrast_notes(images: Tensor, *, inverted: bool) -> list[str]:
     if not looks_inverted(images):
         return []
     remedy = "leave --invert out" if inverted else "turn the contrast with --invert"
-    return [f"the particles look darker than their background{' once inverted' if inverted else ''}: if they are, {remedy}"]
+    return [
+        f"the particles look darker than their background{' once inverted' if inverted else ''}: if they are, {remedy}"
+    ]
 
 
 def _background_notes(background: Background, factors: Tensor | None) -> list[str]:
     masked, notes = int(background.masked.sum()), []
     if masked:
-        notes.append(f"a circular mask was already applied to {masked} of {len(background.value)} images: its edge was levelled")
+        notes.append(
+            f"a circular mask was already applied to {masked} of {len(background.value)} images: its edge was levelled"
+        )
     if factors is not None:
         low, high = float(1 / factors.max()), float(1 / factors.min())
         notes.append(f"grey scales differ from image to image ({low:.3g} to {high:.3g} times the median): made equal")
@@ -182,10 +197,11 @@ def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> 
 
 
 def normalisation(images: Tensor) -> tuple[float, float]:
-    """The one affine map of a stack: (μ, s) such that (x − μ)/s has zero mean and unit variance inside the circular mask.
+    """The one affine map of a stack: (μ, s) such that (x − μ)/s has zero mean and unit variance inside the circular
+    mask.
 
-    Mean and variance are those of the images whose power is like that of most, so that no single image decides the map. Where
-    all are, as in stacks without junk, they are those of all pixels.
+    Mean and variance are those of the images whose power is like that of most, so that no single image decides the map.
+    Where all are, as in stacks without junk, they are those of all pixels.
 
     Args:
         images: background 0, shape (n, d, d).

@@ -1,8 +1,8 @@
 """Principal components of volumes, and their noise floor.
 
-The volumes v_i of one frame, inside a mask and low-passed to what their replicates agree in, minus their mean, have principal
-components. The two replicates of a volume give the noise floor: their half difference has the spread of their mean. Variance below
-the noise floor is no motion.
+The volumes v_i of one frame, inside a mask and low-passed to what their replicates agree in, minus their mean, have
+principal components. The two replicates of a volume give the noise floor: their half difference has the spread of their
+mean. Variance below the noise floor is no motion.
 """
 
 import math

@@ -16,7 +16,8 @@ _NEIGHBOURS = 15  # that stay together
 
 
 def umap_embedding(components: Components) -> np.ndarray:
-    """Places of the volumes in a plane, from their significant components, shape (n, 2); distances far apart mean little.
+    """Places of the volumes in a plane, from their significant components, shape (n, 2); distances far apart mean
+    little.
 
     Volumes that are all the same are in one place.
 
@@ -29,7 +30,9 @@ def umap_embedding(components: Components) -> np.ndarray:
     if not places.any():
         return np.zeros((len(places), 2))
     neighbours = min(_NEIGHBOURS, len(places) - 1)
-    start = places[:, :2] / places[:, :2].std() if len(places) < 10 else "spectral"  # fewer have no spectrum to begin from
+    start = (
+        places[:, :2] / places[:, :2].std() if len(places) < 10 else "spectral"
+    )  # fewer have no spectrum to begin from
     embedded: np.ndarray = umap(n_neighbors=neighbours, init=start, random_state=0, n_jobs=1).fit_transform(places)
     return embedded
 

@@ -26,8 +26,8 @@ def motion_extent(maps: np.ndarray) -> Extent:
     """Measure the displacement of surfaces along a trajectory.
 
     Each point of the surface at one end goes to the nearest point in the next map that faces the same way, and so on. A
-    surface that slides along itself does not seem to move, so the displacement is a lower bound: the lids of the moving box move by
-    11 pixels at their tips, and 6 are measured in its true volumes.
+    surface that slides along itself does not seem to move, so the displacement is a lower bound: the lids of the moving
+    box move by 11 pixels at their tips, and 6 are measured in its true volumes.
 
     Args:
         maps: volumes along the trajectory, two or more, shape (f, d, d, d).
@@ -54,7 +54,9 @@ def _surface(density: np.ndarray, level: float) -> np.ndarray:
         points = np.argwhere(crossed).astype(float)
         slope = slopes[:, *points.astype(int).T].T
         points[:, axis] += part
-        found.append(np.hstack([points, -_TURN * slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)]))
+        found.append(
+            np.hstack([points, -_TURN * slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)])
+        )
     return np.concatenate(found)
 
 

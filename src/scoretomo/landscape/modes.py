@@ -1,9 +1,9 @@
 """Modes of motion: how many there are, and where each volume is along them.
 
-A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few dimensions m. The distances
-between near neighbours give m, because their number grows as N ∝ rᵐ (as in Levina & Bickel, 2004). Neighbours within the noise floor
-do not count, for noise makes the sheet a cloud of many dimensions. Distances along the graph of neighbours unroll the sheet
-(Tenenbaum et al., 2000).
+A motion of large parts bends: its volumes lie on a curved sheet that needs many components, but has few dimensions m.
+The distances between near neighbours give m, because their number grows as N ∝ rᵐ (as in Levina & Bickel, 2004).
+Neighbours within the noise floor do not count, for noise makes the sheet a cloud of many dimensions. Distances along
+the graph of neighbours unroll the sheet (Tenenbaum et al., 2000).
 """
 
 import math
@@ -60,16 +60,19 @@ def _sorted_distances(places: np.ndarray) -> np.ndarray:
 
 
 def _dimension(distances: np.ndarray, first: int, last: int) -> int:
-    """Of a sheet, from the sorted distances of each place to all others, by how they grow from one neighbour to another."""
+    """Of a sheet, from the sorted distances of each place to all others, by how they grow from one neighbour to
+    another.
+    """
     growth = np.log(np.maximum(distances[:, last], 1e-12) / np.maximum(distances[:, first], 1e-12)).mean()
     return max(1, round(math.log(last / first) / max(float(growth), 1e-6)))
 
 
 def mode_coordinates(components: Components, count: int) -> np.ndarray:
-    """Coordinates of the volumes along the modes, each with mean 0 and standard deviation 1; that of most variance first.
+    """Coordinates of the volumes along the modes, each with mean 0 and standard deviation 1; that of most variance
+    first.
 
-    Distances along the graph of neighbours unroll the sheet (Isomap), and axes that are as independent as possible separate the modes
-    (independent component analysis): parts that move independently get modes of their own.
+    Distances along the graph of neighbours unroll the sheet (Isomap), and axes that are as independent as possible
+    separate the modes (independent component analysis): parts that move independently get modes of their own.
 
     Args:
         components: of the volumes.
@@ -94,7 +97,8 @@ def mode_coordinates(components: Components, count: int) -> np.ndarray:
 
 
 def confirmed_modes(coordinates: np.ndarray, amplitudes: np.ndarray, most: int) -> np.ndarray:
-    """Of more modes than held-out images confirm, those that the confirmed modes of the model explain best; all, if there are no more.
+    """Of more modes than held-out images confirm, those that the confirmed modes of the model explain best; all, if
+    there are no more.
 
     Args:
         coordinates: of the volumes along the modes, mean 0 and standard deviation 1, shape (n, m).

@@ -1,9 +1,10 @@
 """Observability: how much of each mode the view of an image shows.
 
-The change of a volume as it moves a little along a mode, dV/dm, appears in its image as f(dV/dm, R). A part of that looks like a
-small turn or shift of the whole, or like another mode: a wrong pose or the other mode would explain it instead. The rest is what the
-image determines of this mode. A view of random direction has, on average over the directions, ∑ |F(k)|² / (2 |k|) of the energy of
-F = FFT(dV/dm), because the probability that a plane through the origin holds a point k falls with |k|.
+The change of a volume as it moves a little along a mode, dV/dm, appears in its image as f(dV/dm, R). A part of that
+looks like a small turn or shift of the whole, or like another mode: a wrong pose or the other mode would explain it
+instead. The rest is what the image determines of this mode. A view of random direction has, on average over the
+directions, ∑ |F(k)|² / (2 |k|) of the energy of F = FFT(dV/dm), because the probability that a plane through the origin
+holds a point k falls with |k|.
 """
 
 import numpy as np
@@ -37,7 +38,9 @@ def observability(components: Components, coordinates: np.ndarray, rotations: Te
     shares = np.zeros(coordinates.shape)
     for place, slopes in enumerate(_slopes(components.coordinates, coordinates) if coordinates.shape[1] else []):
         changes = (slopes @ parts).reshape(-1, size, size, size)
-        volume = components.mean + (torch.from_numpy(components.coordinates[place]).float() @ parts).reshape(changes.shape[1:])
+        volume = components.mean + (torch.from_numpy(components.coordinates[place]).float() @ parts).reshape(
+            changes.shape[1:]
+        )
         views = (project(changes, rotations[place, None])[:, 0] * inside).flatten(1)  # (k, d²)
         whole = _as_a_whole(volume, rotations[place], inside)
         average = (centred_fft(changes, 3).abs().square() * weight).sum((1, 2, 3)) / size**2

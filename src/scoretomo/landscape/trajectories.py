@@ -16,7 +16,9 @@ _NEAR = 4  # volumes that a frame of it is made of, mostly
 
 
 class FramePath(NamedTuple):
-    """A path through the volumes, and the weight of each in each frame: a frame shows what volumes nearby have in common."""
+    """A path through the volumes, and the weight of each in each frame: a frame shows what volumes nearby have in
+    common.
+    """
 
     places: np.ndarray  # (frames, k): in the space that it leads through
     weights: np.ndarray  # (frames, n), each frame's sum is 1
@@ -46,7 +48,8 @@ class StateTour(NamedTuple):
 def path_between_states(components: Components, states: States, legs: int) -> StateTour:
     """The shortest path from state to state through volumes that are alike.
 
-    Between two states it goes along the graph of neighbours, so through conformations that were seen, not straight across.
+    Between two states it goes along the graph of neighbours, so through conformations that were seen, not straight
+    across.
 
     Args:
         components: of the volumes.

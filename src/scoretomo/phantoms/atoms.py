@@ -4,8 +4,8 @@ The density of atoms at a resolution is written down in Fourier space, at whole 
 
     F(k) = exp(−k² d²) Σ_kinds f(k) Σ_atoms w exp(−2πi k·x),        f(k) = Σ a exp(−b k²/4),        k in 1/Å
 
-so that a turned object is made of turned atoms, and its volume is exact for every rotation. The resolution d is where the blurring
-has fallen to 1/e: the same as a real Gaussian of standard deviation d/(π√2) = 0.225 d around every atom.
+so that a turned object is made of turned atoms, and its volume is exact for every rotation. The resolution d is where
+the blurring has fallen to 1/e: the same as a real Gaussian of standard deviation d/(π√2) = 0.225 d around every atom.
 """
 
 import itertools
@@ -41,8 +41,8 @@ class Atoms(NamedTuple):
 class MovingAtoms:
     """Atoms with parts that move, in one of several frames, repeated by symmetry.
 
-    A conformation is the frame's number, if there are several, and the amount of each motion. The parts move first, then the copies
-    of a symmetric assembly are made: all of them move alike.
+    A conformation is the frame's number, if there are several, and the amount of each motion. The parts move first,
+    then the copies of a symmetric assembly are made: all of them move alike.
     """
 
     atoms: Atoms
@@ -50,7 +50,9 @@ class MovingAtoms:
     resolution: float  # Å
     motions: tuple[Motion, ...] = ()
     copies: Tensor | None = None  # rotation and translation (Å) of each copy, (c, 3, 4); one, as it is, if not given
-    which: Tensor | None = None  # (atom, copy) of what is in the assembly, (m, 2); every atom in every copy if not given
+    which: Tensor | None = (
+        None  # (atom, copy) of what is in the assembly, (m, 2); every atom in every copy if not given
+    )
 
     @cached_property
     def parameters(self) -> tuple[str, ...]:
@@ -115,7 +117,9 @@ class MovingAtoms:
         spectrum = torch.zeros(size, size, size, dtype=torch.complex64)
         for number in kind.unique().tolist():
             a, b = self.atoms.forms.a[number].tolist(), self.atoms.forms.b[number].tolist()
-            form = sum((amount * torch.exp(-width / 4 * k2) for amount, width in zip(a, b, strict=True)), torch.zeros_like(k2))
+            form = sum(
+                (amount * torch.exp(-width / 4 * k2) for amount, width in zip(a, b, strict=True)), torch.zeros_like(k2)
+            )
             here = kind == number
             spectrum += form * transform_of_points(weight[here], points[here], size)
         spectrum *= torch.exp(-k2 * self.resolution**2) * (shell < size / 2 * (1 - 1e-6))

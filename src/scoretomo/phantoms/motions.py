@@ -59,8 +59,9 @@ def motion_of(
 ) -> Motion:
     """A motion with the axis that its part suggests, where none is given.
 
-    A hinge goes through the middle of the atoms of the part that touch the rest (nearer than 8 Å; the nearest ones if none is), at
-    right angles to the directions from there to the middles of part and rest: it opens and closes. A shift leads away from there.
+    A hinge goes through the middle of the atoms of the part that touch the rest (nearer than 8 Å; the nearest ones if
+    none is), at right angles to the directions from there to the middles of part and rest: it opens and closes. A shift
+    leads away from there.
 
     Args:
         name: of its parameter.

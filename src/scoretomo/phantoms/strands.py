@@ -1,8 +1,9 @@
-"""Asymmetric moving particles with the statistics of ribosomes, made up by a random walk; not the structure of any molecule.
+"""Asymmetric moving particles with the statistics of ribosomes, made up by a random walk; not the structure of any
+molecule.
 
-A strand of beads fills an envelope of ellipsoids: straight stretches like those of RNA helices, which keep clear of what is there
-already. A quarter of the beads is sharp and the others are soft, as well and badly ordered parts differ. The figures were chosen by
-the radial power spectra of real class averages (benchmarks/realism.py).
+A strand of beads fills an envelope of ellipsoids: straight stretches like those of RNA helices, which keep clear of
+what is there already. A quarter of the beads is sharp and the others are soft, as well and badly ordered parts differ.
+The figures were chosen by the radial power spectra of real class averages (benchmarks/realism.py).
 """
 
 import math
@@ -36,7 +37,9 @@ class Domain(NamedTuple):
     def holds(self, points: Tensor) -> Tensor:
         """Which points (…, 3) lie inside."""
         distance = ((points - points.new_tensor(self.centre)) / points.new_tensor(self.half_axes)).norm(dim=-1)
-        return (distance < 1 + _ROUGH * _bumps(points)) & (points[..., 2] > self.cut + 55 * _ROUGH * _bumps(points + 500))
+        return (distance < 1 + _ROUGH * _bumps(points)) & (
+            points[..., 2] > self.cut + 55 * _ROUGH * _bumps(points + 500)
+        )
 
 
 @lru_cache(maxsize=1)
@@ -101,19 +104,27 @@ def _particle(domains: tuple[Domain, ...]) -> tuple[Atoms, Tensor]:
     generator = torch.Generator().manual_seed(2015)
     kind = (torch.rand(len(beads), generator=generator) > _SHARP).long()
     b = 8 * math.pi**2 * torch.tensor(_WIDTHS, dtype=torch.float64)[:, None] ** 2
-    return Atoms(beads[None], kind, torch.ones(len(beads), dtype=torch.float64), FormFactors(torch.ones_like(b), b)), domain
+    return Atoms(
+        beads[None], kind, torch.ones(len(beads), dtype=torch.float64), FormFactors(torch.ones_like(b), b)
+    ), domain
 
 
 def large_subunit(pixel_size: float, resolution: float) -> MovingAtoms:
-    """A particle like a large ribosomal subunit (220 Å): a domed body with a protuberance and two stalks, one of which swings."""
+    """A particle like a large ribosomal subunit (220 Å): a domed body with a protuberance and two stalks, one of which
+    swings.
+    """
     domains = (BODY, PROTUBERANCE, SIDE_STALK, STALK)
     atoms, domain = _particle(domains)
-    stalk = motion_of("stalk", "hinge", domain == 3, atoms.frames[0], -35.0, 35.0, direction=torch.tensor([0.0, 0, 1]).double())
+    stalk = motion_of(
+        "stalk", "hinge", domain == 3, atoms.frames[0], -35.0, 35.0, direction=torch.tensor([0.0, 0, 1]).double()
+    )
     return MovingAtoms(atoms, pixel_size, resolution, (stalk,))
 
 
 def ribosome(pixel_size: float, resolution: float) -> MovingAtoms:
-    """A particle like a whole ribosome (250 Å): the large subunit, and a small one that ratchets on it and nods its head."""
+    """A particle like a whole ribosome (250 Å): the large subunit, and a small one that ratchets on it and nods its
+    head.
+    """
     domains = (BODY, PROTUBERANCE, SIDE_STALK, STALK, SMALL_BODY, SMALL_HEAD)
     atoms, domain = _particle(domains)
     positions, z = atoms.frames[0], torch.tensor([0.0, 0, 1]).double()

@@ -1,10 +1,11 @@
-"""The stages of a run in their order. Running, resuming, time estimates, watching and the report derive from this table.
+"""The stages of a run in their order. Running, resuming, time estimates, watching and the report derive from this
+table.
 
     images ─► network ─► consensus ─► flexibility ─► assignment ─► deformation ─► score support ─► volumes
                                                         volumes ─► landscape ─► reliability ─► report
 
-Each stage reads what stages before it wrote, and writes its own files. A stage that is done is not run again, unless one that it needs
-has been run. The paper's Algorithm 1 is the short way: images, network, volumes, report.
+Each stage reads what stages before it wrote, and writes its own files. A stage that is done is not run again, unless
+one that it needs has been run. The paper's Algorithm 1 is the short way: images, network, volumes, report.
 """
 
 from collections.abc import Callable
@@ -72,6 +73,18 @@ def _has_landscape(run: RunDirectory, settings: ReconstructSettings) -> bool:
     return run.landscape.rows.exists() or len(landscape_numbers(run)) < LANDSCAPE.fewest
 
 
+def _landscape(run: RunDirectory, job: Job) -> None:
+    write_landscape(run)
+
+
+def _reliability(run: RunDirectory, job: Job) -> None:
+    write_reliability(run)
+
+
+def _report(run: RunDirectory, job: Job) -> None:
+    write_report(run)
+
+
 # fmt: off
 STAGES = (
     Stage("images",        (),                          ("images.mrcs", "images.csv", "images.json"),
@@ -93,10 +106,10 @@ STAGES = (
                                                          "volumes.csv", "volumes.star"),
           _always,         volumes_are_made,                            volumes_cost,       make_volumes),
     Stage("landscape",     ("volumes",),                ("landscape", "landscape.csv"),
-          _ensemble,       _has_landscape,                              _no_cost,           lambda run, _: write_landscape(run)),
+          _ensemble,       _has_landscape,                              _no_cost,           _landscape),
     Stage("reliability",   ("landscape",),              ("reliability.csv",),
-          _ensemble,       lambda run, _: run.reliability.exists(),     _no_cost,           lambda run, _: write_reliability(run)),
+          _ensemble,       lambda run, _: run.reliability.exists(),     _no_cost,           _reliability),
     Stage("report",        ("volumes", "reliability"),  ("report.html",),
-          _always,         lambda run, _: run.report.exists(),          _no_cost,           lambda run, _: write_report(run)),
+          _always,         lambda run, _: run.report.exists(),          _no_cost,           _report),
 )
 # fmt: on

@@ -1,7 +1,8 @@
-"""Stage assignment: the final consensus volume, of a rigid molecule with hard or soft assignment, as held-out images decide.
+"""Stage assignment: the final consensus volume, of a rigid molecule with hard or soft assignment, as held-out images
+decide.
 
-Both kinds begin with what the consensus of all images shows at 24 pixels. For a flexible molecule the hard assignment stays: as long
-as no motion is modelled, what its parts do looks like noise.
+Both kinds begin with what the consensus of all images shows at 24 pixels. For a flexible molecule the hard assignment
+stays: as long as no motion is modelled, what its parts do looks like noise.
 """
 
 import shutil
@@ -106,7 +107,9 @@ def try_assignment(trial: Trial) -> Iterator[int]:
 
 
 def _assign_all_softly(run: RunDirectory, seed: int) -> Iterator[int]:
-    """Make the consensus volume of all images that it explains, with soft assignment, and write it; yields each iteration."""
+    """Make the consensus volume of all images that it explains, with soft assignment, and write it; yields each
+    iteration.
+    """
     data = _read(run)
     volume = yield from _assigned_again(data, data.explained, seed, soft=True)
     write_start(run.soft, Consensus(volume, best_poses(volume, data.images, data.consensus.poses.shifts)))

@@ -87,7 +87,9 @@ def find_consensus(run: RunDirectory, job: Job) -> None:
 def _warn_of_outliers(numbers: Sequence[int], assigned: Assigned) -> None:
     outliers = [number for number, is_one in zip(numbers, assigned.outliers.tolist(), strict=True) if is_one]
     if outliers:
-        warn(f"no view of the consensus volume explains {images_named(outliers)}: excluded from the fit; see the report")
+        warn(
+            f"no view of the consensus volume explains {images_named(outliers)}: excluded from the fit; see the report"
+        )
 
 
 def in_other_hand(assigned: Assigned) -> Assigned:
@@ -144,18 +146,24 @@ def assign_classes(
 
 
 def _second_consensus(run: RunDirectory, images: Tensor, consensus: Consensus, job: Job) -> Consensus | None:
-    """A consensus volume of the images that are explained least, if it explains held-out images of theirs much better."""
+    """A consensus volume of the images that are explained least, if it explains held-out images of theirs
+    much better.
+    """
     places = suspects(consensus.poses.correlations)
     if not len(places):
         return None
-    starts = [Start(run.path, job.settings.seed, number, "C1", tuple(places.tolist())) for number in range(STARTS.count)]
+    starts = [
+        Start(run.path, job.settings.seed, number, "C1", tuple(places.tolist())) for number in range(STARTS.count)
+    ]
     best = best_start(_try_starts(starts, job, images.device))
     (own,) = _in_detail([starts[best]], job, images.device)
     with job.estimate.working("cross-validating a second consensus volume"):
         residual = cross_validate(images[places], own.poses).residual
     good = ~find_outliers(own.poses)
     before = 1 - float(consensus.poses.correlations[places[good]].mean())
-    comparison = f"residual fraction of held-out images {100 * residual:.1f} %, with the consensus volume {100 * before:.1f} %"
+    comparison = (
+        f"residual fraction of held-out images {100 * residual:.1f} %, with the consensus volume {100 * before:.1f} %"
+    )
     if not shows_second_molecule(residual, before, int(good.sum())):
         say(f"the {len(places)} images explained least do not show a second molecule ({comparison})")
         return None
@@ -240,7 +248,9 @@ def _read_coarse(path: Path, device: torch.device) -> Iteration:
 def _best_symmetry(
     run: RunDirectory, images: Tensor, consensus: Consensus, validation: CrossValidation
 ) -> tuple[str, Consensus, CrossValidation]:
-    """The consensus with the symmetry that explains held-out images best, in the frame of the group's axes; writes all tried."""
+    """The consensus with the symmetry that explains held-out images best, in the frame of the group's axes; writes all
+    tried.
+    """
     rows = [SymmetryRow("C1", 1.0, validation.residual)]
     name, chosen, best = "C1", consensus, validation
     for proposal in propose(consensus.volume):

@@ -1,7 +1,7 @@
 """How long each stage takes, before it begins: core-seconds on the README's machine.
 
-Costs are those of an image at 32 pixels, and the power of the side by which they grow, up to some 100 pixels, from the log.jsonl of
-`benchmarks/ensemble.py cost`. Once work has begun, only their ratios count.
+Costs are those of an image at 32 pixels, and the power of the side by which they grow, up to some 100 pixels, from the
+log.jsonl of `benchmarks/ensemble.py cost`. Once work has begun, only their ratios count.
 """
 
 from collections.abc import Mapping

@@ -43,7 +43,8 @@ def fit_deformation(run: RunDirectory, job: Job) -> None:
 def _fit_levels(run: RunDirectory, data: ModelData, job: Job) -> None:
     """Fit to all images, and to larger ones level by level in more detail.
 
-    It begins anew: going on from the flexibility test, held-out images ended in wrong conformations, a whole corner of them.
+    It begins anew: going on from the flexibility test, held-out images ended in wrong conformations, a whole corner of
+    them.
     """
     device, size, seed = data.images.device, data.images.shape[-1], job.settings.seed
     levels = deformation_settings(job.settings, size).levels(size)
@@ -60,7 +61,9 @@ def _fit_levels(run: RunDirectory, data: ModelData, job: Job) -> None:
         detail = f" at {min(size, at.side)} pixels" if len(levels) > 1 else ""
         with job.estimate.bar(f"deformation {level}") as bar:
             shares = RESCUE.at if level == 0 else ()
-            rescued = _fit(model, data, at, stream, bar, f"deformation model{detail}", processes_for(job.workers), shares)
+            rescued = _fit(
+                model, data, at, stream, bar, f"deformation model{detail}", processes_for(job.workers), shares
+            )
         if level == 0:
             run.record("pose rescue", images=rescued)
             if rescued:

@@ -21,7 +21,9 @@ _IMAGES = 32  # of each kind: enough for two digits
 
 
 def measure_score(run: RunDirectory, device: torch.device) -> None:
-    """Write the denoising errors of a run's network, of the exact score and of a linear filter at noise levels 0.02 … 20."""
+    """Write the denoising errors of a run's network, of the exact score and of a linear filter at noise levels 0.02 …
+    20.
+    """
     if run.denoising.exists():
         return
     prepared, network, held_out = read_prepared(run.images), open_network(run, device), held_out_numbers(run)

@@ -1,4 +1,6 @@
-"""Stage flexibility: a deformation model and a rigid one are fitted to most images, and compared on the held-out ones."""
+"""Stage flexibility: a deformation model and a rigid one are fitted to most images, and compared on the
+held-out ones.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,11 +79,17 @@ def _judge(run: RunDirectory, fitting: DeformationSettings, size: int) -> None:
     displacement = result.displacement * size / fitting.side
     run.flexibility.write(
         FlexibilityTest(
-            result.rigid_residual, result.flexible_residual, displacement, result.statistic, FLEXIBILITY.threshold, verdict
+            result.rigid_residual,
+            result.flexible_residual,
+            displacement,
+            result.statistic,
+            FLEXIBILITY.threshold,
+            verdict,
         )
     )
     say(
-        f"flexibility test: the molecule is {verdict} (statistic {result.statistic:.2g}, threshold {FLEXIBILITY.threshold:g}): "
+        f"flexibility test: the molecule is {verdict} (statistic {result.statistic:.2g}, threshold "
+        f"{FLEXIBILITY.threshold:g}): "
         f"residual fraction of held-out images {100 * result.rigid_residual:.2f} % by a rigid model, "
         f"{100 * result.flexible_residual:.2f} % by a deformation model, displacement {displacement:.2f} pixels"
     )
@@ -96,7 +104,9 @@ def read_model_data(run: RunDirectory, folder: ConsensusFolder) -> ModelData:
 
 
 def try_model(trial: Trial) -> Iterator[int]:
-    """Fit a model to four fifths of the images as far as a trial goes, and write what it leaves of the others; yields each epoch."""
+    """Fit a model to four fifths of the images as far as a trial goes, and write what it leaves of the others; yields
+    each epoch.
+    """
     run = RunDirectory(trial.directory)
     data = read_model_data(run, run.first)
     images, explained = data.images, data.consensus.explained
@@ -117,7 +127,9 @@ def try_model(trial: Trial) -> Iterator[int]:
         count = trial.fitting.latent_dimensions
         modes = principal_modes(model, images, trial.fitting, done, training=training, held_out=held_out, count=count)
         amplitudes = modes.amplitudes[:, modes.confirmed()].tolist()
-        run.trial_modes.write([ModeRow(number, tuple(row)) for number, row in zip(data.numbers, amplitudes, strict=True)])
+        run.trial_modes.write(
+            [ModeRow(number, tuple(row)) for number, row in zip(data.numbers, amplitudes, strict=True)]
+        )
     columns = zip(held_out.tolist(), residuals, moved, strict=True)
     trial.table.write([HeldOutRow(data.numbers[place], residual, distance) for place, residual, distance in columns])
 

@@ -144,7 +144,9 @@ def read_prepared(stack: Path) -> PreparedStack:
     """
     record = stack.with_suffix(".json")
     if not stack.exists() or not record.exists():
-        raise files.InputError(f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import")
+        raise files.InputError(
+            f"{stack} should be prepared images with {record.name} beside them: make them with scoretomo import"
+        )
     properties = Record(record, ImportRecord).read()
     numbers = [row.number for row in Table(stack.with_suffix(".csv"), ImageRow).read() if row.included]
     images = torch.from_numpy(files.read_images(stack).images)

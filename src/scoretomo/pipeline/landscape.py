@@ -218,7 +218,8 @@ def _embedding(components: Components) -> np.ndarray:
     except OSError as error:
         what = (error.strerror or str(error)).lower()
         raise files.InputError(
-            f"--umap needs a folder for compiled code ({what}): set NUMBA_CACHE_DIR to one with space, or leave --umap out"
+            f"--umap needs a folder for compiled code ({what}): set NUMBA_CACHE_DIR to one with space, or leave "
+            "--umap out"
         ) from None
 
 
@@ -237,7 +238,10 @@ def _write_scree(run: RunDirectory, components: Components) -> None:
     columns = zip(components.variances.tolist(), components.noise_floor.tolist(), strict=True)
     total = components.total or 1.0
     run.landscape.scree.write(
-        [ScreeRow(number, variance, variance / total, floor) for number, (variance, floor) in enumerate(columns, start=1)]
+        [
+            ScreeRow(number, variance, variance / total, floor)
+            for number, (variance, floor) in enumerate(columns, start=1)
+        ]
     )
 
 
@@ -246,7 +250,9 @@ def _write_summary(run: RunDirectory, read: _Volumes, landscape: _Landscape, ext
         LandscapeSummary(
             volumes=len(read.numbers),
             modes=landscape.modes,
-            trajectories=tuple(Trajectory(name, *extent) for name, extent in zip(landscape.names, extents, strict=True)),
+            trajectories=tuple(
+                Trajectory(name, *extent) for name, extent in zip(landscape.names, extents, strict=True)
+            ),
             verdict=landscape.verdict,
             significant_components=landscape.components.significant,
             variance=landscape.components.total,
@@ -258,7 +264,9 @@ def _write_summary(run: RunDirectory, read: _Volumes, landscape: _Landscape, ext
 
 
 def _write_maps(run: RunDirectory, prepared: PreparedStack, read: _Volumes, landscape: _Landscape) -> list[Extent]:
-    """The variability map, the first components, and volumes along modes and between states; returns how far each mode goes."""
+    """The variability map, the first components, and volumes along modes and between states; returns how far each mode
+    goes.
+    """
     files.make_folder(run.landscape.path)
     files.write_map(run.landscape.variability, landscape.variability.numpy(), read.pixel_size)
     for number, component in enumerate(landscape.components.maps[:_WRITTEN], start=1):
@@ -285,7 +293,9 @@ def _write_states(run: RunDirectory, prepared: PreparedStack, read: _Volumes, la
     run.landscape.states.write(rows)
 
 
-def _write_trajectory(run: RunDirectory, name: str, prepared: PreparedStack, read: _Volumes, path: FramePath) -> np.ndarray:
+def _write_trajectory(
+    run: RunDirectory, name: str, prepared: PreparedStack, read: _Volumes, path: FramePath
+) -> np.ndarray:
     """Write the volumes of a trajectory at their full size, and return them."""
     frames = np.zeros((len(path.places), *(prepared.images.shape[-1],) * 3), dtype=np.float32)
     for place, number in enumerate(read.numbers):

@@ -67,7 +67,9 @@ def write_reliability(run: RunDirectory) -> None:
     size = prepared.images.shape[-1]
     finest = size / (min(SIDE, size) // 2) * (prepared.pixel_size or 1.0)
     unknown = (None,) * modes
-    rows = [_row(poses[number], judged, shares.get(number, unknown), finest, flexible=run.model.exists()) for number in done]
+    rows = [
+        _row(poses[number], judged, shares.get(number, unknown), finest, flexible=run.model.exists()) for number in done
+    ]
     run.reliability.write(rows)
 
 
@@ -81,7 +83,9 @@ def _judge(run: RunDirectory, prepared: PreparedStack, done: Sequence[int]) -> _
     return _Judged(places, predictors, predict(predictors, FLEXIBLE if run.model.exists() else RIGID))
 
 
-def _row(pose: PoseRow, judged: _Judged, shares: Sequence[float | None], finest: float, *, flexible: bool) -> ReliabilityRow:
+def _row(
+    pose: PoseRow, judged: _Judged, shares: Sequence[float | None], finest: float, *, flexible: bool
+) -> ReliabilityRow:
     """Predicted FSC down to the finest shell judged, with its interval; a label and its reason; the predictors."""
     place, predictors = judged.places.get(pose.image), judged.predictors
     measured = predictors is not None and place is not None
@@ -123,7 +127,9 @@ def _reason(label: Label, reason: Reason) -> str:
 
 
 def read_predictors(run: RunDirectory, prepared: PreparedStack, numbers: Sequence[int]) -> Predictors:
-    """What a run measures of its volumes, by the numbers of their images; for a rigid molecule isolation is 1 everywhere."""
+    """What a run measures of its volumes, by the numbers of their images; for a rigid molecule isolation is 1
+    everywhere.
+    """
     flexible = run.model.exists()
     fit = {row.image: row.correlation for row in run.poses.read()}
     apart = _isolation(run) if flexible else dict.fromkeys(prepared.numbers, 1.0)
@@ -150,7 +156,8 @@ def _isolation(run: RunDirectory) -> dict[int, float]:
 
 @torch.no_grad()
 def _rings(run: RunDirectory, prepared: PreparedStack, *, flexible: bool) -> Tensor:
-    """Fourier ring correlation of each image with the view of the model, or of the consensus volume of a rigid molecule.
+    """Fourier ring correlation of each image with the view of the model, or of the consensus volume of a rigid
+    molecule.
 
     At the side s of judgement, shape (n, s // 2 + 1).
     """

@@ -9,7 +9,9 @@ from ..rundir.directory import RunDirectory
 
 
 def read_replicates(run: RunDirectory, number: int) -> tuple[Tensor, Tensor]:
-    """A volume, at 64 pixels at most, and half of what its replicates differ by, as far as that is in it; (d, d, d) each."""
+    """A volume, at 64 pixels at most, and half of what its replicates differ by, as far as that is in it; (d, d, d)
+    each.
+    """
     half = torch.from_numpy(files.read_map(run.difference(number)).density)
     return resample(torch.from_numpy(files.read_map(run.volume(number)).density), len(half), 3), half
 

@@ -63,7 +63,9 @@ def _stage(name: str) -> Stage:
 
 
 def run_stages(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> list[str]:
-    """Run the stages that are not done, and those that need one that was run. Returns the names of those that were run."""
+    """Run the stages that are not done, and those that need one that was run. Returns the names of those
+    that were run.
+    """
     files.remove_unfinished(run.path)
     torch.set_num_threads(1)  # what this process does itself does not depend on the number of workers, either
     record_criteria(run)
@@ -121,7 +123,8 @@ def run_landscape(directory: Path, *, umap: bool) -> None:
     numbers = landscape_numbers(run)
     if len(numbers) < LANDSCAPE.fewest:
         raise files.InputError(
-            f"{directory} has {len(numbers)} volumes of one molecule, expected {LANDSCAPE.fewest} or more: make more of them"
+            f"{directory} has {len(numbers)} volumes of one molecule, expected {LANDSCAPE.fewest} or more: make "
+            "more of them"
         )
     if umap:
         require_umap()
@@ -200,7 +203,9 @@ def train_imported(
 def end_training(output: Path) -> None:
     """Release the run, and show what can be done with its network."""
     RunDirectory(output).end()
-    say(f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network")
+    say(
+        f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network"
+    )
 
 
 def _import(images: ImportRequest, run: RunDirectory, *, force: bool) -> None:

@@ -13,7 +13,9 @@ from ..rotations import point_group
 from ..rundir.directory import RunDirectory
 from .posed import explained_images
 
-Start = Literal["undetermined", "symmetric", "rigid", "flexible", "modelled"]  # what a refinement begins with: REFINEMENTS
+Start = Literal[
+    "undetermined", "symmetric", "rigid", "flexible", "modelled"
+]  # what a refinement begins with: REFINEMENTS
 
 
 def descent_schedule(settings: ReconstructSettings, size: int, start: Start = "undetermined") -> Descent | Refinement:
@@ -41,9 +43,9 @@ def refinement_start(run: RunDirectory) -> Start:
     """What the volumes of a run start from, once the stages before them are done.
 
     Returns:
-        The consensus volume of images too few for a flexibility test ("undetermined"; "symmetric", if with its symmetry they leave
-        no gaps between their slices) or of a rigid molecule ("rigid"), or the deformation model, whose views are not yet near
-        images ("flexible") or are ("modelled").
+        The consensus volume of images too few for a flexibility test ("undetermined"; "symmetric", if with its symmetry
+        they leave no gaps between their slices) or of a rigid molecule ("rigid"), or the deformation model, whose views
+        are not yet near images ("flexible") or are ("modelled").
     """
     if run.model.exists():
         return "modelled" if run.support.exists() and run.support.read().model_is_near else "flexible"

@@ -1,4 +1,6 @@
-"""Stage score support: whether the score of a run is that of its images alone, or includes views of its consensus volume."""
+"""Stage score support: whether the score of a run is that of its images alone, or includes views of its consensus
+volume.
+"""
 
 import math
 from functools import lru_cache
@@ -97,7 +99,9 @@ def _measure(run: RunDirectory, job: Job) -> ScoreSupport:
     )
 
 
-def _model_views(run: RunDirectory, prepared: PreparedStack, consensus: Posed, images: Tensor, mask: Tensor, seed: int) -> Tensor:
+def _model_views(
+    run: RunDirectory, prepared: PreparedStack, consensus: Posed, images: Tensor, mask: Tensor, seed: int
+) -> Tensor:
     """Views of the deformation model from directions that no image has."""
     explained = consensus.explained.nonzero()[:, 0]
     some = explained[:: max(1, len(explained) // _VOLUMES)][:_VOLUMES].tolist()
@@ -119,6 +123,7 @@ def _say_result(support: ScoreSupport, *, has_model: bool) -> None:
     if has_model:
         length = "short" if support.model_is_near else "long"
         say(
-            f"refinement will be {length}: denoising changes views of the deformation model by {support.model_error:.3f}, "
+            f"refinement will be {length}: denoising changes views of the deformation model by "
+            f"{support.model_error:.3f}, "
             f"held-out images by {support.low_noise_error:.3f}"
         )

@@ -48,7 +48,8 @@ def train_network(
     training = _training_asked(settings, seed)
     if training.shards % group.processes:
         raise files.InputError(
-            f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} processes can't "
+            f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} "
+            "processes can't "
             f"divide evenly: start torchrun with --nproc-per-node {' or '.join(_divisors(training.shards))}"
         )
     if group.rank == 0:
@@ -60,7 +61,11 @@ def train_network(
     kept = [number for number in prepared.numbers if number not in held_out]
     images = prepared.normalised(kept).to(group.device)
     state, pending = _begin_or_go_on(run, settings, images, seed)
-    threads = 1 if group.device.type == "cuda" else max(1, min(workers or available_cores(), training.shards) // group.processes)
+    threads = (
+        1
+        if group.device.type == "cuda"
+        else max(1, min(workers or available_cores(), training.shards) // group.processes)
+    )
     torch.set_num_threads(1)
     steps = train(
         images,
@@ -124,7 +129,9 @@ def _held_out(numbers: list[int], wanted: int | None) -> list[int]:
     require_several(numbers)
     count = wanted if wanted is not None else len(numbers) // 20 if len(numbers) >= _ENOUGH else 0
     if count > len(numbers) // 2:
-        raise files.InputError(f"--held-out should leave at least half of the {len(numbers)} images to learn from, got {count}")
+        raise files.InputError(
+            f"--held-out should leave at least half of the {len(numbers)} images to learn from, got {count}"
+        )
     return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
 
 
@@ -153,10 +160,17 @@ def _begin_or_go_on(
 
 
 def _watch(
-    run: RunDirectory, steps: Iterator[TrainingStep], state: TrainingState, training: Training, pending: list[float], count: int
+    run: RunDirectory,
+    steps: Iterator[TrainingStep],
+    state: TrainingState,
+    training: Training,
+    pending: list[float],
+    count: int,
 ) -> None:
     """Take the steps; show them, keep the loss curve, and save now and then what is needed to go on."""
-    rows = [row for row in run.loss.read() if row.images_seen <= state.step * training.batch]  # later ones are made again
+    rows = [
+        row for row in run.loss.read() if row.images_seen <= state.step * training.batch
+    ]  # later ones are made again
     before = rows[-1].seconds if rows else 0.0
     every = max(1, training.steps // _POINTS)
     clock, saved, losses = Stopwatch(), time.monotonic(), list(pending)
@@ -166,7 +180,8 @@ def _watch(
             done = step.state.step
             if not math.isfinite(step.loss):
                 raise files.InputError(
-                    f"training failed at step {done}, where the loss became {step.loss}: look for extreme pixels in the images "
+                    f"training failed at step {done}, where the loss became {step.loss}: look for extreme pixels "
+                    "in the images "
                     "(scoretomo info), or try another --seed"
                 )
             losses.append(step.loss)
@@ -186,7 +201,12 @@ def _watch(
 
 
 def _write_network(
-    run: RunDirectory, state: TrainingState, prepared: PreparedStack, network: str, training: Training, held_out: list[int]
+    run: RunDirectory,
+    state: TrainingState,
+    prepared: PreparedStack,
+    network: str,
+    training: Training,
+    held_out: list[int],
 ) -> None:
     record = {
         "scoretomo": __version__,

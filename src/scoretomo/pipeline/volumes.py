@@ -55,7 +55,8 @@ class Progress(NamedTuple):
 
 
 def make_volumes(run: RunDirectory, job: Job) -> None:
-    """Reconstruct what is still missing in a run directory, then write volumes.csv, volumes.star and, without a model, mean.mrc.
+    """Reconstruct what is still missing in a run directory, then write volumes.csv, volumes.star and, without a model,
+    mean.mrc.
 
     Raises:
         NoVolumesError: every descent diverged.
@@ -101,8 +102,12 @@ def memory_of_a_process(prepared: PreparedStack) -> float:
     return _PROGRAM + _SCORE_PIXEL * count * size**2 + _VOXEL * volumes_together(size) * size**3
 
 
-def _tasks(run: RunDirectory, prepared: PreparedStack, settings: ReconstructSettings, missing: Sequence[list[int]]) -> list[Batch]:
-    """Batches with their schedules; images of class 2 start from a consensus volume that no flexibility test was made of."""
+def _tasks(
+    run: RunDirectory, prepared: PreparedStack, settings: ReconstructSettings, missing: Sequence[list[int]]
+) -> list[Batch]:
+    """Batches with their schedules; images of class 2 start from a consensus volume that no flexibility test was made
+    of.
+    """
     size, ensemble = prepared.images.shape[-1], settings.method == "ensemble"
     start = refinement_start(run) if ensemble else "undetermined"
     class_2 = {row.image for row in run.poses.read() if row.class_number == 2} if ensemble else set[int]()
@@ -174,7 +179,9 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | VolumeRow]:
 
 def _convergence(curve: Sequence[Step], place: int) -> list[ConvergenceRow]:
     return [
-        ConvergenceRow(step.number, step.t, step.views, float(step.anchor_residual[place]), float(step.view_residual[place]))
+        ConvergenceRow(
+            step.number, step.t, step.views, float(step.anchor_residual[place]), float(step.view_residual[place])
+        )
         for step in curve
     ]
 
@@ -182,7 +189,9 @@ def _convergence(curve: Sequence[Step], place: int) -> list[ConvergenceRow]:
 def _write_volume(
     run: RunDirectory, prepared: PreparedStack, number: int, refined: Refined, place: int, rotation: Tensor | None
 ) -> None:
-    """A volume in the common frame, by the rotation from that of its image, and half the difference of its replicates."""
+    """A volume in the common frame, by the rotation from that of its image, and half the difference of its
+    replicates.
+    """
     volume = refined.volumes[place]
     if rotation is not None:
         volume = rotate(volume, rotation)
@@ -195,7 +204,9 @@ def _write_volume(
 def _descend(
     batch: Batch, prepared: PreparedStack, images: Tensor, denoise: Denoiser, consensus: Posed | None
 ) -> Iterator[Step | Refined]:
-    """The descents of a batch: from nothing, or refinements of the consensus volume or of the conformations of the images."""
+    """The descents of a batch: from nothing, or refinements of the consensus volume or of the conformations of the
+    images.
+    """
 
     def streams(*descent: int) -> Streams:
         noise = [random_stream(batch.seed, "noise", number, *descent) for number in batch.numbers]
@@ -216,7 +227,9 @@ def _descend(
     groups = None if group is None else torch.stack([turn @ group @ turn.mT for turn in rotations])
     if groups is not None:
         groups[consensus.in_class_2] = torch.eye(3).to(groups)
-    yield from refine_volumes(images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups)
+    yield from refine_volumes(
+        images, denoise, batch.schedule, starts, background=background, streams=streams, groups=groups
+    )
 
 
 def warn_of_excluded(prepared: PreparedStack, settings: ReconstructSettings) -> None:
@@ -249,7 +262,9 @@ def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, d
 
 
 def _write_mean(run: RunDirectory, prepared: PreparedStack, rows: Sequence[VolumeRow]) -> None:
-    """mean.mrc of a molecule without a deformation model: errors differ from volume to volume, and the mean has less of them."""
+    """mean.mrc of a molecule without a deformation model: errors differ from volume to volume, and the mean has less of
+    them.
+    """
     explained = explained_images(run)
     paths = [run.volume(row.image) for row in rows if row.status == "done" and row.image in explained]
     if len(paths) > 1:
@@ -305,7 +320,8 @@ def _why_diverged(run: RunDirectory, diverged: Sequence[int]) -> str:
     first = min(_diverged_at(run, number) for number in diverged)
     return (
         f"the descent diverged for {images_named(diverged)}{which}, first at step {first}: "
-        f"{'leave such images out with --select' if unlike else 'try --method ensemble'}, and see convergence/ for each step"
+        f"{'leave such images out with --select' if unlike else 'try --method ensemble'}, and see convergence/ "
+        "for each step"
     )
 
 

@@ -1,14 +1,16 @@
 """Algorithm 1: a volume from an image, by score distillation over random views.
 
-The gradient of the mean Kullback–Leibler divergence between the smoothed views of a volume and the smoothed images (Eq. 4) is
+The gradient of the mean Kullback–Leibler divergence between the smoothed views of a volume and the smoothed images (Eq.
+4) is
 
-    E over R, ε of  fᵀ( f(V, R) − D(f(V, R) + tε, t) )                                                            (Eq. 5)
+    E over R, ε of  fᵀ( f(V, R) − D(f(V, R) + tε, t) )                                                            (Eq.
+    5)
 
 A descent step draws views, denoises each, and backprojects the differences. The first view has
 the pose of the image, R = I, and is compared with the image itself: the anchor.
 
-Everything here is in normalised units: images as the denoiser takes them, (x − μ)/s, volumes in units of s, and empty space is
-``background`` = −μ/s, so that the views of an empty volume are empty images.
+Everything here is in normalised units: images as the denoiser takes them, (x − μ)/s, volumes in units of s, and empty
+space is ``background`` = −μ/s, so that the views of an empty volume are empty images.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -2,8 +2,9 @@
 
     minimise over V   Σ_d m_d ‖f(V, R_d) − x_d‖² + Σ_k λ(|k|) |V̂(k)|²
 
-fᵀf is a convolution, so its kernel, made once on a grid of twice the side, replaces all views: conjugate gradients then cost two
-fast Fourier transforms a step, however many images there are. λ is noise over signal in each shell, as in RELION (Scheres, 2012).
+fᵀf is a convolution, so its kernel, made once on a grid of twice the side, replaces all views: conjugate gradients then
+cost two fast Fourier transforms a step, however many images there are. λ is noise over signal in each shell, as in
+RELION (Scheres, 2012).
 """
 
 import torch

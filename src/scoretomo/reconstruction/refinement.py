@@ -1,11 +1,12 @@
 """Refinement: each image's own volume from a posed start, by replicates of Algorithm 1 and their mean.
 
-Where the start is good, from a deformation model or from the consensus volume of a molecule that is rigid or whose symmetry closes
-the gaps between few images, the volume is mostly the start, with a share of what the descents made of it: all images determine the
-start, the descents add what this image shows, with its noise.
+Where the start is good, from a deformation model or from the consensus volume of a molecule that is rigid or whose
+symmetry closes the gaps between few images, the volume is mostly the start, with a share of what the descents made of
+it: all images determine the start, the descents add what this image shows, with its noise.
 
-Replicates differ in their random views and noise only. Their differences are noise of the descent, of which their mean has less: it
-is a better start for a last descent than any of them, and their agreement measures how well the images determine the volume.
+Replicates differ in their random views and noise only. Their differences are noise of the descent, of which their mean
+has less: it is a better start for a last descent than any of them, and their agreement measures how well the images
+determine the volume.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -51,7 +52,9 @@ class Refinement:
         return self.replicates * self.each.steps + (self.last.steps if self.last else 0)
 
     def at_side(self, size: int) -> "Refinement":
-        """The same for images of a side: the farther out a shell, the fewer of its points the views of one step reach."""
+        """The same for images of a side: the farther out a shell, the fewer of its points the views of one
+        step reach.
+        """
         return self.in_steps(round(self.steps * max(1.0, size / _SIDE)))
 
     def in_steps(self, steps: int) -> "Refinement":

@@ -1,12 +1,13 @@
-"""Support of the score: which images and views it is made of, and how long a refinement helps. Held-out images decide both.
+"""Support of the score: which images and views it is made of, and how long a refinement helps. Held-out images decide
+both.
 
-Few images leave gaps between their directions. A score of the images alone pulls every view in a gap towards a neighbour that it is
-not: volumes drift away from what all images agree on. Views of the consensus fill the gaps. Where images are many and the molecule
-moves far they do harm instead, for the moving parts are smeared out in the consensus. So some images are held out, and denoised by
-the score of the others, with and without views of the others' consensus.
+Few images leave gaps between their directions. A score of the images alone pulls every view in a gap towards a
+neighbour that it is not: volumes drift away from what all images agree on. Views of the consensus fill the gaps. Where
+images are many and the molecule moves far they do harm instead, for the moving parts are smeared out in the consensus.
+So some images are held out, and denoised by the score of the others, with and without views of the others' consensus.
 
-The score is not perfect: it changes even a held-out image, by its own errors and by the noise of the image.
-Where it changes views of the deformation model hardly more than held-out images, many steps of refinement would only make them
+The score is not perfect: it changes even a held-out image, by its own errors and by the noise of the image. Where it
+changes views of the deformation model hardly more than held-out images, many steps of refinement would only make them
 worse.
 """
 
@@ -51,7 +52,9 @@ SUPPORT = SupportCriteria()
 
 
 class ScoreSupport(NamedTuple):
-    """How denoising changes held-out images and views, root mean square over pixels and noise levels; inf where not measured."""
+    """How denoising changes held-out images and views, root mean square over pixels and noise levels; inf where not
+    measured.
+    """
 
     held_out_error: float  # of held-out images, by the score of the other images
     held_out_error_with_views: float  # by the score that also includes views of their consensus
@@ -124,7 +127,9 @@ def score_support(
     for number in range(rounds):
         held_out = order[number * size : (number + 1) * size]
         others = torch.cat([order[: number * size], order[(number + 1) * size :]])
-        views = consensus_views(posed_map(images[others] - background, rotations[others], group=group), background, mask)
+        views = consensus_views(
+            posed_map(images[others] - background, rotations[others], group=group), background, mask
+        )
         noise = torch.randn(images[held_out].shape, generator=generator).to(images) * mask
         denoise = score(images[others])
         squares[0] += _change(images[held_out], noise, denoise, criteria.levels, mask)

@@ -1,16 +1,16 @@
 """How reliable each volume is, predicted from what a run has without a truth.
 
-How much of a volume is wrong, 1 − FSC, is predicted from how much the deformation model leaves of a typical image, ring by ring, and
-from what sets this volume apart from a typical one of the run:
+How much of a volume is wrong, 1 − FSC, is predicted from how much the deformation model leaves of a typical image, ring
+by ring, and from what sets this volume apart from a typical one of the run:
 
     log(1 − FSC_i) = a + b · log(1.02 − rings) + c · log(1 − replicates_i) + d · log(1 − fit_i) + e · log(isolation_i),
 
-the last three minus the logarithms of a typical volume. Fit and isolation are measured for all images of the run, and typical are
-their medians; replicates are measured only for images that have a volume, and typical is a number. The coefficients a … e and the
-spread of the errors come from simulated molecules with truth (benchmarks/reliability.py); the interval is that of volumes of
-molecules that were not used for the coefficients. For a rigid molecule the consensus replaces the model, and only its rings count:
-its volumes hardly differ, and all have the same value. FSC and rings are means over the shells of images of 32 pixels: of larger
-images, the coarse ones.
+the last three minus the logarithms of a typical volume. Fit and isolation are measured for all images of the run, and
+typical are their medians; replicates are measured only for images that have a volume, and typical is a number. The
+coefficients a … e and the spread of the errors come from simulated molecules with truth (benchmarks/reliability.py);
+the interval is that of volumes of molecules that were not used for the coefficients. For a rigid molecule the consensus
+replaces the model, and only its rings count: its volumes hardly differ, and all have the same value. FSC and rings are
+means over the shells of images of 32 pixels: of larger images, the coarse ones.
 """
 
 import math
@@ -87,7 +87,9 @@ class Predicted(NamedTuple):
     fsc: np.ndarray  # mean FSC to the truth, in the shells of images of SIDE pixels
     low: np.ndarray  # of its 80 % interval
     high: np.ndarray
-    replicates: np.ndarray  # how far each predictor sets the volume apart, of a logarithm; above 0 is worse than typical
+    replicates: (
+        np.ndarray
+    )  # how far each predictor sets the volume apart, of a logarithm; above 0 is worse than typical
     fit: np.ndarray
     isolation: np.ndarray
     criteria: ReliabilityCriteria = RELIABILITY
@@ -128,7 +130,9 @@ def predict(predictors: Predictors, calibration: Calibration) -> Predicted:
     """The FSC to the truth that is predicted of each volume, with its interval."""
     apart = deviations(predictors) * [calibration.replicates, calibration.fit, calibration.isolation]
     wrong = calibration.offset + calibration.rings * level(predictors) + apart.sum(1)
-    fsc, low, high = (1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.spread, -calibration.spread))
+    fsc, low, high = (
+        1 - np.exp(np.minimum(wrong + more, 0.0)) for more in (0.0, calibration.spread, -calibration.spread)
+    )
     return Predicted(fsc, low, high, *apart.T)
 
 
@@ -138,7 +142,9 @@ def level(predictors: Predictors) -> float:
 
 
 def deviations(predictors: Predictors) -> np.ndarray:
-    """Logarithms of replicates, fit and isolation of each volume, minus those of a typical one, (n, 3); above 0 is worse."""
+    """Logarithms of replicates, fit and isolation of each volume, minus those of a typical one, (n, 3); above 0 is
+    worse.
+    """
     own = np.column_stack([1 - predictors.replicates, 1 - predictors.fit, predictors.isolation])
     typical = np.array([1 - TYPICAL_REPLICATES, 1 - predictors.typical_fit, predictors.typical_isolation])
     difference: np.ndarray = np.log(own + _TINY) - np.log(typical + _TINY)

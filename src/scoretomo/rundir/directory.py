@@ -147,8 +147,8 @@ class RunDirectory:
 
         Args:
             settings: of the run, as config.toml holds them.
-            write_images: writes the prepared images to a folder; None if they are there already and stay, as does a network that
-                was trained on them.
+            write_images: writes the prepared images to a folder; None if they are there already and stay, as does a
+                network that was trained on them.
         """
         files.make_folder(self.path)
         self.claim()
@@ -157,7 +157,9 @@ class RunDirectory:
                 write_images(folder)
             images = (folder if write_images else self.path) / self.images.name
             write_settings(folder / self.config.name, settings)
-            files.append_record(folder / self.log.name, entry("start", scoretomo=__version__, format=FORMAT, **_machine()))
+            files.append_record(
+                folder / self.log.name, entry("start", scoretomo=__version__, format=FORMAT, **_machine())
+            )
             files.append_record(folder / self.log.name, entry("images", sha256=digest(images)))
 
     def require_format(self) -> None:
@@ -169,12 +171,15 @@ class RunDirectory:
         written = self._format()
         if written is not None and written != FORMAT:
             raise files.InputError(
-                f"{self.path} should be a run of format {FORMAT} but has format {written}, of another version of scoretomo: "
+                f"{self.path} should be a run of format {FORMAT} but has format {written}, of another version of "
+                "scoretomo: "
                 "begin the run afresh, in another directory or with --force"
             )
 
     def _format(self) -> int | None:
-        """The format of a run, as its last beginning or else its import recorded it; 1 where neither did, None without a run."""
+        """The format of a run, as its last beginning or else its import recorded it; 1 where neither did, None without
+        a run.
+        """
         begun = [record for record in self.records() if record["event"] == "start"]
         path = self.import_record.path
         if not begun and not path.exists():
@@ -225,7 +230,9 @@ class RunDirectory:
                 unlock(self.path)
 
     def results(self, *, keep_images: bool) -> list[str]:
-        """Names of what a new beginning removes: all results, and the images and what was trained on them unless they stay."""
+        """Names of what a new beginning removes: all results, and the images and what was trained on them unless they
+        stay.
+        """
         images = () if keep_images else (self.score.name, self.samples.path.name, *reversed(IMAGES))
         return [*images, *_FOLDERS, "support.json", *reversed(_MAPS + _TABLES), self.log.name, self.config.name]
 
@@ -297,7 +304,9 @@ def require_run(path: Path) -> RunDirectory:
     files.recover(path)
     run = RunDirectory(path)
     if not run.config.exists() and not run.weights.exists():
-        raise files.InputError(f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run")
+        raise files.InputError(
+            f"{path} should be a run directory but has neither config.toml nor a network: use scoretomo run"
+        )
     run.require_format()
     return run
 
@@ -325,7 +334,9 @@ def require_network(run: RunDirectory) -> None:
     """
     files.recover(run.path)
     if not run.weights.exists():
-        raise files.InputError(f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}")
+        raise files.InputError(
+            f"{run.path} has no trained network: train one with scoretomo train STACK --output {run.path}"
+        )
 
 
 def _machine() -> dict[str, Any]:

@@ -1,7 +1,9 @@
-"""The columns of every table of a run, and the entries of its records: what they are called, their units, how they are rounded.
+"""The columns of every table of a run, and the entries of its records: what they are called, their units, how they are
+rounded.
 
-Images have the numbers of the user's stack, from 0. Lengths are in pixels of the run, angles in degrees, resolutions in Å, or in
-pixels of the run where the pixel size is unknown. A residual fraction is ‖image − view‖² / ‖image‖², with the best brightness.
+Images have the numbers of the user's stack, from 0. Lengths are in pixels of the run, angles in degrees, resolutions in
+Å, or in pixels of the run where the pixel size is unknown. A residual fraction is ‖image − view‖² / ‖image‖², with the
+best brightness.
 """
 
 from typing import Annotated, Any, Literal, NamedTuple
@@ -103,16 +105,22 @@ class HeldOutRow(NamedTuple):
 
 
 class ModeRow(NamedTuple):
-    """flexibility/modes.csv: how far an image is along each mode that held-out images confirm, in pixels of the model's side."""
+    """flexibility/modes.csv: how far an image is along each mode that held-out images confirm, in pixels of the model's
+    side.
+    """
 
     image: int
     mode: tuple[SixDigits, ...]
 
 
 class FlexibilityTest(NamedTuple):
-    """flexibility/test.json: whether a deformation model explains held-out images better than a rigid one; nulls where undetermined."""
+    """flexibility/test.json: whether a deformation model explains held-out images better than a rigid one; nulls where
+    undetermined.
+    """
 
-    rigid_residual: Annotated[float, Decimals(6)] | None  # mean residual fraction of held-out images, by the rigid model
+    rigid_residual: (
+        Annotated[float, Decimals(6)] | None
+    )  # mean residual fraction of held-out images, by the rigid model
     flexible_residual: Annotated[float, Decimals(6)] | None  # by the deformation model
     displacement: Four | None  # of its mass, in one image of five
     statistic: Four | None
@@ -209,7 +217,9 @@ class StateRow(NamedTuple):
 
 
 class ObservabilityRow(NamedTuple):
-    """landscape/observability.csv: how much of each mode the view of an image shows, beside an average view (1: as much or more)."""
+    """landscape/observability.csv: how much of each mode the view of an image shows, beside an average view (1: as much
+    or more).
+    """
 
     image: int
     observability: tuple[Three, ...]
@@ -305,7 +315,9 @@ class Comparison(NamedTuple):
 
 
 class EvaluationSummary(NamedTuple):
-    """evaluation/summary.json: means over all maps, and where single images have truths in known poses, the conformation gain."""
+    """evaluation/summary.json: means over all maps, and where single images have truths in known poses, the
+    conformation gain.
+    """
 
     n: int
     mean_fsc: float

@@ -1,8 +1,8 @@
 """Typed rows ⇄ tables, typed records ⇄ JSON: the fields of a NamedTuple are the columns of a file, in their order.
 
-A field may be an int, a float, a text or a bool, each of these or None (empty in a table, null in JSON), or a tuple of them; in JSON
-also named tuples and plain objects. A tuple takes a column for each value: `z: tuple[float, ...]` those of z_1, z_2, …
-How a number is rounded stands beside its type: `rot: Annotated[float, Decimals(4)]`.
+A field may be an int, a float, a text or a bool, each of these or None (empty in a table, null in JSON), or a tuple of
+them; in JSON also named tuples and plain objects. A tuple takes a column for each value: `z: tuple[float, ...]` those
+of z_1, z_2, … How a number is rounded stands beside its type: `rot: Annotated[float, Decimals(4)]`.
 """
 
 import math
@@ -185,7 +185,9 @@ def _cells(row: tuple[Any, ...]) -> Iterator[tuple[str, object]]:
     """Columns of a row, and what stands in them."""
     for field, value in zip(_fields(type(row)), row, strict=True):
         if field.many:
-            yield from ((f"{field.name}_{place}", _text(field, each)) for place, each in enumerate(value, start=field.first))
+            yield from (
+                (f"{field.name}_{place}", _text(field, each)) for place, each in enumerate(value, start=field.first)
+            )
         else:
             yield field.name, _text(field, value)
 

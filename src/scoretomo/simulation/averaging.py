@@ -1,18 +1,19 @@
 """The class average of a microscope: what 2D classification makes of the particles of a class.
 
-A class holds n particles. Each shows the object from nearly the same direction, a little off centre, through the contrast transfer
-function c of its own defocus, in white noise:
+A class holds n particles. Each shows the object from nearly the same direction, a little off centre, through the
+contrast transfer function c of its own defocus, in white noise:
 
     y_i = c_i · exp(−B k²/4) · S_i f(V, R_i) + noise
 
-Its average is weighted as classification programs do, by c (which turns negative lobes the right way round), and divided by the
-weights, with as much restraint as the class's own spectral signal-to-noise ratio S asks for, ring by ring (w = ⟨Σ c_i²⟩ / 2S):
+Its average is weighted as classification programs do, by c (which turns negative lobes the right way round), and
+divided by the weights, with as much restraint as the class's own spectral signal-to-noise ratio S asks for, ring by
+ring (w = ⟨Σ c_i²⟩ / 2S):
 
     average = Σ c_i y_i / (Σ c_i² + w)
 
-White noise of n particles, weighted by c_i and summed, is white noise times √(Σ c_i²); it is drawn so. Then follow a low-pass
-where the signal ends (S = 1/3, where the two halves of a class correlate by 0.143), the mean of the box to 0, and a soft circular
-mask.
+White noise of n particles, weighted by c_i and summed, is white noise times √(Σ c_i²); it is drawn so. Then follow a
+low-pass where the signal ends (S = 1/3, where the two halves of a class correlate by 0.143), the mean of the box to 0,
+and a soft circular mask.
 """
 
 import math
@@ -121,7 +122,9 @@ def average_class(volume: Tensor, number: int, pixel_size: float, seed: int, set
     transfer = contrast_transfer(k.norm(dim=0) / pixel_size, members.defocus)
     envelope = torch.exp(-settings.b_factor / 4 * (k.norm(dim=0) / pixel_size).square())
     moved = torch.exp(-2j * math.pi * torch.einsum("nc,cyx->nyx", members.shifts, k))
-    seen = torch.fft.rfft2(torch.fft.ifftshift(project(volume, members.tilts), dim=(-2, -1))) * moved * transfer * envelope
+    seen = (
+        torch.fft.rfft2(torch.fft.ifftshift(project(volume, members.tilts), dim=(-2, -1))) * moved * transfer * envelope
+    )
     level = _noise_level(seen, members.snr)
     power = transfer.square().sum(0)
     white = torch.fft.rfft2(torch.randn(size, size, generator=random_stream(seed, "class noise", number)))
@@ -165,7 +168,9 @@ def _shell(size: int) -> Tensor:
 def _ring_means(values: Tensor) -> Tensor:
     """Mean over each ring and its neighbours, of values on the layout of rfft2."""
     shell = _shell(values.shape[-2]).flatten()
-    sums = torch.zeros(2, int(shell.max()) + 1).index_add(1, shell, torch.stack([values.flatten(), torch.ones(len(shell))]))
+    sums = torch.zeros(2, int(shell.max()) + 1).index_add(
+        1, shell, torch.stack([values.flatten(), torch.ones(len(shell))])
+    )
     total, count = conv1d(sums[:, None], torch.ones(1, 1, 3), padding=1)[:, 0]
     return total / count
 
@@ -175,7 +180,8 @@ def _signal_to_noise(weighted: Tensor, noise: Tensor) -> Tensor:
 
     Args:
         weighted: its transform, (d, d // 2 + 1).
-        noise: amplitude of the noise in it, relative to that of the transform of white noise of variance 1, (d, d // 2 + 1).
+        noise: amplitude of the noise in it, relative to that of the transform of white noise of variance 1, (d, d // 2
+            + 1).
     """
     size = weighted.shape[-2]
     expected = (_ring_means(noise.square()) * size**2).clamp(min=1e-30)

@@ -20,9 +20,10 @@ _APART = 0.25  # of the side: how far each of two particles is from the centre
 def junk_class(kind: Junk, images: Tensor, number: int, seed: int) -> Tensor:
     """One junk class that fits a stack in size and grey scale, shape (d, d).
 
-    A dark blob is a negative Gaussian as strong as the brightest image. White noise and the ice ring (noise of one spatial
-    frequency) have the standard deviation of the images. An edge is a ramp (even numbers) or a step (odd ones) across the whole
-    image, as carbon makes it. An empty class is faint noise. Two particles are two images of the stack side by side.
+    A dark blob is a negative Gaussian as strong as the brightest image. White noise and the ice ring (noise of one
+    spatial frequency) have the standard deviation of the images. An edge is a ramp (even numbers) or a step (odd ones)
+    across the whole image, as carbon makes it. An empty class is faint noise. Two particles are two images of the stack
+    side by side.
 
     Args:
         kind: of junk.
@@ -58,7 +59,9 @@ def junk_class(kind: Junk, images: Tensor, number: int, seed: int) -> Tensor:
 
 
 def with_junk(images: Tensor, share: float, seed: int, kinds: tuple[Junk, ...] = JUNK_KINDS) -> Tensor:
-    """Good images first, then junk classes, the kinds in turn, until they are this share of all; shape (n + m, d, d)."""
+    """Good images first, then junk classes, the kinds in turn, until they are this share of all; shape (n +
+    m, d, d).
+    """
     count = round(share / (1 - share) * len(images))
     junk = [junk_class(kinds[number % len(kinds)], images, number, seed) for number in range(count)]
     return torch.stack([*images, *junk])

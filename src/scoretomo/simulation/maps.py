@@ -39,7 +39,9 @@ class MovingMap:
 
 
 def isolated(density: Tensor) -> Tensor:
-    """A map, (d, d, d), with empty space at 0 and its corners empty: faded out towards the sphere that every rotation keeps."""
+    """A map, (d, d, d), with empty space at 0 and its corners empty: faded out towards the sphere that every rotation
+    keeps.
+    """
     size = density.shape[-1]
     distance = radius(size, 3)
     fade = soft_edge(distance, (0.5 - _EDGE) * size, _EDGE * size)
@@ -47,7 +49,9 @@ def isolated(density: Tensor) -> Tensor:
 
 
 def voxel_places(density: Tensor, pixel_size: float) -> tuple[Tensor, Tensor]:
-    """Where a map is bright: places (n, 3) in Å about the middle of the box, float64, and which voxels they are, (d, d, d) bool."""
+    """Where a map is bright: places (n, 3) in Å about the middle of the box, float64, and which voxels they are, (d, d,
+    d) bool.
+    """
     brightest = density.flatten().topk(max(1, density.numel() // 1000)).values
     bright = density > 0.3 * brightest.min()
     return (coordinates(density.shape[-1], 3)[:, bright].T * pixel_size).double(), bright

@@ -14,8 +14,8 @@ class StackStatistics(NamedTuple):
     Attributes:
         frequency: of each ring of the Fourier transform, in cycles per pixel.
         power: mean power of its coefficients, each image scaled so that its power up to the band's end is 1.
-        ring: mean of the ring between 0.75 and 0.85 half sides, relative to the standard deviation of the image within: the dark
-            surround that the contrast transfer leaves is negative.
+        ring: mean of the ring between 0.75 and 0.85 half sides, relative to the standard deviation of the image within:
+            the dark surround that the contrast transfer leaves is negative.
         rim: standard deviation in that ring, relative to the same.
     """
 
@@ -30,8 +30,8 @@ def measure(images: Tensor, band: float) -> StackStatistics:
 
     Args:
         images: shape (n, d, d).
-        band: end of the band in which the power of every image is made 1, in cycles per pixel; the mean of the image (ring 0) does
-            not belong to it.
+        band: end of the band in which the power of every image is made 1, in cycles per pixel; the mean of the image
+            (ring 0) does not belong to it.
     """
     size = images.shape[-1]
     shell = shell_index(size, 2)

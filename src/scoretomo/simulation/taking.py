@@ -31,7 +31,9 @@ class Phantom(Movable, Protocol):
     """A shape that can be evaluated at any point, such as the moving box."""
 
     def density(self, points: Tensor, conformation: Tensor, edge: float) -> Tensor:
-        """Density of a conformation, (k,), at points, (…, 3) in half sides; shape (…). Its edge is as wide, in half sides."""
+        """Density of a conformation, (k,), at points, (…, 3) in half sides; shape (…). Its edge is as wide, in half
+        sides.
+        """
 
 
 @runtime_checkable
@@ -80,8 +82,8 @@ def simulate_image(
 ) -> Simulated:
     """Take the image with this number: a random conformation from a random direction.
 
-    It depends on the seed and the number alone, not on how many are drawn; its noise has a random stream of its own, so that the
-    same seed gives the same objects at any noise.
+    It depends on the seed and the number alone, not on how many are drawn; its noise has a random stream of its own, so
+    that the same seed gives the same objects at any noise.
 
     Args:
         phantom: the movable object.
@@ -102,7 +104,9 @@ def simulate_image(
     return Simulated(image, volume, rotation, dict(zip(phantom.parameters, conformation.tolist(), strict=True)))
 
 
-def simulate(phantom: Phantom | Specimen, images: int, size: int, seed: int, *, noise: float = 0.0) -> Iterator[Simulated]:
+def simulate(
+    phantom: Phantom | Specimen, images: int, size: int, seed: int, *, noise: float = 0.0
+) -> Iterator[Simulated]:
     """Take one image after the other, each of another conformation from another direction: see `simulate_image`."""
     for number in range(images):
         yield simulate_image(phantom, number, size, seed, noise=noise)

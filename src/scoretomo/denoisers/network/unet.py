@@ -3,8 +3,8 @@
     image ─ lift ─► level 1 ─► level 2 ─► level 3 ─► middle ─► level 3 ─► level 2 ─► level 1 ─ norm, drop ─► image
                        └──────────└──────────└─── skips ───────────┘──────────┘──────────┘
 
-Every block is told the noise level. The numbers of parameters are the paper's: 3.9 million for channels (32, 64, 128), 5.3 million
-for (32, 64, 96, 128).
+Every block is told the noise level. The numbers of parameters are the paper's: 3.9 million for channels (32, 64, 128),
+5.3 million for (32, 64, 96, 128).
 """
 
 import math
@@ -24,8 +24,8 @@ class Architecture:
     Attributes:
         channels: of each level, the highest resolution first.
         blocks: residual blocks of each level on the way down; one more on the way up.
-        unshuffle: pixels that become one on entry, along each axis: 2 makes four channels of half the side; above 1 it grows with
-            the images (`architecture_for`).
+        unshuffle: pixels that become one on entry, along each axis: 2 makes four channels of half the side; above 1 it
+            grows with the images (`architecture_for`).
         groups: of channels that are normalised together, each over the whole image.
     """
 
@@ -78,9 +78,12 @@ class UNet(nn.Module):
         levels = list(enumerate(channels))
         lowest = len(channels) - 1
         self.down = nn.ModuleList(
-            Down(channels[max(level - 1, 0)], width, label, blocks, groups, lowest=level == lowest) for level, width in levels
+            Down(channels[max(level - 1, 0)], width, label, blocks, groups, lowest=level == lowest)
+            for level, width in levels
         )
-        self.middle = nn.ModuleList([Block(last, last, label, groups), Attention(last, groups), Block(last, last, label, groups)])
+        self.middle = nn.ModuleList(
+            [Block(last, last, label, groups), Attention(last, groups), Block(last, last, label, groups)]
+        )
         self.up = nn.ModuleList(
             Up(
                 channels[min(level + 1, lowest)],
@@ -136,12 +139,23 @@ class Up(nn.Module):
     """A level on the way up: every block also gets what one on the way down has left, the last one first."""
 
     def __init__(
-        self, entering: int, width: int, above: int, label: int, blocks: int, groups: int, *, lowest: bool, highest: bool
+        self,
+        entering: int,
+        width: int,
+        above: int,
+        label: int,
+        blocks: int,
+        groups: int,
+        *,
+        lowest: bool,
+        highest: bool,
     ) -> None:
         super().__init__()
         coming = [entering] + [width] * (blocks - 1)
         skips = [width] * (blocks - 1) + [above]
-        self.blocks = nn.ModuleList(Block(come + skip, width, label, groups) for come, skip in zip(coming, skips, strict=True))
+        self.blocks = nn.ModuleList(
+            Block(come + skip, width, label, groups) for come, skip in zip(coming, skips, strict=True)
+        )
         self.attention = nn.ModuleList(Attention(width, groups) if lowest else nn.Identity() for _ in range(blocks))
         self.finer = nn.ModuleList([] if highest else [nn.Conv2d(width, width, 3, padding=1)])
 
@@ -189,7 +203,8 @@ class Attention(nn.Module):
         """Features (b, c, h, w) → the same shape."""
         places = self.norm(x).flatten(2).transpose(1, 2)  # (b, places, c)
         query, key, value = (
-            linear(places).unflatten(2, (self.heads, -1)).transpose(1, 2) for linear in (self.query, self.key, self.value)
+            linear(places).unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for linear in (self.query, self.key, self.value)
         )
         seen = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
         return x + self.out(seen).transpose(1, 2).reshape(x.shape)
