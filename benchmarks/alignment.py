@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/alignment.py [--size 48] [--cases 50]
 
-The map is 14 random Gaussians of differing widths. It is mirrored (every second time), turned at random, shifted by up to a
-tenth of the box and covered, as is the target, with white noise of the map's own standard deviation.
+The map is 14 random Gaussians of differing widths. It is mirrored (every second time), turned at random, shifted by up
+to a tenth of the box and covered, as is the target, with white noise of the map's own standard deviation.
 """
 
 import argparse
@@ -20,7 +20,9 @@ from scoretomo.rotations import angular_distance, random_rotations
 def blobs(size: int, generator: torch.Generator) -> torch.Tensor:
     """14 Gaussians in a ball of 0.3 of the box, 3 to 8 % of the box wide."""
     centres = torch.randn(14, 3, generator=generator)
-    centres = centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(14, 1, generator=generator) ** (1 / 3)
+    centres = (
+        centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(14, 1, generator=generator) ** (1 / 3)
+    )
     widths = size * (0.03 + 0.05 * torch.rand(14, generator=generator))
     position = coordinates(size, 3)
     distances = (position - centres[:, :, None, None, None]).square().sum(1)
@@ -42,7 +44,8 @@ def main() -> None:
         shift = (torch.rand(3, generator=generator) - 0.5) * 0.2 * args.size
         target = rotate(mirror(clean) if case % 2 else clean, rotation, shift)
         moving, target = (
-            values + args.noise * clean.std() * torch.randn(values.shape, generator=generator) for values in (clean, target)
+            values + args.noise * clean.std() * torch.randn(values.shape, generator=generator)
+            for values in (clean, target)
         )
         start = time.process_time()
         answer = align(moving, target)

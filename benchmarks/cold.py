@@ -1,25 +1,27 @@
-"""Cold Algorithm 1 with the scores that need no training: how good, how different from seed to seed, how long, how much memory.
+"""Cold Algorithm 1 with the scores that need no training: how good, how different from seed to seed, how long, how much
+memory.
 
-    python benchmarks/cold.py box           300 images of 32²; 8 volumes, 3 seeds, both methods         about 18 min on 2 cores
+    python benchmarks/cold.py box      300 images of 32²; 8 volumes, 3 seeds, both methods       about 18 min on 2 cores
     python benchmarks/cold.py capsid        200 images of 32²; 8 volumes, one seed                        about 4 min
     python benchmarks/cold.py betagal       16 real class averages, 3 seeds at 32 px and one at 64 px    about 35 min
     python benchmarks/cold.py 60S           47 real class averages at 32 px (no truth)                   about 6 min
     python benchmarks/cold.py box88         300 images of 88², the paper's size; 3 volumes               about 15 min
 
-The real images are public: betagal_class_averages.mrcs of michaelhabeck/bayesian-random-tomography (centre 64 px, 3.54 Å) with
-betaGal.mrc of nglviewer/ngl, and the 60S averages of marcottelab/SLICEM (all MIT); --data names the folder that holds them. Results
-stay in benchmarks/results/; what is finished there is not computed again.
+The real images are public: betagal_class_averages.mrcs of michaelhabeck/bayesian-random-tomography (centre 64 px, 3.54
+Å) with betaGal.mrc of nglviewer/ngl, and the 60S averages of marcottelab/SLICEM (all MIT); --data names the folder that
+holds them. Results stay in benchmarks/results/; what is finished there is not computed again.
 """
 
 import argparse
-import csv
 import itertools
-import json
 import resource
 import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from scoretomo import files
+from scoretomo.rundir.directory import RunDirectory
 
 ROOT = Path(__file__).resolve().parent
 RESULTS = ROOT / "results"
@@ -42,33 +44,35 @@ def judged(stack: Path, truth: Path, name: str, *options: object) -> dict[str, f
 
 
 def judge(run: Path, truth: Path) -> dict[str, float | list[float]]:
-    """Evaluate; scores of all volumes, seconds a volume, and how well the images are held."""
+    """Evaluate; mean FSC of all volumes, seconds a volume, and how well the views agree with the images."""
     scoretomo("evaluate", run, "--truth", truth)
-    summary = json.loads((run / "evaluation" / "summary.json").read_text())
-    with open(run / "evaluation" / "scores.csv") as file:
-        scores = [float(row["mean_fsc"]) for row in csv.DictReader(file)]
-    return {**summary, "scores": scores, **_times(run)}
+    evaluation = RunDirectory(run).evaluation
+    summary = {name: value for name, value in files.read_json(evaluation.summary).items() if value is not None}
+    return {**summary, "each": [row.mean_fsc for row in evaluation.rows.read()], **_times(run)}
+
+
+def stage_seconds(run: Path) -> dict[str, float]:
+    """Wall-clock seconds of each stage, also where it was interrupted and continued."""
+    seconds: dict[str, float] = {}
+    for record in files.read_records(RunDirectory(run).log):
+        if record["event"] == "stage":
+            seconds[record["stage"]] = seconds.get(record["stage"], 0.0) + record["seconds"]
+    return seconds
 
 
 def _times(run: Path) -> dict[str, float]:
     """Seconds a volume, wall clock over all cores used."""
-    seconds = sum(
-        record["seconds"]
-        for record in map(json.loads, (run / "log.jsonl").read_text().splitlines())
-        if record["event"] == "reconstructed"
-    )
-    with open(run / "volumes.csv") as file:
-        rows = list(csv.DictReader(file))
-    fits = [float(row["anchor_correlation"]) for row in rows]
-    return {"seconds": seconds / len(rows), "anchor": statistics.mean(fits), "volumes": len(rows)}
+    rows = RunDirectory(run).volume_rows.read()
+    correlation = statistics.mean(row.anchor_correlation for row in rows)
+    return {"seconds": stage_seconds(run)["volumes"] / len(rows), "anchor": correlation, "volumes": len(rows)}
 
 
 def line(name: str, seed: int | str, found: dict) -> None:
     """One row of the table."""
-    scores = found["scores"]
+    each = found["each"]
     gain = f"{found['conformation_gain']:+.2f}" if "conformation_gain" in found else "    –"
     print(
-        f"{name:<18} {seed!s:>4}  {found['mean_fsc']:.3f}  {min(scores):.2f} – {max(scores):.2f}  "
+        f"{name:<18} {seed!s:>4}  {found['mean_fsc']:.3f}  {min(each):.2f} – {max(each):.2f}  "
         f"{found['auc']:.3f}  {gain}  {found['seconds']:6.1f}",
         flush=True,
     )
@@ -83,14 +87,14 @@ def box() -> None:
     scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
     heading()
     for method, denoiser in WAYS:
-        means, scores = [], []
+        means, volumes = [], []
         for seed in range(3):
             options = ("--images", EIGHT, "--method", method, "--denoiser", denoiser, "--seed", seed)
             found = judged(data / "images.mrcs", data / "truth", f"box32-{method}-{denoiser}-{seed}", *options)
             line(f"box {method} {denoiser}", seed, found)
             means.append(found["mean_fsc"])
-            scores.append(found["scores"])
-        apart = statistics.mean(max(image) - min(image) for image in zip(*scores, strict=True))
+            volumes.append(found["each"])
+        apart = statistics.mean(max(image) - min(image) for image in zip(*volumes, strict=True))
         print(
             f"{'':<18} all   {statistics.mean(means):.3f} ± {statistics.stdev(means):.3f} over seeds; "
             f"best and worst seed of an image are {apart:.2f} apart on average",
@@ -125,9 +129,14 @@ def betagal(folder: Path) -> None:
 
 
 def large_subunit(folder: Path) -> None:
-    scoretomo("run", folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", "--output", RESULTS / "60S", "--size", 32, *EXACT)
+    scoretomo(
+        "run", folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", "--output", RESULTS / "60S", "--size", 32, *EXACT
+    )
     found = _times(RESULTS / "60S")
-    print(f"60S 32 px: {found['volumes']} volumes, {found['seconds']:.1f} s each, views like their images: {found['anchor']:.3f}")
+    print(
+        f"60S 32 px: {found['volumes']} volumes, {found['seconds']:.1f} s each, views like their images: "
+        f"{found['anchor']:.3f}"
+    )
 
 
 def box88() -> None:

@@ -1,8 +1,9 @@
-"""The pictures of the README: class averages, and each one's own volume beside its truth; motions from one end to the other.
+"""The pictures of the README: class averages, and each one's own volume beside its truth; trajectories from one end of
+each mode to the other.
 
 make demo && .venv/bin/python benchmarks/figure.py volumes demo/run docs/box.png
 .venv/bin/python benchmarks/ensemble.py box --seeds 1
-.venv/bin/python benchmarks/figure.py motions benchmarks/results/box32-ensemble-0 docs/motions.png
+.venv/bin/python benchmarks/figure.py modes benchmarks/results/box32-ensemble-0 docs/modes.png
 """
 
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 from scoretomo import files
 from scoretomo.graphics import densities, surfaces
 from scoretomo.images import otsu_level
+from scoretomo.rundir.directory import RunDirectory
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -29,31 +31,33 @@ def surface(path: Path) -> np.ndarray:
 
 def volumes(run: Path) -> None:
     """Images, volumes and truths of eight, from the best to the worst."""
-    ranked = sorted(files.read_table(run / "evaluation" / "scores.csv"), key=lambda row: -float(row["mean_fsc"]))
+    directory = RunDirectory(run)
+    ranked = sorted(directory.evaluation.rows.read(), key=lambda row: -row.mean_fsc)
     rows = [ranked[round(place)] for place in np.linspace(0, len(ranked) - 1, 8)]
-    images = files.read_images(run / "images.mrcs").images
-    places = {int(row["number"]): int(row["slice"]) for row in files.read_table(run / "images.csv") if row["kept"] == "1"}
+    images = files.read_images(directory.images).images
+    places = {row.number: row.slice for row in directory.image_rows.read() if row.included}
     _, axes = plt.subplots(3, len(rows), figsize=(1.5 * len(rows), 5.0), facecolor="white")
     for column, row in zip(axes.T, rows, strict=True):
-        number = int(row["image"])
-        column[0].imshow(images[places[number]], cmap="gray")
-        column[0].set_title(f"image {number}", fontsize=9)
-        column[1].imshow(surface(run / "evaluation" / "aligned" / f"{number:03d}.mrc"))
-        column[1].set_title(f"mean FSC {float(row['mean_fsc']):.2f}", fontsize=9)
-        column[2].imshow(surface(Path(row["truth"])))
+        column[0].imshow(images[places[row.image]], cmap="gray")
+        column[0].set_title(f"image {row.image}", fontsize=9)
+        column[1].imshow(surface(directory.evaluation.aligned(directory.volume(row.image).name)))
+        column[1].set_title(f"mean FSC {row.mean_fsc:.2f}", fontsize=9)
+        column[2].imshow(surface(Path(row.truth)))
     for axis, name in zip(axes[:, 0], ("class average", "its volume", "truth"), strict=True):
         axis.set_ylabel(name, fontsize=10)
     _bare(axes)
 
 
-def motions(run: Path) -> None:
-    """Every second frame along each motion, one row each."""
-    ways = [sorted(folder.glob("*.mrc"))[::2] for folder in sorted((run / "landscape").glob("motion-*/"))]
-    _, axes = plt.subplots(len(ways), len(ways[0]), figsize=(1.5 * len(ways[0]), 1.6 * len(ways)), facecolor="white", squeeze=False)
-    for number, (row, way) in enumerate(zip(axes, ways, strict=True), start=1):
-        for axis, path in zip(row, way, strict=True):
+def modes(run: Path) -> None:
+    """Every second frame along each mode, one row each."""
+    folder = RunDirectory(run).landscape
+    series = [folder.frames(row.name)[::2] for row in folder.summary.read().trajectories]
+    size = (1.5 * len(series[0]), 1.6 * len(series))
+    _, axes = plt.subplots(len(series), len(series[0]), figsize=size, facecolor="white", squeeze=False)
+    for number, (row, frames) in enumerate(zip(axes, series, strict=True), start=1):
+        for axis, path in zip(row, frames, strict=True):
             axis.imshow(surface(path))
-        row[0].set_ylabel(f"motion {number}", fontsize=10)
+        row[0].set_ylabel(f"mode {number}", fontsize=10)
     _bare(axes)
 
 
@@ -65,7 +69,7 @@ def _bare(axes: np.ndarray) -> None:
 
 def main() -> None:
     what, run, output = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    {"volumes": volumes, "motions": motions}[what](run)
+    {"volumes": volumes, "modes": modes}[what](run)
     plt.gcf().tight_layout(pad=0.6, h_pad=1.0)
     plt.savefig(output, dpi=80)
 

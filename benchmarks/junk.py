@@ -1,12 +1,12 @@
 """Junk classes among good ones: which are left out, and what the volumes of the good images lose.
 
     python benchmarks/junk.py detect           seven sets, six kinds of junk, five shares                   about 3 min
-    python benchmarks/junk.py volumes          box (60 images of 24²) and β-galactosidase (16 of 32²)        about 40 min on 2 cores
+    python benchmarks/junk.py volumes   box (60 images of 24²) and β-galactosidase (16 of 32²)   about 40 min on 2 cores
     python benchmarks/junk.py table            the tables of docs/junk.md from the results
 
---data names the folder with betagal_cavgs16_64px_3.54A.mrcs and betaGal_map_64px_3.54A.mrc (both MIT, see benchmarks/cold.py). Runs
-stay in benchmarks/results/; what is finished there is not computed again. Results go to benchmarks/junk.json. The criteria of
-scoretomo.images.junk were set on other sets, and on the capsid.
+--data names the folder with betagal_cavgs16_64px_3.54A.mrcs and betaGal_map_64px_3.54A.mrc (both MIT, see
+benchmarks/cold.py). Runs stay in benchmarks/results/; what is finished there is not computed again. Results go to
+benchmarks/junk.json. The criteria of scoretomo.images.junk were set on other sets, and on the capsid.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from cold import judged
+from cold import judged, stage_seconds
 from machine import described
 from torch import Tensor
 
@@ -53,7 +53,6 @@ SIMULATED = {  # images of a set, and how they are simulated
     "large subunit, noise 2 σ": ("large-subunit", "--images", 60, "--size", 32, "--pixel-size", 10, "--noise", 2),
 }
 BETAGAL = "β-galactosidase, real"
-STAGES = ("consensus", "motion", "left out", "reconstructed", "landscape")  # of a run, with their seconds in its log
 VOLUMES = 12  # of the box that are made
 
 
@@ -65,7 +64,9 @@ def good_images(name: str, data: Path) -> Tensor:
         folder, settings = RESULTS / name.replace(" ", "-"), ImportSettings()
         stack = folder / "images.mrcs"
         words = [str(word) for word in (*SIMULATED[name], "--seed", SEED, "--output", folder)]
-        subprocess.run([sys.executable, "-m", "scoretomo.cli", "simulate", *words], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [sys.executable, "-m", "scoretomo.cli", "simulate", *words], check=True, stdout=subprocess.DEVNULL
+        )
     return prepare(torch.from_numpy(read_images(stack).images), settings).images
 
 
@@ -75,7 +76,12 @@ def counted(good: Tensor, share: float, kinds: tuple[Junk, ...]) -> dict[str, in
     kept = prepare(stack, ImportSettings()).numbers
     junk = len(stack) - len(good)
     good_kept = sum(number < len(good) for number in kept)
-    return {"good": len(good), "junk": junk, "good left out": len(good) - good_kept, "junk left out": junk - len(kept) + good_kept}
+    return {
+        "good": len(good),
+        "junk": junk,
+        "good left out": len(good) - good_kept,
+        "junk left out": junk - len(kept) + good_kept,
+    }
 
 
 def mixtures() -> Iterator[tuple[str, float, tuple[Junk, ...]]]:
@@ -113,7 +119,16 @@ def volumes(data: Path) -> list[dict[str, Any]]:
             same = fingerprint(stack)
             if same not in known:
                 known[same] = measured(name, stack, same, data)
-            rows.append({"set": name, "kind": kind, "share": share, **counted(good, share, kinds), **known[same], "prepared": same})
+            rows.append(
+                {
+                    "set": name,
+                    "kind": kind,
+                    "share": share,
+                    **counted(good, share, kinds),
+                    **known[same],
+                    "prepared": same,
+                }
+            )
             print(rows[-1], flush=True)
     return rows
 
@@ -121,7 +136,9 @@ def volumes(data: Path) -> list[dict[str, Any]]:
 def fingerprint(stack: Tensor) -> str:
     """A short name of what import makes of a stack."""
     left = prepare(stack, ImportSettings())
-    return hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[:12]
+    return hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[
+        :12
+    ]
 
 
 def measured(name: str, stack: Tensor, same: str, data: Path) -> dict[str, Any]:
@@ -133,9 +150,10 @@ def measured(name: str, stack: Tensor, same: str, data: Path) -> dict[str, Any]:
         options, truth, count = (), RESULTS / "box" / "truth", VOLUMES
     chosen = ",".join(map(str, range(count)))
     found = judged(RESULTS / f"{same}.mrcs", truth, f"junk/{same}", "--images", chosen, "--workers", 2, *options)
-    records = map(json.loads, (RESULTS / same / "log.jsonl").read_text().splitlines())
-    seconds = sum(record["seconds"] for record in records if record["event"] in STAGES)
-    return {"mean FSC": round(float(str(found["mean_fsc"])), 4), "seconds": round(seconds)}
+    return {
+        "mean FSC": round(float(str(found["mean_fsc"])), 4),
+        "seconds": round(sum(stage_seconds(RESULTS / same).values())),
+    }
 
 
 def tables(record: dict[str, Any]) -> Iterator[str]:
@@ -156,7 +174,9 @@ def tables(record: dict[str, Any]) -> Iterator[str]:
     clean = {row["set"]: row["mean FSC"] for row in record["volumes"]["rows"] if not row["share"]}
     for row in record["volumes"]["rows"]:
         left_out, change = f"{row['junk left out']} of {row['junk']}", row["mean FSC"] - clean[row["set"]]
-        yield _line(row["set"], f"{row['share']:.0%}", row["kind"], left_out, f"{row['mean FSC']:.3f}", f"{change:+.3f}")
+        yield _line(
+            row["set"], f"{row['share']:.0%}", row["kind"], left_out, f"{row['mean FSC']:.3f}", f"{change:+.3f}"
+        )
 
 
 def _heading(*cells: str) -> Iterator[str]:

@@ -1,4 +1,5 @@
-"""Simulated molecules with truth, moving and still: the paper's, made-up ribosomes, and random ones that nobody chose."""
+"""Simulated molecules with truth, moving and still: the paper's, made-up ribosomes, and random ones that nobody
+chose."""
 
 from collections.abc import Callable
 from functools import partial
@@ -65,7 +66,9 @@ def noisy_arm(folder: Path, *more: object) -> None:
 
 def realistic_box(folder: Path) -> None:
     """Boxes as a microscope and 2D classification would show them."""
-    scoretomo("simulate", "box", "--images", 300, "--size", _SIDE, "--realistic", "--pixel-size", _PIXEL, "--output", folder)
+    scoretomo(
+        "simulate", "box", "--images", 300, "--size", _SIDE, "--realistic", "--pixel-size", _PIXEL, "--output", folder
+    )
 
 
 def realistic_arm(folder: Path) -> None:
@@ -79,7 +82,8 @@ def realistic_two(folder: Path) -> None:
 
 
 def random_molecule(number: int, *, still: bool = False) -> Callable[[Path], None]:
-    """One of a population: ellipsoids with a rough inside, grown onto each other; one or two of the last ones turn, or none.
+    """One of a population: ellipsoids with a rough inside, grown onto each other; one or two of the last ones turn, or
+    none.
 
     A third of the population is seen without noise, a third with noise, and a third as realistic class averages.
     """
@@ -170,7 +174,9 @@ MOVING = {
 }
 
 STILL = {
-    f"random-still{number:02d}": ImageSet(random_molecule(number, still=True), f"random molecule {number}", True, range(0, 120, 15))
+    f"random-still{number:02d}": ImageSet(
+        random_molecule(number, still=True), f"random molecule {number}", True, range(0, 120, 15)
+    )
     for number in range(_POPULATION)
 }
 

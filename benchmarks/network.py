@@ -1,21 +1,22 @@
 """The network score beside the exact one: volumes, denoising, and the fast network beside the paper's.
 
-    python benchmarks/network.py box          300 images of 32², 8 volumes, 3 seeds with each score          about 25 min on 2 cores
-    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                  about 30 min
-    python benchmarks/network.py betagal      16 real class averages at 32 px with each score                about 15 min
+    python benchmarks/network.py box    300 images of 32², 8 volumes, 3 seeds with each score    about 25 min on 2 cores
+    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                 about 30 min
+    python benchmarks/network.py betagal      16 real class averages at 32 px with each score               about 15 min
     python benchmarks/network.py budget       both networks trained for the same time on 300 images of 32²   about 4 min
 
 Real images, and where results stay: see cold.py.
 """
 
 import argparse
-import csv
 import shutil
 import statistics
 import time
 from pathlib import Path
 
 from cold import EIGHT, RESULTS, heading, judge, line, scoretomo
+
+from scoretomo.rundir.directory import RunDirectory
 
 TEN = ",".join(map(str, range(0, 300, 30)))
 BUDGET = {"fast": 24_000, "paper": 4_950}  # examples that take the same time
@@ -49,17 +50,16 @@ def compare(trained: Path, truth: Path, name: str, numbers: str | None, seeds: i
 
 def denoising(run: Path) -> dict[float, tuple[float, float, float]]:
     """Error of the network on training and on held-out images, and of the exact score, by t."""
-    with open(run / "score" / "denoising.csv") as file:
-        rows = list(csv.DictReader(file))
-    return {float(row["t"]): tuple(float(row[key]) for key in COLUMNS) for row in rows}  # type: ignore[misc]
-
-
-COLUMNS = ("network_training", "network_held_out", "exact_training")
+    rows = RunDirectory(run).denoising.read()
+    return {row.t: (row.network_training, row.network_held_out or 0.0, row.exact_training) for row in rows}
 
 
 def budget(stack: Path) -> None:
     """The two networks after the same time of training."""
-    runs = {network: train(stack, f"budget-{network}", "--network", network, "--examples", BUDGET[network]) for network in BUDGET}
+    runs = {
+        network: train(stack, f"budget-{network}", "--network", network, "--examples", BUDGET[network])
+        for network in BUDGET
+    }
     errors = {network: denoising(run) for network, run in runs.items()}
     print(f"{'t':>8}  {'fast':>7}  {'paper':>7}  {'exact':>7}   (root mean square error, training images)")
     for t in errors["fast"]:
@@ -88,7 +88,9 @@ def main() -> None:
             compare(train(data / "images.mrcs", "box64"), data / "truth", "box64", TEN, 1)
         case "betagal":
             folder = asked.data / "betagal_relion16"
-            trained = train(folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32, "--examples", 120_000)
+            trained = train(
+                folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32, "--examples", 120_000
+            )
             compare(trained, folder / "betaGal_map_64px_3.54A.mrc", "betagal32", None, 1)
         case "budget":
             budget(boxes(32) / "images.mrcs")

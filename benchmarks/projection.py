@@ -2,8 +2,9 @@
 
     OMP_NUM_THREADS=2 python benchmarks/projection.py [--sizes 32 64 88 136] [--views 16 64] [--device cpu]
 
-The volume is 16 Gaussian blobs of 1.5 to 3 voxels width at every size: detail close to what the voxels can hold. Their views are
-known in closed form. The error is ‖views − truth‖ / ‖truth‖; the mismatch of the adjoint is that of the two scalar products.
+The volume is 16 Gaussian blobs of 1.5 to 3 voxels width at every size: detail close to what the voxels can hold. Their
+views are known in closed form. The error is ‖views − truth‖ / ‖truth‖; the mismatch of the adjoint is that of the two
+scalar products.
 """
 
 import argparse
@@ -35,7 +36,11 @@ def draw_blobs(size: int, generator: torch.Generator) -> Blobs:
     """16 blobs that stay inside the box in every pose."""
     directions = torch.nn.functional.normalize(torch.randn(16, 3, generator=generator), dim=1)
     distances = (size / 2 - 12) * torch.rand(16, 1, generator=generator) ** (1 / 3)
-    return Blobs(directions * distances, 1.5 + 1.5 * torch.rand(16, generator=generator), 0.5 + torch.rand(16, generator=generator))
+    return Blobs(
+        directions * distances,
+        1.5 + 1.5 * torch.rand(16, generator=generator),
+        0.5 + torch.rand(16, generator=generator),
+    )
 
 
 def gaussians(blobs: Blobs, size: int, dims: int) -> Tensor:
@@ -109,20 +114,27 @@ def main() -> None:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     args = parser.parse_args()
     print(f"{processor(args.device)}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32")
-    print(f"{'size':>5} {'views':>5}  {'back end':<13}  {'forward s':>9}  {'adjoint s':>9}  {'error':>7}  {'mismatch':>8}")
+    print(
+        f"{'size':>5} {'views':>5}  {'back end':<13}  {'forward s':>9}  {'adjoint s':>9}  {'error':>7}  {'mismatch':>8}"
+    )
     for size in args.sizes:
         for count in args.views:
             generator = torch.Generator().manual_seed(size)
             blobs = Blobs(*(part.to(args.device) for part in draw_blobs(size, generator)))
             rotations = random_rotations(count, generator, device=args.device)
             volume = gaussians(blobs, size, 3)
-            truth = torch.stack([gaussians(blobs._replace(centres=blobs.centres @ turn.T), size, 2) for turn in rotations])
+            truth = torch.stack(
+                [gaussians(blobs._replace(centres=blobs.centres @ turn.T), size, 2) for turn in rotations]
+            )
             for name, (forward, adjoint) in BACK_ENDS.items():
                 ahead, views = timed(forward, volume, rotations)
                 back, spread = timed(adjoint, truth, rotations)
                 error = (views - truth).norm() / truth.norm()
                 mismatch = 1 - (views.double() * truth).sum() / (spread.double() * volume).sum()
-                print(f"{size:5} {count:5}  {name:<13}  {ahead:9.3f}  {back:9.3f}  {error:7.1e}  {abs(mismatch):8.1e}", flush=True)
+                print(
+                    f"{size:5} {count:5}  {name:<13}  {ahead:9.3f}  {back:9.3f}  {error:7.1e}  {abs(mismatch):8.1e}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -63,11 +63,20 @@ def main() -> None:
         rings = int(band * size)
         ratio = (second.power / first.power)[1 : rings + 1]
         within = int(((ratio > 0.8) & (ratio < 1.2)).sum())
-        print(f"{stack.title}: {len(real)} real images of {size}² at {stack.pixel_size} Å, {SIMULATED} simulated ({stack.object})")
-        print("  power, simulated / real, ring by ring up to 1/15 Å:", " ".join(f"{value:.2f}" for value in ratio.tolist()))
+        print(
+            f"{stack.title}: {len(real)} real images of {size}² at {stack.pixel_size} Å, {SIMULATED} simulated "
+            f"({stack.object})"
+        )
+        print(
+            "  power, simulated / real, ring by ring up to 1/15 Å:",
+            " ".join(f"{value:.2f}" for value in ratio.tolist()),
+        )
         print(f"  {within} of {rings} rings within 20 %; mean |log ratio| {float(ratio.log().abs().mean()):.2f}")
         for name, found in (("real", first), ("simulated", second)):
-            print(f"  background of the {name}: mean {found.ring:+.2f}, spread {found.rim:.2f} (of the image's standard deviation)")
+            print(
+                f"  background of the {name}: mean {found.ring:+.2f}, spread {found.rim:.2f} (of the image's standard "
+                f"deviation)"
+            )
         axis = parts[row][0].subplots()
         for name, found, colour in (("real", first, "#222222"), ("simulated", second, "#0072b2")):
             axis.semilogy(found.frequency[1:] / stack.pixel_size, found.power[1:], label=name, color=colour)

@@ -1,6 +1,6 @@
 """How long a mistake takes to be told: CPU-seconds from the command to its sentence, each in a process of its own.
 
-    python benchmarks/refusals.py           all kinds of tests/refusals.py, the median of three          about two minutes
+    python benchmarks/refusals.py         all kinds of tests/refusals.py, the median of three          about two minutes
 
 The result goes to benchmarks/refusals.json.
 """

@@ -2,10 +2,10 @@
 
     python benchmarks/score.py              about 3 min on 2 cores
 
-The images are views of the moving box. The matrix product uses as many turns as the exact score does, and its turned images are
-made by the same band-limited rotation, so the difference is the error of the compression alone. Where the turned images would
-take more than 2 GB, only the exact score is measured. Then the errors of the exact and the tangent score on images that they do not
-know.
+The images are views of the moving box. The matrix product uses as many turns as the exact score does, and its turned
+images are made by the same band-limited rotation, so the difference is the error of the compression alone. Where the
+turned images would take more than 2 GB, only the exact score is measured. Then the errors of the exact and the tangent
+score on images that they do not know.
 """
 
 import math
@@ -104,7 +104,8 @@ def measure(count: int, size: int) -> str:
         start = time.perf_counter()
         score(views, T)
         seconds = (time.perf_counter() - start) / VIEWS
-    row = f"{count:>4} × {size:>3}²  {score.images.turns:>5}  {setup:7.2f} s  {seconds * 1e3:8.2f} ms  {peak.highest:6.2f} GB"
+    row = f"{count:>4} × {size:>3}²  {score.images.turns:>5}  {setup:7.2f} s  "
+    row += f"{seconds * 1e3:8.2f} ms  {peak.highest:6.2f} GB"
     gigabytes = count * 2 * score.images.turns * float(mask.sum()) * 4 / 1e9
     if gigabytes > 2:
         return f"{row}  {'–':>8}     {gigabytes:6.2f} GB      –"

@@ -24,7 +24,9 @@ def pytest_runtest_setup() -> None:
 
 @pytest.fixture(scope="session")
 def run_with() -> Callable[..., Path]:
-    """Do all of a run from a stack with some settings of the reconstruction, on two workers if not told; the run directory."""
+    """Do a whole run from a stack with some settings of the reconstruction, on two workers unless given; the run
+    directory.
+    """
 
     def call(stack: Path, run: Path, *, workers: int = 2, **settings: object) -> Path:
         from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest
@@ -45,7 +47,10 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("box")
     simulate_object(
-        Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings()), folder, workers=1, force=False
+        Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings()),
+        folder,
+        workers=1,
+        force=False,
     )
     return folder / "images.mrcs"
 

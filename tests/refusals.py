@@ -45,15 +45,23 @@ REFUSALS: dict[str, Refusal] = {
     "evaluate a stack": Refusal("evaluate {in}/good.mrcs --truth {in}/map.npy", "maps must be cubic"),
     "evaluate other sizes": Refusal("evaluate {in}/map.npy --truth {in}/small.npy", "can't be compared"),
     "evaluate nothing": Refusal("evaluate {in}/nowhere --truth {in}/map.npy", "there are no maps"),
-    "evaluate into a folder of others": Refusal("evaluate {in}/map.npy --truth {in}/map.npy -o {in}", "but holds other files"),
+    "evaluate into a folder of others": Refusal(
+        "evaluate {in}/map.npy --truth {in}/map.npy -o {in}", "but holds other files"
+    ),
     "simulate nothing known": Refusal("simulate bocks -o {in}/x", "should be one of box"),
     "simulate a missing map": Refusal("simulate {in}/nowhere.mrc -o {in}/x", "there is no file"),
     "simulate a broken model": Refusal("simulate {in}/prose.cif -o {in}/x", "not an atomic model"),
-    "simulate a lost trajectory": Refusal("simulate {in}/atoms.pdb --trajectory {in}/no.dcd -o {in}/x", "there is no file"),
-    "simulate with a wrong mask": Refusal("simulate {in}/run_class001.mrc --move '{in}/small.npy shift 0 5' -o {in}/x", "got 8³"),
+    "simulate a lost trajectory": Refusal(
+        "simulate {in}/atoms.pdb --trajectory {in}/no.dcd -o {in}/x", "there is no file"
+    ),
+    "simulate with a wrong mask": Refusal(
+        "simulate {in}/run_class001.mrc --move '{in}/small.npy shift 0 5' -o {in}/x", "got 8³"
+    ),
     "reproduce without images": Refusal("reproduce betagal -o {in}/x", "needs real class averages"),
     "reproduce a cut stack": Refusal("reproduce betagal --stack {in}/cut.mrcs -o {in}/x", "cut short"),
-    "reproduce without truth": Refusal("reproduce betagal --stack {in}/large.npy --truth {in}/no -o {in}/x", "there are no maps"),
+    "reproduce without truth": Refusal(
+        "reproduce betagal --stack {in}/large.npy --truth {in}/no -o {in}/x", "there are no maps"
+    ),
     "landscape of no run": Refusal("landscape {in}", "should hold a finished run"),
     "export of no run": Refusal("export {in} --to relion", "should hold a finished run"),
     "figures of no run": Refusal("figures {in}", "should hold a finished run"),
@@ -94,7 +102,9 @@ def write_inputs(folder: Path) -> None:
     (folder / "empty.star").write_text("data_\n\nloop_\n_rlnImageName #1\n\n")
     for name in ("prose.star", "prose.cif", "text.hdf"):
         (folder / name).write_text("once upon a time")
-    (folder / "atoms.pdb").write_text("ATOM      1  CA  ALA A   1      11.104   6.134  -6.504  1.00  0.00           C\nEND\n")
+    (folder / "atoms.pdb").write_text(
+        "ATOM      1  CA  ALA A   1      11.104   6.134  -6.504  1.00  0.00           C\nEND\n"
+    )
 
 
 def _write_mrc(path: Path, values: np.ndarray) -> None:

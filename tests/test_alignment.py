@@ -77,7 +77,7 @@ def test_the_same_maps_give_the_same_alignment() -> None:
     assert first.correlation == second.correlation
 
 
-def test_one_hand_is_kept_if_asked() -> None:
+def test_the_hand_stays_without_a_search_of_both_hands() -> None:
     clean = blobs(24, torch.Generator().manual_seed(3))
     assert align(mirror(clean), clean).mirrored is True
     kept = align(mirror(clean), clean, hands=False)

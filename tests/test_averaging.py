@@ -88,7 +88,7 @@ def test_an_average_depends_on_its_seed_and_number_alone(volume: Tensor) -> None
         assert not torch.equal(first.image, other.image)
 
 
-def test_bad_classes_are_bad_and_as_many_as_asked_for(volume: Tensor) -> None:
+def test_bad_classes_are_as_many_as_requested(volume: Tensor) -> None:
     small = volume[::3, ::3, ::3].contiguous()
     made = [
         average_class(small, number, 3 * PIXEL, 0, RealismSettings(bad_classes=0.5, particles=(20, 30))) for number in range(200)

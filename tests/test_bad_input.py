@@ -1,7 +1,7 @@
 """Broken and odd files: each gives one clear sentence that says what came, and leaves nothing behind.
 
-CASES are files for `read_images` and what follows it (name, how to make the file, what the sentence must contain), so that the
-command line can be run on the same files. SETTINGS are what can be asked wrongly of good images.
+CASES are files for `read_images` and what follows it (name, how to make the file, what the sentence must contain), so
+that the command line can be run on the same files. SETTINGS are what can be asked wrongly of good images.
 """
 
 import errno
@@ -35,10 +35,14 @@ def good_images(count: int = 4, side: int = 16) -> np.ndarray:
 
 
 def mrc_bytes(images: np.ndarray, **header: Any) -> bytes:
-    """An MRC file written by hand: columns, rows, sections, mode, cell, extension, stamp, group can be set to anything."""
+    """An MRC file written by hand: columns, rows, sections, mode, cell, extension, stamp, group can be set to
+    anything.
+    """
     sections, rows, columns = images.shape
     raw = bytearray(1024)
-    struct.pack_into("<3i", raw, 0, header.get("columns", columns), header.get("rows", rows), header.get("sections", sections))
+    struct.pack_into(
+        "<3i", raw, 0, header.get("columns", columns), header.get("rows", rows), header.get("sections", sections)
+    )
     struct.pack_into("<i", raw, 12, header.get("mode", 2))
     struct.pack_into("<3i", raw, 28, columns, rows, 1)
     struct.pack_into("<3f", raw, 40, *(header.get("pixel", 2.0) * length for length in (columns, rows, 1)))
@@ -172,7 +176,9 @@ def star_of_two_pixel_sizes(folder: Path) -> Path:
 
 def star_with_bad_pixel_size(folder: Path) -> Path:
     path = star("000001@classes.mrcs 1 zero")(folder)
-    path.write_text(path.read_text().replace("_rlnImageName #1", "_rlnImageName #1\n_rlnOpticsGroup #2\n_rlnPixelSize #3"))
+    path.write_text(
+        path.read_text().replace("_rlnImageName #1", "_rlnImageName #1\n_rlnOpticsGroup #2\n_rlnPixelSize #3")
+    )
     return path
 
 
@@ -246,14 +252,22 @@ CASES: list[tuple[str, Callable[[Path], Path], str]] = [
     ("star without rows", star(), "has no rows"),
     ("star without images", content("a.star", "data_\n\nloop_\n_rlnMicrographName #1\na.mrc\n"), "rlnImageName"),
     ("star with single values only", content("a.star", "data_job\n\n_rlnJobType 4\n"), "rlnImageName"),
-    ("star with a broken loop", content("a.star", "data_\nloop_\n_rlnImageName\n_rlnClassNumber\n1 2 3\n"), "line 5 of"),
+    (
+        "star with a broken loop",
+        content("a.star", "data_\nloop_\n_rlnImageName\n_rlnClassNumber\n1 2 3\n"),
+        "line 5 of",
+    ),
     ("star that is prose", content("a.star", "hello there"), "not a RELION table"),
     ("star that is binary", content("a.star", bytes(range(256))), "not a text file"),
     ("star that is empty", content("a.star", ""), "empty"),
     ("star with two sizes of image", star_of_two_sizes, "16×16, 24×24"),
     ("star with two pixel sizes", star_of_two_pixel_sizes, "2 to 3 Å"),
     ("star with a pixel size that is no number", star_with_bad_pixel_size, "'zero'"),
-    ("star naming a text file", lambda folder: (content("t.mrcs", "text")(folder), star("1@t.mrcs")(folder))[1], "a text file"),
+    (
+        "star naming a text file",
+        lambda folder: (content("t.mrcs", "text")(folder), star("1@t.mrcs")(folder))[1],
+        "a text file",
+    ),
     ("cs without blob", array("classes.cs", np.zeros(3, dtype=[("uid", "u8")])), "blob/path"),
     ("cs that is an array", array("classes.cs", good_images()), "not a cryoSPARC table"),
     ("cs pointing nowhere", cs((b">J7/gone.mrc", 0)), "J7/gone.mrc"),
@@ -272,7 +286,11 @@ CASES: list[tuple[str, Callable[[Path], Path], str]] = [
     ("hdf that is text", content("classes.hdf", "not HDF5"), "not an HDF5 file"),
     ("hdf truncated", cut_hdf, "cannot be read"),
     ("hdf without arrays", hdf(lambda file: file.create_group("MDF/images")), "no images"),
-    ("hdf with several arrays", hdf(lambda file: [file.create_dataset(name, data=good_images()) for name in "ab"]), "2 arrays"),
+    (
+        "hdf with several arrays",
+        hdf(lambda file: [file.create_dataset(name, data=good_images()) for name in "ab"]),
+        "2 arrays",
+    ),
     ("hdf with two sizes of image", hdf(eman(good_images()[0], good_images(1, 24)[0])), "16×16, 24×24"),
     ("hdf of complex numbers", hdf(eman(good_images()[0].astype(complex))), "complex128"),
     ("hdf never written to", hdf(lambda file: file.create_dataset("a", (9, 16, 16), "f4")), "none were written"),
@@ -349,7 +367,9 @@ SETTINGS: list[tuple[str, dict[str, Any], str]] = [
         (("rum",), 'did you mean "run"'),
     ],
 )
-def test_a_wrong_command_gives_one_sentence(words: tuple[str, ...], says: str, command: Callable[..., tuple[int, str]]) -> None:
+def test_a_wrong_command_gives_one_sentence(
+    words: tuple[str, ...], says: str, command: Callable[..., tuple[int, str]]
+) -> None:
     code, said = command(*words)
     assert code == 2
     assert says in said
@@ -448,7 +468,9 @@ def test_a_full_disk_leaves_what_was_there(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 @writers
-def test_a_disk_that_fills_up_while_writing_gives_one_sentence(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_while_writing_gives_one_sentence(
+    name: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
     (tmp_path / f".{name}.{os.getpid()}.part").symlink_to("/dev/full")
     with pytest.raises(InputError, match="cannot write"):
         write(tmp_path / name)

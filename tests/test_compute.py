@@ -167,7 +167,7 @@ def test_a_task_that_cannot_be_sent_is_an_error(tasks):
         list(run_tasks(count_to, tasks, 2))
 
 
-def test_an_error_of_a_worker_comes_as_itself_and_says_where_it_was():
+def test_an_error_of_a_worker_comes_as_itself_with_its_place():
     with pytest.raises(InputError) as caught:
         list(run_tasks(refuse, ["a.mrc", "a.mrc"], 2))
     assert str(caught.value) == "a.mrc is not there: give another"

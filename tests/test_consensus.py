@@ -73,13 +73,14 @@ def test_best_start_has_the_highest_mean_correlation():
     assert best_start(starts) == 2
 
 
+@pytest.mark.slow
 def test_starts_agree_up_to_a_turn_and_not_with_another_volume():
     turns = torch.eye(3).expand(3, 3, 3)
     turned = rotate(blobs(), rotation_from_vector(torch.tensor([0.5, -0.3, 0.8])))
     starts = [Consensus(volume, poses_at(turns)) for volume in (blobs(), turned, blobs("D2"))]
     fsc = agreements(starts, 0)
     assert fsc[0] == 1.0
-    assert fsc[1] > 0.9 > STARTS.same_volume > fsc[2]
+    assert fsc[1] > STARTS.same_volume > fsc[2]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +97,7 @@ def test_starts_that_are_alike_are_averaged_unless_all_of_them_are_the_same(fsc,
     assert starts_to_average(fsc, 0) == averaged
 
 
+@pytest.mark.slow
 def test_mean_of_noisy_starts_is_better_than_any_and_has_poses_in_its_own_frame():
     rotations, moves = random_rotations(12, stream(1)), torch.tensor([1.5, -1.0]).expand(12, 2)
     images = shift(project(blobs(), rotations), moves) * MASK
@@ -127,6 +129,7 @@ def test_mean_of_symmetric_starts_is_symmetric():
 # ---------------------------------------------------------------- mixtures and outliers
 
 
+@pytest.mark.slow
 def test_images_of_a_mixture_are_assigned_to_the_consensus_that_explains_them_better():
     """The first consensus is made of all of them, the second of some that it explains least."""
     rotations, moved = random_rotations(74, stream()), torch.tensor([[1.2, -0.8]]).expand(74, 2)
@@ -134,19 +137,20 @@ def test_images_of_a_mixture_are_assigned_to_the_consensus_that_explains_them_be
     centred = shift(images, -moved)
     volumes = posed_map(centred, rotations), posed_map(centred[64:], rotations[64:])
     contaminated, few = (Consensus(volume, best_poses(volume, images, moved)) for volume in volumes)
-    first, second, in_second = separate_classes(images, contaminated, few)
+    first, second, in_second = separate_classes(images, contaminated, few, criteria=replace(MIXTURE, rounds=2))
     assert in_second.tolist() == [False] * 50 + [True] * 24
     assert float((first.poses.shifts[:50] - moved[:50]).abs().median()) < 0.5
     assert likeness(contaminated.volume, blobs()) < 0.9 < likeness(first.volume, blobs())
     assert likeness(second.volume, blobs("D2")) > likeness(few.volume, blobs("D2"))
 
 
+@pytest.mark.slow
 def test_second_consensus_that_no_image_shows_stays_as_it_is():
     rotations = random_rotations(26, stream())
     images = project(blobs(), rotations) * MASK
     first = Consensus(blobs(), best_poses(blobs(), images, torch.zeros(26, 2)))
     wrong = Consensus(blobs("D2"), best_poses(blobs("D2"), images, torch.zeros(26, 2)))
-    _, second, in_second = separate_classes(images, first, wrong)
+    _, second, in_second = separate_classes(images, first, wrong, criteria=replace(MIXTURE, rounds=1))
     assert not in_second.any()
     torch.testing.assert_close(second.volume, wrong.volume)
 

@@ -63,7 +63,7 @@ def write(
 @pytest.mark.parametrize(
     ("header", "why"), [({"imod": 0}, "IMOD"), ({"imod": 2}, "IMOD"), ({"most": 255.0}, "255"), ({"most": 128.0}, "128")]
 )
-def test_bytes_of_programs_that_write_unsigned_ones_are_unsigned_and_it_is_said(
+def test_bytes_of_programs_that_write_unsigned_ones_are_unsigned_with_a_note(
     header: dict[str, Any], why: str, order: str, tmp_path: Path
 ) -> None:
     stack = files.read_images(write(tmp_path / "a.mrcs", blobs().astype(np.uint8), mode=0, order=order, **header))
@@ -134,13 +134,13 @@ def test_as_many_class_averages_as_pixels_are_a_stack(name: str, tmp_path: Path)
 
 
 @unflagged
-def test_what_may_be_a_map_is_read_as_a_stack_and_it_is_said(name: str, tmp_path: Path) -> None:
+def test_an_array_that_may_be_a_map_is_read_as_a_stack_with_a_note(name: str, tmp_path: Path) -> None:
     stack = files.read_images(UNFLAGGED[name](tmp_path / name, density(48)[18:30, 18:30, 18:30]))  # full to its ends
     assert len(stack.images) == 12
     assert "looks like a map" in stack.notes[0]
 
 
-def test_a_map_that_its_header_calls_a_stack_is_read_as_a_stack_and_it_is_said(tmp_path: Path) -> None:
+def test_a_map_whose_header_makes_it_a_stack_is_read_as_a_stack_with_a_note(tmp_path: Path) -> None:
     assert "looks like a map" in files.read_images(write(tmp_path / "a.mrc", density())).notes[0]
     assert files.read_images(write(tmp_path / "a.mrcs", density(), depth=24)).notes == []
 
@@ -264,7 +264,7 @@ def test_a_stack_s_pixel_size_of_one_is_doubted_only_where_its_table_gives_none(
     assert [note.partition(", which")[0] for note in found.notes] == notes
 
 
-def test_a_map_whose_voxels_are_no_cubes_is_said_to_have_none(tmp_path: Path) -> None:
+def test_a_map_whose_voxels_are_no_cubes_is_noted(tmp_path: Path) -> None:
     values = density()
     path = write(tmp_path / "a.mrc", values, group=1, depth=24)
     raw = bytearray(path.read_bytes())

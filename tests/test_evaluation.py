@@ -17,7 +17,9 @@ def phantom(size: int, seed: int = 0) -> Tensor:
     """24 Gaussians in the inscribed ball, fine enough to reach every shell."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.randn(24, 3, generator=generator, dtype=torch.float64)
-    centres = centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(24, 1, generator=generator) ** (1 / 3)
+    centres = (
+        centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(24, 1, generator=generator) ** (1 / 3)
+    )
     widths = 0.7 + 1.5 * torch.rand(24, generator=generator, dtype=torch.float64)
     position = coordinates(size, 3, dtype=torch.float64)
     distances = (position - centres[:, :, None, None, None]).square().sum(1)
@@ -83,7 +85,9 @@ def test_resolution_is_where_the_map_was_cut_in_angstroms_or_pixels() -> None:
     blurred = torch.fft.ifftn(torch.fft.fftn(truth) * torch.fft.ifftshift(keep)).real
     score = compare(blurred + 1e-3 * noise(size, 4), truth, 2.0, near=True)
     assert score.resolution_half == pytest.approx(2.0 * size / (cut + 0.5), rel=0.1)
-    assert compare(blurred + 1e-3 * noise(size, 4), truth, near=True).resolution_half == pytest.approx(score.resolution_half / 2)
+    assert compare(blurred + 1e-3 * noise(size, 4), truth, near=True).resolution_half == pytest.approx(
+        score.resolution_half / 2
+    )
 
 
 def test_maps_of_another_pixel_size_meet_on_the_coarser_grid_without_stretching() -> None:
@@ -159,7 +163,9 @@ def test_the_gain_is_0_for_the_single_map_and_1_for_the_interpolated_truth() -> 
     rigid = single_map(truths, rotations)
 
     def score(volumes: list[Tensor]) -> float:
-        return sum(compare(volume, truth, near=True).mean_fsc for volume, truth in zip(volumes, truths, strict=True)) / 6
+        return (
+            sum(compare(volume, truth, near=True).mean_fsc for volume, truth in zip(volumes, truths, strict=True)) / 6
+        )
 
     single = score([rotate(rigid, rotation) for rotation in rotations])
     ceiling = score([interpolated(truth, rotation) for truth, rotation in zip(truths, rotations, strict=True)])

@@ -72,8 +72,29 @@ def test_relion_projects_our_consensus_with_our_table_to_our_views(exported, six
 def relion_classes(folder: Path, count: int) -> list[np.ndarray]:
     """Maps after an iteration of RELION's 3D classification from an export."""
     (folder / "job").mkdir()
-    told = ["--i", "particles.star", "--ref", "references.star", "--solvent_mask", "mask.mrc", "--o", "job/run", "--K", str(count)]
-    usual = ["--iter", "1", "--particle_diameter", "12", "--flatten_solvent", "--zero_mask", "--skip_align", "--norm", "--scale"]
+    told = [
+        "--i",
+        "particles.star",
+        "--ref",
+        "references.star",
+        "--solvent_mask",
+        "mask.mrc",
+        "--o",
+        "job/run",
+        "--K",
+        str(count),
+    ]
+    usual = [
+        "--iter",
+        "1",
+        "--particle_diameter",
+        "12",
+        "--flatten_solvent",
+        "--zero_mask",
+        "--skip_align",
+        "--norm",
+        "--scale",
+    ]
     subprocess.run(["relion_refine", *told, *usual], cwd=folder, check=True, capture_output=True)
     classes = [files.read_map(path).density for path in sorted((folder / "job").glob("run_it001_class*.mrc"))]
     assert len(classes) == count
@@ -93,7 +114,9 @@ def test_a_relion_table_leads_to_the_images(exported, six_volumes):
     folder = exported("relion")
     found = files.read_images(folder / "particles.star").images
     np.testing.assert_array_equal(found, files.read_images(six_volumes / "images.mrcs").images)
-    assert "_rlnClassNumber" not in (folder / "particles.star").read_text()  # 14 of 20 images have no volume, thus no state
+    assert (
+        "_rlnClassNumber" not in (folder / "particles.star").read_text()
+    )  # 14 of 20 images have no volume, thus no state
     mask = files.read_map(folder / "mask.mrc").density
     assert mask.min() == 0
     assert mask.max() == pytest.approx(1, abs=1e-3)
@@ -106,7 +129,9 @@ def test_cryosparc_turns_images_into_the_frame_of_the_volume(exported, six_volum
     folder = exported("cryosparc")
     table = np.load(folder / "particles.cs")
     found = Rotation.from_rotvec(table["alignments3D/pose"]).as_matrix()
-    np.testing.assert_allclose(found, Rotation.from_euler("ZYZ", euler(six_volumes), degrees=True).as_matrix(), atol=1e-5)
+    np.testing.assert_allclose(
+        found, Rotation.from_euler("ZYZ", euler(six_volumes), degrees=True).as_matrix(), atol=1e-5
+    )
     np.testing.assert_allclose(table["alignments3D/shift"], -shifts(six_volumes), atol=1e-5)
     np.testing.assert_array_equal(
         files.read_images(folder / "particles.cs").images, files.read_images(six_volumes / "images.mrcs").images
@@ -137,17 +162,24 @@ def eman_headers(path: Path) -> list[dict[str, np.ndarray]]:
         images = file["MDF/images"]
         count = int(images.attrs["imageid_max"][0]) + 1
         assert set(images) == {str(number) for number in range(count)}
-        return [{name.removeprefix("EMAN."): images[str(n)].attrs[name] for name in images[str(n)].attrs} for n in range(count)]
+        return [
+            {name.removeprefix("EMAN."): images[str(n)].attrs[name] for name in images[str(n)].attrs}
+            for n in range(count)
+        ]
 
 
 def eman_matrices(headers: list[dict[str, np.ndarray]]) -> np.ndarray:
     """Matrices of 3 rows and 4 columns, from compounds of twelve numbers that are named by row and column."""
-    assert headers[0]["xform.projection"].dtype.names == tuple(f"{row}{column}" for row in range(3) for column in range(4))
+    assert headers[0]["xform.projection"].dtype.names == tuple(
+        f"{row}{column}" for row in range(3) for column in range(4)
+    )
     return np.array([list(header["xform.projection"][0]) for header in headers]).reshape(-1, 3, 4)
 
 
 def eman_view(volume: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """The sum over z of a volume that a transform has moved: at p it is what it was at the inverse of p. The centre is d // 2."""
+    """The sum over z of a volume that a transform has moved: at p it is what it was at the inverse of p. The centre is
+    d // 2.
+    """
     size = len(volume)
     z, y, x = np.indices(volume.shape).reshape(3, -1) - size // 2
     places = np.linalg.inv(np.vstack([matrix, [0, 0, 0, 1]]))[:3] @ np.stack([x, y, z, np.ones(size**3)])
@@ -217,8 +249,12 @@ def test_chimerax_is_given_the_volumes_where_there_are_no_modes(six_volumes, tmp
     run = shutil.copytree(six_volumes, tmp_path / "run")
     RunDirectory(run).landscape.rows.path.unlink()
     assert command("export", run, "--to", "chimerax")[0] == 0
-    (opened,) = [line for line in (run / "export" / "chimerax" / "motion.cxc").read_text().splitlines() if "vseries true" in line]
-    assert re.findall(r'"([^"]+)"', opened) == [str(run / "volumes" / f"{number:03d}.mrc") for number in range(0, 12, 2)]
+    (opened,) = [
+        line for line in (run / "export" / "chimerax" / "motion.cxc").read_text().splitlines() if "vseries true" in line
+    ]
+    assert re.findall(r'"([^"]+)"', opened) == [
+        str(run / "volumes" / f"{number:03d}.mrc") for number in range(0, 12, 2)
+    ]
 
 
 def test_chimerax_colours_moving_parts_as_the_report_does(six_volumes, tmp_path, command):
@@ -245,7 +281,9 @@ def test_every_program_gets_the_state_of_each_image(two_states, tmp_path, comman
     for program in ("relion", "cryosparc", "eman2"):
         assert command("export", two_states, "--to", program, "--output", tmp_path / program)[0] == 0
     states = [2 - image % 2 for image in range(20)]
-    (block,) = [block for block in gemmi.cif.read(str(tmp_path / "relion" / "particles.star")) if block.name == "particles"]
+    (block,) = [
+        block for block in gemmi.cif.read(str(tmp_path / "relion" / "particles.star")) if block.name == "particles"
+    ]
     assert [int(number) for number in block.find_values("_rlnClassNumber")] == states
     references = (tmp_path / "relion" / "references.star").read_text()
     assert [line for line in references.splitlines() if line.endswith(".mrc")] == [

@@ -65,7 +65,7 @@ def test_bytes_are_signed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_missing_machine_stamp_is_read_all_the_same_and_said(order: str, tmp_path: Path) -> None:
+def test_a_file_without_a_machine_stamp_is_read_with_a_note(order: str, tmp_path: Path) -> None:
     path = write_mrc(tmp_path / "a.mrcs", images_of(), order=order, stamp=b"\0\0\0\0")
     path.write_bytes(path.read_bytes()[:208] + bytes(4) + path.read_bytes()[212:])  # nor MAP
     stack = files.read_images(path)
@@ -78,7 +78,7 @@ def test_a_wrong_machine_stamp_does_not_mislead(tmp_path: Path) -> None:
     np.testing.assert_array_equal(files.read_images(path).images, images_of())
 
 
-def test_an_extended_header_is_skipped_and_bytes_at_the_end_are_said(tmp_path: Path) -> None:
+def test_an_extended_header_is_skipped_and_bytes_at_the_end_are_noted(tmp_path: Path) -> None:
     stack = files.read_images(write_mrc(tmp_path / "a.mrcs", images_of(), extension=b"x" * 160, after=b"end"))
     np.testing.assert_array_equal(stack.images, images_of())
     assert stack.notes == ["a.mrcs has 3 bytes after its last image: ignored"]
@@ -93,7 +93,7 @@ def test_a_pixel_size_of_one_is_doubted(tmp_path: Path) -> None:
     assert "often means unknown" in files.read_images(write_mrc(tmp_path / "a.mrcs", images_of(), pixel=1.0)).notes[0]
 
 
-def test_a_stack_flagged_as_a_volume_is_read_as_a_stack_and_said(tmp_path: Path) -> None:
+def test_a_stack_flagged_as_a_volume_is_read_as_a_stack_with_a_note(tmp_path: Path) -> None:
     stack = files.read_images(write_mrc(tmp_path / "a.mrc", images_of(), group=1))
     assert len(stack.images) == 5
     assert "flagged as a volume" in stack.notes[0]
@@ -274,7 +274,7 @@ def test_the_classes_of_a_relion_model_are_read(project_folder: Path) -> None:
     assert stack.pixel_size == 3.54
 
 
-def test_a_table_wins_over_the_stack_s_pixel_size_and_says_so(project_folder: Path) -> None:
+def test_a_table_s_pixel_size_counts_more_than_the_stack_s_and_is_noted(project_folder: Path) -> None:
     write_mrc(project_folder / "Class2D/job004/classes.mrcs", images_of(), pixel=4.0)
     stack = files.read_images(table_in(project_folder, STAR_MODEL))
     assert stack.pixel_size == 3.54
@@ -293,7 +293,7 @@ def test_a_table_without_pixel_size_uses_the_stack_s(project_folder: Path) -> No
     assert stack.pixel_size == 4.0
 
 
-def test_particles_are_not_taken_for_class_averages_in_silence(project_folder: Path) -> None:
+def test_particles_in_place_of_class_averages_are_noted(project_folder: Path) -> None:
     text = STAR_30.replace("_rlnMagnification", "_rlnDefocusU").replace("_rlnDetectorPixelSize", "_rlnDefocusV")
     assert "look like particles" in files.read_images(table_in(project_folder, text)).notes[0]
 

@@ -72,7 +72,7 @@ def test_fsc_of_independent_noise_is_zero_within_its_error() -> None:
     assert (curve[2:].abs() < 4 / independent[2:].sqrt()).all()
 
 
-def test_fsc_of_signal_in_noise_is_the_known_ratio() -> None:
+def test_fsc_of_signal_in_noise_is_snr_over_snr_plus_one() -> None:
     size, signal = 32, volume(32, 0)
     curve = fourier.fourier_shell_correlation(signal + volume(size, 1), signal + volume(size, 2))
     assert curve[4:].mean() == pytest.approx(0.5, abs=0.02)  # S / (S + N) with S = N

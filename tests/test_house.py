@@ -11,7 +11,7 @@ import pytest
 import scoretomo
 
 PACKAGE = Path(scoretomo.__file__).parent
-LINES = [  # from the top: a line may use all below it, neighbours on a line do not know each other
+LINES = [  # from the top: a line may use all below it; neighbours on a line do not import each other
     {"api"},
     {"cli"},
     {"commands"},
@@ -82,7 +82,7 @@ def neighbours(path: Path) -> set[str]:
 def test_imports_point_downwards(path: Path) -> None:
     module = dotted(path)[0]
     upwards = {other for other in neighbours(path) if LINE[other] >= LINE[module]}
-    assert not upwards, f"{module} must not know {sorted(upwards)}"
+    assert not upwards, f"{module} must not import {sorted(upwards)}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -106,7 +106,7 @@ def test_no_module_is_a_drawer() -> None:
     assert not {part for path in sources() for part in dotted(path)} & DRAWERS
 
 
-def test_denoisers_do_not_know_each_other() -> None:
+def test_denoisers_do_not_import_each_other() -> None:
     kinds = {"exact", "tangent", "network"}
     for path in sources():
         first, *rest = dotted(path)
@@ -116,7 +116,7 @@ def test_denoisers_do_not_know_each_other() -> None:
 
 
 def test_a_command_is_read_before_anything_heavy_is_loaded() -> None:
-    """Help, and what is wrong with a command or is not there, come at once."""
+    """Help and refusals come at once."""
     heavy = "print(*{'torch', 'scipy', 'sklearn', 'finufft'} & {*sys.modules})"
     program = f"import sys, scoretomo.cli; print(scoretomo.cli.main()); {heavy}"
     command = [sys.executable, "-c", program, "run", "nowhere.mrcs", "--output", "run"]

@@ -1,4 +1,4 @@
-"""Images: empty space becomes 0, whatever was done to the images before, and nothing is changed in silence."""
+"""Images: empty space becomes 0, whatever was done to the images before, and every change is noted."""
 
 import math
 from collections.abc import Callable
@@ -155,7 +155,7 @@ def test_many_copies_refer_to_the_first() -> None:
     assert reasons[2:] == ["the same as image 0", "the same as image 1"] * 199
 
 
-def test_dark_particles_are_told_from_bright_ones() -> None:
+def test_dark_particles_are_distinguished_from_bright_ones() -> None:
     images = noisy(ellipsoids(), 0.2)
     assert not looks_inverted(images)
     assert looks_inverted(-images)
@@ -284,7 +284,7 @@ def test_cropping_and_padding_keep_the_origin_and_never_stretch(crop: int) -> No
         assert (result.images[:, 0] == 0).all()
 
 
-def test_images_that_are_not_square_are_cropped_only_when_asked() -> None:
+def test_images_that_are_not_square_are_cropped_only_with_the_option() -> None:
     images = torch.nn.functional.pad(noisy(ellipsoids(4)), (3, 5))
     with pytest.raises(InputError, match=r"got 32×40 in classes.mrcs: .*--crop 32"):
         prepare(images, AS_THEY_ARE, name="classes.mrcs")
@@ -292,7 +292,7 @@ def test_images_that_are_not_square_are_cropped_only_when_asked() -> None:
     assert prepare(images, ImportSettings(crop=40)).images.shape == (4, 40, 40)
 
 
-def test_left_out_images_have_a_row_with_the_reason() -> None:
+def test_excluded_images_have_a_row_with_the_reason() -> None:
     images = noisy(ellipsoids(6))
     images[2] = 1.0
     images[4] = images[1]
@@ -307,7 +307,7 @@ def test_left_out_images_have_a_row_with_the_reason() -> None:
     assert result.notes[:2] == ["image 2 left out: constant (1 everywhere)", "image 4 left out: the same as image 1"]
 
 
-def test_everything_odd_is_said() -> None:
+def test_every_doubt_about_the_images_is_noted() -> None:
     images = noisy(ellipsoids(5, long=0.3))
     assert "turn the contrast with --invert" in prepare(-images, AS_THEY_ARE).notes[0]
     assert "leave --invert out" in prepare(images, ImportSettings(invert=True)).notes[0]

@@ -75,7 +75,18 @@ def test_settings_with_a_path_that_is_not_utf_8_are_recognised(tmp_path: Path) -
 
 def test_a_simulation_records_the_map_that_it_was_made_of(tmp_path: Path, command: Command) -> None:
     files.write_map(tmp_path / "map.mrc", ball(16, (0, 2, 0), 4), 4.0)
-    words = ("simulate", tmp_path / "map.mrc", "--images", 2, "--size", 16, "--output", tmp_path / "sim", "--workers", 1)
+    words = (
+        "simulate",
+        tmp_path / "map.mrc",
+        "--images",
+        2,
+        "--size",
+        16,
+        "--output",
+        tmp_path / "sim",
+        "--workers",
+        1,
+    )
     assert command(*words)[0] == 0
     assert "is finished" in command(*words)[1]
     before = (tmp_path / "sim" / "images.mrcs").read_bytes()
@@ -133,7 +144,8 @@ def test_an_interrupted_evaluation_goes_on_and_the_finished_one_stays_until_then
 ) -> None:
     found = maps(tmp_path / "maps", {f"00{k}.mrc": blob(12, k) for k in range(3)}, 4.0)
     first, second = (
-        maps(tmp_path / name, {f"00{k}.mrc": blob(12, k + d) for k in range(3)}, 4.0) for name, d in (("a", 0), ("b", 1))
+        maps(tmp_path / name, {f"00{k}.mrc": blob(12, k + d) for k in range(3)}, 4.0)
+        for name, d in (("a", 0), ("b", 1))
     )
     words = ("evaluate", found, "--output", tmp_path / "scores", "--workers", 1, "--truth")
     assert command(*words, first)[0] == 0

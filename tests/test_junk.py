@@ -1,4 +1,4 @@
-"""Junk classes are left out and named, and no image decides how the others are scaled."""
+"""Junk classes are excluded and named, and no image decides how the others are scaled."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def boxes() -> Tensor:
 
 @pytest.mark.parametrize("kind", JUNK_KINDS)
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
-def test_junk_is_left_out_and_named_and_good_images_stay(boxes: Tensor, kind: Junk, share: float) -> None:
+def test_junk_is_excluded_with_a_reason_and_good_images_stay(boxes: Tensor, kind: Junk, share: float) -> None:
     stack = with_junk(boxes, share, 0, (kind,))
     result = prepare(stack, AS_THEY_ARE)
     assert result.numbers[: len(boxes)] == list(range(len(boxes)))
@@ -51,7 +51,7 @@ def test_one_dark_blob_among_good_averages_changes_nothing(boxes: Tensor) -> Non
 
 
 @pytest.mark.parametrize("value", [1e4, -1e6, 1e30])
-def test_an_image_with_a_hot_pixel_is_left_out(boxes: Tensor, value: float) -> None:
+def test_an_image_with_a_hot_pixel_is_excluded(boxes: Tensor, value: float) -> None:
     stack = boxes.clone()
     stack[4, 12, 12] = value
     result = prepare(stack, AS_THEY_ARE)
@@ -71,7 +71,7 @@ def test_images_of_two_jobs_are_brought_to_one_scale_however_different(boxes: Te
     assert strength.max() < 3 * strength.min()
 
 
-def test_where_half_of_the_stack_is_inverted_it_is_said_and_nothing_is_rescaled(boxes: Tensor) -> None:
+def test_a_half_inverted_stack_is_noted_and_nothing_is_rescaled(boxes: Tensor) -> None:
     stack = boxes.clone()
     stack[15:] *= -1
     result = prepare(stack, AS_THEY_ARE)
@@ -80,7 +80,7 @@ def test_where_half_of_the_stack_is_inverted_it_is_said_and_nothing_is_rescaled(
 
 
 @pytest.mark.parametrize("brightness", [5e-8, 1e3])
-def test_an_image_as_the_others_but_far_fainter_or_brighter_is_not_raised_to_their_weight(boxes: Tensor, brightness: float) -> None:
+def test_an_image_that_is_much_fainter_or_brighter_than_others_is_excluded_and_not_rescaled(boxes: Tensor, brightness: float) -> None:
     stack = boxes.clone()
     stack[7] *= brightness
     result = prepare(stack, AS_THEY_ARE)
@@ -88,7 +88,7 @@ def test_an_image_as_the_others_but_far_fainter_or_brighter_is_not_raised_to_the
     assert ("fainter" if brightness < 1 else "brighter") in str(result.rows[7]["reason"])
 
 
-def test_what_was_not_used_before_is_left_out(boxes: Tensor) -> None:
+def test_images_that_were_not_used_before_are_excluded_unless_selected(boxes: Tensor) -> None:
     result = prepare(boxes, AS_THEY_ARE, unused={3: "no particle is in this class"})
     assert result.rows[3]["reason"] == "no particle is in this class"
     assert result.numbers == [number for number in range(30) if number != 3]
@@ -184,7 +184,7 @@ def test_volumes_are_the_same_with_junk_in_the_stack_and_the_report_names_it(
 
 
 @pytest.mark.parametrize("kind", JUNK_KINDS)
-def test_junk_is_left_out_of_real_class_averages_and_none_of_these(kind: Junk, shared_data: Callable[[str], Path]) -> None:
+def test_junk_is_excluded_from_real_class_averages_and_none_of_these(kind: Junk, shared_data: Callable[[str], Path]) -> None:
     images = torch.from_numpy(read_images(shared_data("betagal_relion16/betagal_cavgs16_64px_3.54A.mrcs")).images)
     background = images[:, :8, :8].mean()
     result = prepare(with_junk(images - background, 0.2, 0, (kind,)) + background, ImportSettings(size=32))

@@ -270,6 +270,7 @@ def test_volumes_that_are_all_the_same_have_no_variance_and_no_mode():
     assert np.isfinite(found.noise_floor).all()
 
 
+@pytest.mark.slow
 def test_umap_keeps_groups_apart_and_together():
     pytest.importorskip("umap")
     group = np.repeat([0, 1, 2], 20)
@@ -320,6 +321,7 @@ class UMAP:
 """
 
 
+@pytest.mark.slow
 def test_umap_compiles_to_a_temporary_folder_where_its_own_cannot_be_written(tmp_path):
     pytest.importorskip("numba")
     (tmp_path / "umap.py").write_text(WITHOUT_A_PLACE)

@@ -85,7 +85,9 @@ def test_a_run_from_python_is_that_of_the_command(box, tmp_path, command):
     options = {"method": "annealed", "steps": 2, "images": "0,1"}
     run = scoretomo.run(box, tmp_path / "run", workers=1, **options)
     assert list(run.volumes) == [0, 1]
-    said = command("run", box, "--output", tmp_path / "run", *(word for name in options for word in (f"--{name}", options[name])))
+    said = command(
+        "run", box, "--output", tmp_path / "run", *(word for name in options for word in (f"--{name}", options[name]))
+    )
     assert said[0] == 0
     assert "is finished" in said[1]
 

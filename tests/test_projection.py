@@ -224,7 +224,7 @@ def hand(shared_data: Callable[[str], Path]) -> tuple[Tensor, Tensor]:
     return resample(images, 32, 2), torch.from_numpy(np.load(shared_data("hand_cryodrgn/hand_rot.npy"))).float()
 
 
-def test_known_poses_of_real_projections_are_ours(hand: tuple[Tensor, Tensor]) -> None:
+def test_poses_of_real_projections_are_in_our_convention(hand: tuple[Tensor, Tensor]) -> None:
     """CryoDRGN's matrices are R as they stand: a volume from 80 images predicts the other 20."""
     images, rotations = hand
     agreement = agreement_on_left_out_images(images, rotations)

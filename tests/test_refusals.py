@@ -1,4 +1,6 @@
-"""A mistake is reported before anything heavy is loaded: all of these commands, one after the other in one process, load nothing."""
+"""A mistake is reported before anything heavy is loaded: all of these commands, one after the other in one process,
+load nothing.
+"""
 
 import json
 import shlex
@@ -29,9 +31,15 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("refusals")
     write_inputs(folder)
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    commands = [[word.replace("{in}", str(folder)) for word in shlex.split(refusal.words)] for refusal in REFUSALS.values()]
+    commands = [
+        [word.replace("{in}", str(folder)) for word in shlex.split(refusal.words)] for refusal in REFUSALS.values()
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, json.dumps(commands)], capture_output=True, text=True, check=True, cwd=folder.parent
+        [sys.executable, "-c", PROGRAM, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=folder.parent,
     )
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     return dict(zip(REFUSALS, map(json.loads, done.stdout.splitlines()), strict=True))
@@ -62,7 +70,9 @@ def test_a_library_that_is_missing_is_reported_before_anything_heavy_is_loaded(
         (tmp_path / name).write_text("there")
     without = f"import sys; sys.modules[{missing!r}] = None\n{PROGRAM}"
     commands = json.dumps([words.replace("{run}", str(tmp_path)).split()])
-    done = subprocess.run([sys.executable, "-c", without, commands], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", without, commands], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     code, said, loaded = json.loads(done.stdout)
     assert says in said
     assert code == 2

@@ -21,7 +21,10 @@ from scoretomo.rundir.directory import RunDirectory
 
 Command = Callable[..., tuple[int, str]]
 
-FAULTS: list[Callable[[], BaseException]] = [lambda: OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt]
+FAULTS: list[Callable[[], BaseException]] = [
+    lambda: OSError(errno.ENOSPC, "No space left on device"),
+    KeyboardInterrupt,
+]
 
 
 class Fault:
@@ -44,7 +47,7 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths if ".evaluation.begun" not in path.parts}
 
 
-# A folder ---------------------------------------------------------------------------------------------------------------
+# A folder -----------------------------------------------------------------------------------------------------------
 
 NAMES = ("maps", "table.csv", "page.html")
 OLD = {
@@ -153,7 +156,7 @@ def test_a_folder_of_the_user_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     assert tree(tmp_path) == {"kind.txt/mine.txt": b"mine", "table.csv": b"old"}
 
 
-# A finished run ---------------------------------------------------------------------------------------------------------
+# A finished run -----------------------------------------------------------------------------------------------------
 
 STAGES = {
     "landscape": ("landscape", "{run}"),
@@ -180,8 +183,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def finished(six_volumes: Path, tmp_path: Path) -> Path:
     """A run with results of every stage, all of them another time's; and files of the user."""
     run = shutil.copytree(six_volumes, tmp_path / "run")
-    fill(run / "evaluation", {"progress.jsonl": b"{}\n", "fsc.csv": b"image\n", "aligned/000.mrc": b"old", "mine.txt": b"mine"})
-    fill(run / "export" / "relion", {"particles.star": b"old", "state-7.mrc": b"old", "mask.mrc": b"old", "mine.txt": b"mine"})
+    fill(
+        run / "evaluation",
+        {"progress.jsonl": b"{}\n", "fsc.csv": b"image\n", "aligned/000.mrc": b"old", "mine.txt": b"mine"},
+    )
+    fill(
+        run / "export" / "relion",
+        {"particles.star": b"old", "state-7.mrc": b"old", "mask.mrc": b"old", "mine.txt": b"mine"},
+    )
     fill(run / "own", {"particles.hdf": b"old", "state-7.hdf": b"old", "mine.txt": b"mine"})
     fill(run, {"figures/mode-3.mp4": b"old", "figures/scree.pdf": b"old", "report.html": b"old"})
     fill(run, {"landscape/mode-9/00.mrc": b"old", "reliability.csv": b"old"})
@@ -220,7 +229,9 @@ def test_a_fault_at_any_write_leaves_the_finished_run_as_it_was(
             break
         assert code in (2, 130), said
         assert "Traceback" not in said
-        assert tree(finished) == before or without_log(finished) == undisturbed  # all is there but the last word of the log
+        assert (
+            tree(finished) == before or without_log(finished) == undisturbed
+        )  # all is there but the last word of the log
     assert code == 0, said
     assert number > 1
     assert without_log(finished) == undisturbed
@@ -243,7 +254,9 @@ main()
 """
 
 
-def test_a_landscape_that_was_killed_in_between_is_completed_by_the_next_command(finished: Path, command: Command) -> None:
+def test_a_landscape_that_was_killed_in_between_is_completed_by_the_next_command(
+    finished: Path, command: Command
+) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", CUT, str(finished)], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True
     )

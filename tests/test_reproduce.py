@@ -72,7 +72,9 @@ def test_an_experiment_goes_from_nothing_to_a_report_with_fsc_results(tmp_path: 
     assert "experiment was box and is now capsid" in said
 
 
-def test_an_experiment_is_one_job_to_those_who_watch_it(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_experiment_is_one_job_to_those_who_watch_it(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, jobs = RunDirectory(tmp_path / "box" / "run"), []
 
     def looked_at(do: Callable[..., None]) -> Callable[..., None]:
@@ -96,7 +98,16 @@ def test_an_experiment_takes_images_of_ones_own(tmp_path: Path, command: Command
     stack = np.stack([np.exp(-((y - k) ** 2 + x**2 / (k + 1)) / 9) for k in range(4)]).astype(np.float32)
     np.save(tmp_path / "classes.npy", stack)
     code, said = command(
-        "reproduce", "betagal", "--output", tmp_path / "out", "--stack", tmp_path / "classes.npy", "--images", 3, "--workers", 1
+        "reproduce",
+        "betagal",
+        "--output",
+        tmp_path / "out",
+        "--stack",
+        tmp_path / "classes.npy",
+        "--images",
+        3,
+        "--workers",
+        1,
     )
     assert code == 0, said
     assert len(RunDirectory(tmp_path / "out" / "run").volume_rows.read()) == 2
@@ -110,7 +121,9 @@ def test_an_experiment_takes_images_of_ones_own(tmp_path: Path, command: Command
         (("box", "--truth", "map.mrc"), "about images of your own: give them with --stack"),
     ],
 )
-def test_an_experiment_refuses_what_cannot_be(tmp_path: Path, command: Command, arguments: tuple[str, ...], says: str) -> None:
+def test_an_experiment_refuses_what_cannot_be(
+    tmp_path: Path, command: Command, arguments: tuple[str, ...], says: str
+) -> None:
     code, said = command("reproduce", *arguments, "--output", tmp_path / "out")
     assert code == 2
     assert says in said

@@ -56,7 +56,7 @@ def test_score_is_the_gradient_of_the_log_density():
     assert torch.isclose(score, difference, rtol=1e-4)
 
 
-def test_turned_and_flipped_images_are_known():
+def test_a_turned_and_flipped_image_is_denoised_to_itself():
     case = Case(torch.float32, 1e-6)
     angle = 2 * math.pi * 3 / case.score.images.turns
     turned = (blobs(5, torch.float32, angle, flip=True) * case.mask - case.mean) / case.scale
@@ -102,7 +102,7 @@ class TestNearest:
         for one, other in zip(whole.score.nearest(whole.images), tiled.score.nearest(whole.images), strict=True):
             assert torch.allclose(one.double(), other.double())
 
-    def test_an_image_that_does_not_count_is_not_found(self):
+    def test_an_image_that_does_not_count_is_not_the_nearest(self):
         case = Case(torch.float64, 1e-11)
         own = torch.arange(5)
         assert case.score.nearest(case.images).image.tolist() == own.tolist()

@@ -115,7 +115,7 @@ def test_a_score_treats_every_view_alone_and_leaves_empty_space_empty() -> None:
 
 
 def test_padding_keeps_the_origin_where_it_is() -> None:
-    """A network that sees a padded image is the same as one that is given it with the border already there."""
+    """The network of an image that it pads computes the same as of the padded image."""
     torch.manual_seed(2)
     network = PreconditionedUNet(NETWORKS["fast"], 1.0)
     inner, t = torch.randn(2, 22, 22), torch.tensor([0.5, 0.5])

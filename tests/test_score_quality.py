@@ -109,7 +109,7 @@ def test_the_exact_score_is_off_by_half_a_turn_step_between_its_turns() -> None:
     assert low > wiener_bound(images, 0.02, mask)
 
 
-def test_the_exact_score_does_not_know_other_images() -> None:
+def test_the_exact_score_denoises_images_it_lacks_worse() -> None:
     """Held out: at low noise it gives the nearest image that it knows, and is worse than doing nothing."""
     images, mask = blobs(6), disc(SIZE)
     exact = ExactScore(images[:5], -1.0, mask)

@@ -28,14 +28,14 @@ def error(images: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("t", [0.2, 0.5, 1.0])
-def test_images_between_the_samples_are_known_better_than_by_the_exact_score(t):
+def test_images_between_the_samples_are_denoised_better_than_by_the_exact_score(t):
     samples, truth = family(places(60, 0)), family(places(40, 1), turn=2.0, flip=True)
     noisy = truth + t * torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
     tangent, exact = TangentScore(samples, 0.0, MASK), ExactScore(samples, 0.0, MASK)
     assert error(tangent(noisy, t), truth) < 0.8 * error(exact(noisy, t), truth)
 
 
-def test_little_noise_is_taken_away_as_by_the_best_linear_filter():
+def test_low_noise_is_removed_as_by_the_best_linear_filter():
     t, truth = 0.3, family(places(40, 1))
     noisy = truth + t * torch.randn(truth.shape, generator=torch.Generator().manual_seed(2))
     found = TangentScore(family(places(60, 0)), 0.0, MASK)(noisy, t)

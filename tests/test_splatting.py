@@ -28,7 +28,7 @@ def test_images_are_sums_of_gaussians(points, side):
     assert float((splat(places, masses, side, 1.3) - expected).abs().max()) < 1e-4 * float(expected.max())
 
 
-def test_what_is_outside_an_image_is_not_seen_in_another(points):
+def test_points_outside_an_image_are_not_visible_in_another(points):
     places, masses = points
     away = places.clone()
     away[1] += 12

@@ -392,7 +392,7 @@ def test_a_line_that_relion_refuses_is_named(tmp_path: Path) -> None:
         read_star_file(path)
 
 
-def test_rows_after_an_empty_line_are_left_out_and_said(tmp_path: Path) -> None:
+def test_rows_after_an_empty_line_are_ignored_with_a_note(tmp_path: Path) -> None:
     stack = files.read_images(table(tmp_path, "data_\n\nloop_\n_rlnImageName\n1@classes.mrcs\n\n2@classes.mrcs\n3@classes.mrcs\n"))
     assert len(stack.images) == 1
     assert stack.notes == ["classes.star has lines that are in no table, from line 7 on: left out, an empty line ends a table"]
@@ -413,7 +413,7 @@ def test_optics_groups_are_numbers(groups: str, rows: str, tmp_path: Path) -> No
     assert stack.pixel_size == 4.0
 
 
-def test_an_optics_group_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_missing_optics_group_is_noted(tmp_path: Path) -> None:
     stack = files.read_images(table(tmp_path, particles("1 4.0", "1@classes.mrcs 2")))
     assert stack.notes == [
         "classes.star names the optics group 2, which its optics table does not have: the pixel size of that table is taken"
@@ -503,7 +503,7 @@ def test_references_of_a_3d_classification_are_maps(tmp_path: Path) -> None:
         files.read_images(path)
 
 
-def test_a_map_without_a_flag_that_a_table_names_is_known_by_its_values(tmp_path: Path) -> None:
+def test_a_map_without_a_flag_that_a_table_names_is_recognised_by_its_values(tmp_path: Path) -> None:
     z, y, x = np.mgrid[:16, :16, :16] - 8
     ball = np.exp(-(z**2 + y**2 + x**2) / 8).astype(np.float32)
     for name in ("run_class001.mrc", "run_class001.mrcs"):
@@ -588,7 +588,7 @@ def test_a_table_from_elsewhere_finds_its_stack_from_the_working_folder(tmp_path
     np.testing.assert_array_equal(files.read_images(moved).images, images_of()[2:3])
 
 
-def test_a_side_that_differs_from_the_stack_s_is_said(tmp_path: Path) -> None:
+def test_a_side_that_differs_from_the_stack_s_is_noted(tmp_path: Path) -> None:
     said = (
         "classes.star is of images of 16 pixels, the stack has images of 8: the pixel size 4 Å may be that of images before binning"
     )
@@ -602,7 +602,7 @@ def test_a_side_that_differs_from_the_stack_s_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("side", "notes"), [(16, 1), (8, 0)])
-def test_a_side_in_a_cryosparc_table_that_differs_from_the_stack_s_is_said(side: int, notes: int, tmp_path: Path) -> None:
+def test_a_side_in_a_cryosparc_table_that_differs_from_the_stack_s_is_noted(side: int, notes: int, tmp_path: Path) -> None:
     files.write_images(tmp_path / "classes.mrcs", images_of(), None)
     fields = [("blob/path", "S60"), ("blob/idx", "u4"), ("blob/shape", "u4", (2,)), ("blob/psize_A", "f4")]
     with open(tmp_path / "a.cs", "wb") as file:

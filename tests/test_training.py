@@ -52,7 +52,9 @@ def shapes(count: int = 5, size: int = SIZE) -> Tensor:
     stream = torch.Generator().manual_seed(3)
     y, x = torch.meshgrid(*[torch.arange(size) - size // 2.0] * 2, indexing="ij")
     places = (torch.rand(count, 2, 2, generator=stream) - 0.5) * size * 0.6
-    blobs = torch.exp(-((x - places[..., 0, None, None]) ** 2 + (y - places[..., 1, None, None]) ** 2) / (size / 6) ** 2).sum(1)
+    blobs = torch.exp(
+        -((x - places[..., 0, None, None]) ** 2 + (y - places[..., 1, None, None]) ** 2) / (size / 6) ** 2
+    ).sum(1)
     return (3 * blobs * disc(size)) + BACKGROUND
 
 
@@ -75,7 +77,7 @@ def assert_identical(first: dict[str, Tensor], second: dict[str, Tensor]) -> Non
 
 
 def test_the_loss_of_the_best_denoiser_of_white_images_is_one_at_every_noise_level() -> None:
-    """Gaussian data of standard deviation σ_d: the posterior mean c_skip x has error σ_d² t² / (t² + σ_d²) = 1 / λ(t)."""
+    """Gaussian data of standard deviation σ_d: posterior mean c_skip x has error 1 / λ(t) = σ_d² t² / (t² + σ_d²)."""
     sigma = 0.7
     network = PreconditionedUNet(TINY, sigma)
     for parameter in network.parameters():
@@ -145,7 +147,14 @@ def losses(queue: Any, port: int, rank: int, processes: int) -> None:
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with joined_group() as group:
         steps = train(
-            shapes(), BACKGROUND, disc(SIZE), begin(), SHORT, rank=group.rank, processes=group.processes, add_up=group.add_up
+            shapes(),
+            BACKGROUND,
+            disc(SIZE),
+            begin(),
+            SHORT,
+            rank=group.rank,
+            processes=group.processes,
+            add_up=group.add_up,
         )
         found = [step.loss for step in steps]
     if rank == 0:
@@ -176,7 +185,9 @@ def test_torchrun_shares_the_command_among_processes(stack: Path, tmp_path: Path
     shared = tmp_path / "shared"
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "scoretomo.cli")
     arguments = [sys.executable, *torchrun, "train", str(stack), "--output", str(shared), *settings]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=600)
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     curves = [files.read_table(run / "score" / "loss.csv") for run in (tmp_path / "alone", shared)]
     alone, together = ([float(row["loss"]) for row in curve] for curve in curves)
@@ -192,7 +203,9 @@ def test_processes_that_cannot_share_a_batch_evenly_are_refused(stack: Path, tmp
         train_network(run, TrainSettings(), Group(0, 3, torch.device("cpu")), seed=0, workers=1)
 
 
-def test_other_commands_refuse_torchrun(stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_commands_refuse_torchrun(
+    stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     code, said = command("run", stack, "--output", tmp_path / "run")
     assert code == 2
@@ -223,7 +236,9 @@ def test_a_network_does_not_go_on_with_other_images(stack: Path, tmp_path: Path,
     assert "--force to start afresh" in said
 
 
-def test_training_that_fails_says_so(stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_that_fails_says_so(
+    stack: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(presets.TRAININGS, "fast", replace(presets.TRAININGS["fast"], rate=math.inf, warm_up=1e-9))
     code, said = command("train", stack, "--output", tmp_path / "run", "--examples", 96)
     assert code == 2
@@ -306,13 +321,28 @@ def test_a_network_is_trained_used_and_not_trained_twice(stack: Path, tmp_path: 
     assert code == 2
     assert "examples was 64 and is now 96" in said
     assert (run / "score" / "weights.safetensors").read_bytes() == weights
-    code, said = command("reconstruct", run, "--denoiser", "network", "--images", "0", "--method", "annealed", "--steps", "5")
+    code, said = command(
+        "reconstruct", run, "--denoiser", "network", "--images", "0", "--method", "annealed", "--steps", "5"
+    )
     assert code == 0, said
     assert (run / "volumes" / "000.mrc").exists()
 
 
 def test_run_trains_a_network_for_the_network_denoiser(stack: Path, tmp_path: Path, command: Command) -> None:
-    settings = ("--denoiser", "network", "--examples", "64", "--images", "0", "--method", "annealed", "--steps", "5", "--seed", "4")
+    settings = (
+        "--denoiser",
+        "network",
+        "--examples",
+        "64",
+        "--images",
+        "0",
+        "--method",
+        "annealed",
+        "--steps",
+        "5",
+        "--seed",
+        "4",
+    )
     code, said = command("run", stack, "--output", tmp_path / "run", *settings)
     assert code == 0, said
     assert files.read_weights(tmp_path / "run" / "score" / "weights.safetensors")[1]["seed"] == 4
@@ -379,7 +409,8 @@ sys.exit(main())
     names = [Path("score", name) for name in ("weights.safetensors", "loss.csv")]
     assert (run / names[0]).read_bytes() == (tmp_path / "whole" / names[0]).read_bytes()
     columns = [
-        [(row["images_seen"], row["loss"]) for row in files.read_table(folder / names[1])] for folder in (run, tmp_path / "whole")
+        [(row["images_seen"], row["loss"]) for row in files.read_table(folder / names[1])]
+        for folder in (run, tmp_path / "whole")
     ]
     assert columns[0] == columns[1]
     assert not state.exists()

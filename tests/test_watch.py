@@ -51,7 +51,8 @@ def halfway(finished: RunDirectory) -> RunDirectory:
 def killed(halfway: RunDirectory) -> RunDirectory:
     """The same, whose job was killed."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from scoretomo.rundir.heartbeat import Activity, write_heartbeat\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from scoretomo.rundir.heartbeat import Activity, write_heartbeat\n"
         "write_heartbeat(Path(sys.argv[1]), Activity('reconstructing 6 volumes', 0.8, 3.0, 4.0))\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -78,7 +79,7 @@ def wait_for(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-# The heartbeat --------------------------------------------------------------------------------------------------------
+# The heartbeat ------------------------------------------------------------------------------------------------------
 
 
 def test_a_job_writes_what_it_does_and_leaves_nothing_at_its_end(box, tmp_path, run_with, monkeypatch):
@@ -122,7 +123,7 @@ def test_a_report_made_beside_a_running_job_leaves_its_heartbeat_alone(tmp_path,
     assert calls == []
 
 
-# The state of the files ------------------------------------------------------------------------------------------------
+# The state of the files ---------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_has_just_begun_reads_images(tmp_path):
@@ -147,7 +148,9 @@ def test_a_running_job_is_at_the_first_stage_that_is_not_done(halfway):
     }
     (volumes,) = (stage for stage in state.stages if stage.name == "volumes")
     assert volumes.detail == "5 of 6"
-    assert state.last == [r["image"] for r in read_records(halfway.log) if r["event"] == "volume" and r["image"] != 10][-1]
+    assert (
+        state.last == [r["image"] for r in read_records(halfway.log) if r["event"] == "volume" and r["image"] != 10][-1]
+    )
     assert {"correlation", "starts", "outliers", "replicates"} <= dict(state.facts).keys()
 
 
@@ -213,8 +216,13 @@ def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_si
 
 def error_of_another_process(run: RunDirectory) -> str:
     """The error of another process that begins to work on a run; empty if it may."""
-    code = "import sys, pathlib, scoretomo.rundir.heartbeat as heartbeat; heartbeat.require_alone(pathlib.Path(sys.argv[1]))"
-    return subprocess.run([sys.executable, "-c", code, run.progress], capture_output=True, text=True, check=False).stderr
+    code = (
+        "import sys; from pathlib import Path; from scoretomo.rundir.heartbeat import require_alone\n"
+        "require_alone(Path(sys.argv[1]))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code, run.progress], capture_output=True, text=True, check=False
+    ).stderr
 
 
 def test_a_mistake_unlocks_a_run(halfway):
@@ -236,7 +244,7 @@ def test_volumes_without_a_report_are_finished_once_their_job_has_ended(finished
     assert "a report: scoretomo report" in command("watch", finished.path)[1]
 
 
-# The terminal ---------------------------------------------------------------------------------------------------------
+# The terminal -------------------------------------------------------------------------------------------------------
 
 
 def test_a_finished_run_is_listed_line_by_line_and_not_touched(finished, command):
@@ -282,7 +290,10 @@ def test_stopping_to_watch_leaves_the_job_alone(halfway, command):
         ({"force_terminal": True, "color_system": "truecolor", "no_color": True}, False),
         ({"force_terminal": True, "color_system": "standard"}, False),
         ({"force_terminal": True, "color_system": "truecolor", "height": 20}, False),
-        ({"force_terminal": True, "color_system": "truecolor", "file": io.TextIOWrapper(io.BytesIO(), "latin-1")}, False),
+        (
+            {"force_terminal": True, "color_system": "truecolor", "file": io.TextIOWrapper(io.BytesIO(), "latin-1")},
+            False,
+        ),
         ({"force_terminal": False}, False),
     ],
 )
@@ -338,7 +349,7 @@ def test_files_that_stay_unreadable_are_an_error_of_one_sentence(finished, comma
     assert "Traceback" not in printed
 
 
-# The live report ------------------------------------------------------------------------------------------------------
+# The live report ----------------------------------------------------------------------------------------------------
 
 
 def ask(address: str, path: str = "/", method: str = "GET", **headers: str) -> tuple[int, str, str]:

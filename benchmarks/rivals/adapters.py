@@ -1,8 +1,8 @@
 """One function for each program: a prepared stack of class averages in, a folder of maps out.
 
-Every adapter takes a `Task` and returns what it did as plain values (version, settings, whether it has one map for all images), or
-raises `NotHere` if the program is not installed. Maps are written to task.output as NNN.mrc: one for all images (000.mrc), or one
-for each.
+Every adapter takes a `Task` and returns what it did as plain values (version, settings, whether it has one map for all
+images), or raises `NotHere` if the program is not installed. Maps are written to task.output as NNN.mrc: one for all
+images (000.mrc), or one for each.
 """
 
 import os
@@ -18,6 +18,7 @@ import numpy as np
 
 import scoretomo
 from scoretomo import files
+from scoretomo.rundir.directory import RunDirectory
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE / "environments"
@@ -53,7 +54,9 @@ class Task:
 
 
 def relion(task: Task) -> dict[str, Any]:
-    """RELION's stochastic gradient descent from nothing, then its default pose search: relion_refine --sgd --denovo_3dref."""
+    """RELION's stochastic gradient descent from nothing, then its default pose search: relion_refine --sgd
+    --denovo_3dref.
+    """
     program = _find("relion_refine")
     images, noise = _normalised(task)
     size = images.shape[-1]
@@ -61,7 +64,16 @@ def relion(task: Task) -> dict[str, Any]:
     if noise:  # else the background is 0: it is masked
         radius = size // 2 - 2
         _run(
-            ["relion_preprocess", "--operate_on", "images.mrcs", "--operate_out", "norm.mrcs", "--norm", "--bg_radius", radius],
+            [
+                "relion_preprocess",
+                "--operate_on",
+                "images.mrcs",
+                "--operate_out",
+                "norm.mrcs",
+                "--norm",
+                "--bg_radius",
+                radius,
+            ],
             task,
         )
     (task.work / "norm.star").write_text(_star("norm.mrcs", len(images), size, task.pixel_size))
@@ -89,7 +101,14 @@ def relion(task: Task) -> dict[str, Any]:
     }
     (task.work / "refine").mkdir(exist_ok=True)
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
-    fixed = ["--sgd", "--denovo_3dref", "--flatten_solvent", "--zero_mask", "--dont_combine_weights_via_disc", "--dont_check_norm"]
+    fixed = [
+        "--sgd",
+        "--denovo_3dref",
+        "--flatten_solvent",
+        "--zero_mask",
+        "--dont_combine_weights_via_disc",
+        "--dont_check_norm",
+    ]
     _run([program, "--i", "norm.star", "--o", "./refine/run", *fixed, *flags], task)
     last = max((task.work / "refine").glob("run_it*_class001.mrc"))
     _keep(files.read_map(last).density, task)
@@ -193,7 +212,7 @@ def ours(task: Task, method: str, denoiser: str) -> dict[str, Any]:
     flags = [part for name, value in settings.items() for part in (f"--{name}", value)]
     _run([sys.executable, "-m", "scoretomo.cli", "run", task.stack, "--output", "run", *flags, "--workers", 1], task)
     for number in task.numbers:
-        path = task.work / "run" / "volumes" / f"{number:03d}.mrc"
+        path = RunDirectory(task.work / "run").volume(number)
         if path.exists():
             _keep(files.read_map(path).density, task, number)
     return {"version": scoretomo.__version__, "settings": settings, "one_map": False}
@@ -202,7 +221,7 @@ def ours(task: Task, method: str, denoiser: str) -> dict[str, Any]:
 def consensus(task: Task) -> dict[str, Any]:
     """The one map in which this package finds the poses of all images."""
     done = ours(task, "ensemble", "tangent")
-    _keep(files.read_map(task.work / "run" / "consensus.mrc").density, task, 0)
+    _keep(files.read_map(RunDirectory(task.work / "run").assigned.volume).density, task, 0)
     return {**done, "one_map": True}
 
 
@@ -228,11 +247,15 @@ def _run(command: list[Any], task: Task, folder: str = ".") -> None:
     """Run with one thread in the task's folder; what it prints goes to log.txt there."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with open(task.work / "log.txt", "a") as log:
-        subprocess.run(list(map(str, command)), cwd=task.work / folder, env=environment, stdout=log, stderr=log, check=True)
+        subprocess.run(
+            list(map(str, command)), cwd=task.work / folder, env=environment, stdout=log, stderr=log, check=True
+        )
 
 
 def _normalised(task: Task) -> tuple[np.ndarray, float]:
-    """Images of standard deviation 1, and how much white noise they were given: a little where they have none of their own."""
+    """Images of standard deviation 1, and how much white noise they were given: a little where they have none of their
+    own.
+    """
     images, given = files.read_images(task.stack).images, NOISE if task.noise_free else 0.0
     noise = np.random.default_rng(task.seed).normal(size=images.shape)
     return np.asarray(images / images.std() + given * noise, np.float32), given
@@ -248,6 +271,9 @@ def _keep(density: np.ndarray, task: Task, number: int = 0) -> None:
 def _star(stack: str, count: int, size: int, pixel_size: float) -> str:
     optics = ["OpticsGroup", "OpticsGroupName", "Voltage", "SphericalAberration", "AmplitudeContrast"]
     optics += ["ImagePixelSize", "ImageSize", "ImageDimensionality"]
-    head = "# version 30001\n\ndata_optics\n\nloop_\n" + "".join(f"_rln{name} #{k}\n" for k, name in enumerate(optics, 1))
-    head += f"1 classes 300 2.7 0.1 {pixel_size} {size} 2\n\ndata_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n"
+    head = "# version 30001\n\ndata_optics\n\nloop_\n" + "".join(
+        f"_rln{name} #{k}\n" for k, name in enumerate(optics, 1)
+    )
+    head += f"1 classes 300 2.7 0.1 {pixel_size} {size} 2\n\n"
+    head += "data_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n"
     return head + "".join(f"{k:06d}@{stack} 1\n" for k in range(1, count + 1))

@@ -4,10 +4,11 @@
     python benchmarks/rivals/table.py                     everything, three seeds: hours on 2 cores
     python benchmarks/rivals/table.py --only box betagal --programs relion aspire-sync3n --seeds 1
 
-What is finished in benchmarks/results/rivals/ is not computed again; a program that is not here is a row that says so. All programs
-run with one thread. The 60S has no truth: its maps are compared with that of the same program's seed 0. "rigid" is an easy case
-that shows whether a program is called as it should be: 300 noise-free projections of the β-gal map; "particle" is asymmetric and
-moves little: 100 projections of a made-up ribosome with noise of 0.3 σ. Real images: --data, as for benchmarks/cold.py.
+What is finished in benchmarks/results/rivals/ is not computed again; a program that is not here is a row that says so.
+All programs run with one thread. The 60S has no truth: its maps are compared with that of the same program's seed 0.
+"rigid" is an easy case that shows whether a program is called as it should be: 300 noise-free projections of the β-gal
+map; "particle" is asymmetric and moves little: 100 projections of a made-up ribosome with noise of 0.3 σ. Real images:
+--data, as for benchmarks/cold.py.
 """
 
 import argparse
@@ -34,6 +35,7 @@ from scoretomo import files
 from scoretomo.fourier import resample
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
+from scoretomo.rundir.folders import EvaluationFolder
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -91,7 +93,9 @@ def data_set(name: str, folder: Path) -> Data:
     home = RESULTS / "data"
     if name in ("box", "capsid"):
         count = 300 if name == "box" else 200
-        scoretomo("simulate", name, "--images", count, "--size", 32, "--seed", 0, "--output", home / name, "--workers", 1)
+        scoretomo(
+            "simulate", name, "--images", count, "--size", 32, "--seed", 0, "--output", home / name, "--workers", 1
+        )
         numbers = EIGHT if name == "box" else tuple(number * 2 // 3 for number in EIGHT)
         return Data(home / name / "images.mrcs", home / name / "truth", numbers, 4.0, noise_free=True)
     if name == "particle":
@@ -103,13 +107,19 @@ def data_set(name: str, folder: Path) -> Data:
     if name == "60S":
         source, truth, numbers = folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs", None, (0,)
     else:
-        source, truth, numbers = betagal / "betagal_cavgs16_64px_3.54A.mrcs", betagal / "betaGal_map_64px_3.54A.mrc", (0,)
+        source, truth, numbers = (
+            betagal / "betagal_cavgs16_64px_3.54A.mrcs",
+            betagal / "betaGal_map_64px_3.54A.mrc",
+            (0,),
+        )
     if name == "rigid":
         return _rigid(betagal / "betaGal_map_64px_3.54A.mrc", home)
     stack = home / f"{name}.mrcs"
     scoretomo("import", source, "--output", stack, "--size", 32)
     images = files.read_images(stack)
-    return Data(stack, truth, tuple(range(len(images.images))) if name == "betagal" else numbers, images.pixel_size or 4.0)
+    return Data(
+        stack, truth, tuple(range(len(images.images))) if name == "betagal" else numbers, images.pixel_size or 4.0
+    )
 
 
 def _rigid(map_file: Path, home: Path) -> Data:
@@ -155,7 +165,7 @@ def judged(name: str, data: Data, program: str, seed: int) -> dict[str, Any]:
     """Scores of a program's maps by the package's own judge."""
     home = RESULTS / name / f"{program}-{seed}"
     truth = data.truth or RESULTS / name / f"{program}-0" / "maps" / "000.mrc"
-    summary = home / "evaluation" / "summary.json"
+    summary = EvaluationFolder(home / "evaluation").summary
     if not summary.exists():
         scoretomo("evaluate", home / "maps", "--truth", truth, "--output", home / "evaluation", "--workers", 1)
     return dict(json.loads(summary.read_text()))
@@ -199,7 +209,10 @@ def write_tables(rows: list[Row]) -> None:
         writer = csv.writer(file)
         writer.writerow(Row._fields)
         writer.writerows(rows)
-    lines = ["| data | program | version | mean FSC of each seed | mean | AUC | CPU s a run |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| data | program | version | mean FSC of each seed | mean | AUC | CPU s a run |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, program in dict.fromkeys((row.data, row.program) for row in rows):
         mine = [row for row in rows if (row.data, row.program) == (name, program)]
         good = [row for row in mine if not row.note]
@@ -214,7 +227,9 @@ def write_tables(rows: list[Row]) -> None:
 
 
 def draw(rows: list[Row]) -> None:
-    """Mean FSC of every program (seed 0 … in one colour) and the curves of its single maps, one panel for each data set."""
+    """Mean FSC of every program (seed 0 … in one colour) and the curves of its single maps, one panel for each data
+    set.
+    """
     names = list(dict.fromkeys(row.data for row in rows if not row.note))
     if not names:
         return
@@ -227,15 +242,17 @@ def draw(rows: list[Row]) -> None:
             curves = []
             for row in rows:
                 if (row.data, row.program) == (name, program) and not row.note:
-                    table = files.read_table(RESULTS / name / f"{program}-{row.seed}" / "evaluation" / "fsc.csv")
-                    curves += [[float(value) for key, value in line.items() if key != "image"] for line in table]
+                    folder = EvaluationFolder(RESULTS / name / f"{program}-{row.seed}" / "evaluation")
+                    curves += [line.shell for line in folder.curves.read()]
             frequency = np.arange(len(curves[0])) / (2 * (len(curves[0]) - 1))
             panel.plot(frequency, np.transpose(curves), color=colours[program], alpha=0.12, linewidth=0.5)
             panel.plot(frequency, np.mean(curves, 0), color=colours[program], linewidth=2, label=program)
         panel.set(title=name, xlabel="cycles / pixel", xlim=(0, 0.5), ylim=(-0.05, 1.02))
         panel.grid(alpha=0.2)
     panels[0][0].set_ylabel("FSC")
-    handles = {label: line for panel in panels[0] for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: line for panel in panels[0] for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(RESULTS / "curves.png", dpi=110)
 

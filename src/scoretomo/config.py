@@ -36,7 +36,7 @@ def bounds_of(kind: type) -> Mapping[str, Bounds]:
     """The bounds of a class of settings, by the names of its fields; fields without bounds are left out."""
     hints = get_type_hints(kind, include_extras=True)
     extras = {name: get_args(hint)[1:] for name, hint in hints.items() if get_origin(hint) is Annotated}
-    return {name: extra for name, found in extras.items() for extra in found if isinstance(extra, Bounds)}
+    return {name: extra for name, each in extras.items() for extra in each if isinstance(extra, Bounds)}
 
 
 def out_of_bounds(settings: object) -> dict[str, str]:
@@ -77,16 +77,16 @@ class TrainSettings:
     """The network score and its training."""
 
     network: Literal["fast", "paper", "paper-ribosome"] = "fast"
-    """Network to train: "paper" has the paper's 3.9 million parameters, "paper-ribosome" the 5.3 million for its 80S images;
-    "fast" works at half the side and costs a fifth."""
+    """Network to train: "paper" has the paper's 3.9 million parameters, "paper-ribosome" the 5.3 million for its 80S
+    images; "fast" works at half the side and costs a fifth."""
 
     examples: Annotated[int | None, Bounds(at_least=1)] = None
-    """Noisy training images, all different; more is better. If not given, 240,000 for "fast", a quarter of an hour on two cores
-    at 32 pixels, and 4,000,000 for the others, which need a GPU."""
+    """Noisy training images, all different; more is better. If not given, 240,000 for "fast", a quarter of an hour on
+    two cores at 32 pixels, and 4,000,000 for the others, which need a GPU."""
 
     held_out: Annotated[int | None, Bounds(at_least=0)] = None
-    """Held-out images, spread over the stack: the network is not trained on them, and its denoising error on them is measured.
-    One in twenty if not given and there are 100 or more."""
+    """Held-out images, spread over the stack: the network is not trained on them, and its denoising error on them is
+    measured. One in twenty if not given and there are 100 or more."""
 
 
 @dataclass(frozen=True)
@@ -94,30 +94,32 @@ class ReconstructSettings:
     """How volumes are made from images."""
 
     method: Literal["ensemble", "annealed", "paper"] = "ensemble"
-    """How volumes are reconstructed. "ensemble": first the consensus volume of all images, then a deformation model, then from
-    there a volume for each image, all in one frame. The others start each volume empty: "paper" is Algorithm 1 as published,
-    with one fixed noise level; "annealed" lowers the noise level step by step, which is better."""
+    """How volumes are reconstructed. "ensemble": first the consensus volume of all images, then a deformation model,
+    then from there a volume for each image, all in one frame. The others start each volume empty: "paper" is Algorithm
+    1 as published, with one fixed noise level; "annealed" lowers the noise level step by step, which is better."""
 
     denoiser: Literal["tangent", "exact", "network"] = "tangent"
-    """The score of the images: "exact" is in closed form; "tangent" adds the directions in which the images vary; "network" is
-    the paper's, which is trained first."""
+    """The score of the images: "exact" is in closed form; "tangent" adds the directions in which the images vary;
+    "network" is the paper's, which is trained first."""
 
     symmetry: str = "C1"
-    """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" determines it from
-    the consensus. Only with the ensemble method."""
+    """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" determines
+    it from the consensus. Only with the ensemble method."""
 
     hand: Literal["found", "flip"] = "found"
-    """Class averages do not determine the hand of a molecule. "flip" gives the other hand than the same seed does without it.
-    Only with the ensemble method."""
+    """Class averages do not determine the hand of a molecule. "flip" gives the other hand than the same seed does
+    without it. Only with the ensemble method."""
 
     steps: Annotated[int | None, Bounds(at_least=1)] = None
-    """Descent steps; those of the method if not given. Fewer give a quick, rough result, with a rougher deformation model."""
+    """Descent steps; those of the method if not given. Fewer give a quick, rough result, and a rougher deformation
+    model."""
 
     images: str | None = None
     """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
 
     seed: int = 0
-    """Seed of all random numbers; on one machine the same seed gives the same volumes, whatever the number of workers."""
+    """Seed of all random numbers; on one machine the same seed gives the same volumes, whatever the number of
+    workers."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,9 @@ class ObjectSettings:
     """Frames of an atomic model (.xtc, .trr, .dcd, .nc): each image takes its own. Needs the trajectories extra."""
 
     move: tuple[str, ...] = ()
-    """A part that moves, each image by its own amount: "PART hinge LOW HIGH" in degrees or "PART shift LOW HIGH" in Å. PART is
-    chains (A,B) or residues (A/10-50) of a model, or a mask file for a map. "axis X,Y,Z" and "through X,Y,Z" may follow; the axis
-    is guessed if not. Give it once for each part."""
+    """A part that moves, each image by its own amount: "PART hinge LOW HIGH" in degrees or "PART shift LOW HIGH" in Å.
+    PART is chains (A,B) or residues (A/10-50) of a model, or a mask file for a map. "axis X,Y,Z" and "through X,Y,Z"
+    may follow; the axis is guessed if not. Give it once for each part."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ class ReproduceSettings:
     """How large an experiment is."""
 
     full: bool = False
-    """The paper's size and network instead of one that two cores finish in half an hour. The cost is estimated first."""
+    """The paper's size and network, instead of those that take half an hour on two cores. The cost is estimated
+    first."""
 
     size: Annotated[int | None, Bounds(at_least=8, at_most=1024)] = None
     """Side of the images in pixels; that of the experiment if not given."""

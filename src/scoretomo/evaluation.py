@@ -1,12 +1,13 @@
 """A map against its truth: FSC, resolution, area under the curve.
 
-Everything is judged unmasked, after alignment over rotation, shift and hand, in the ball |k| < d/2 that every rotation keeps: the
-last shell, d/2, is half a shell, for the map and the truth alike.
+Everything is judged unmasked, after alignment over rotation, shift and hand, in the ball |k| < d/2 that every rotation
+keeps: the last shell, d/2, is half a shell, for the map and the truth alike.
 
-For a moving object the **conformation gain** says how much of the motion was seen: (score − s) / (c − s), where s is the score of
-the best single map, the mean of all truths in the true poses, and c the score of the truth itself after the interpolation that any
-posed map has undergone. 0 is no better than one rigid map, 1 is perfect. The judge is the same for all three: the single map, too,
-is aligned to every truth from anywhere and in both hands: in a nearly symmetric pose it may agree better than in the true one.
+For a moving object the **conformation gain** says how much of the motion was seen: (score − s) / (c − s), where s is
+the score of the best single map, the mean of all truths in the true poses, and c the score of the truth itself after
+the interpolation that any posed map has undergone. 0 is no better than one rigid map, 1 is perfect. The judge is the
+same for all three: the single map, too, is aligned to every truth from anywhere and in both hands: in a nearly
+symmetric pose it may agree better than in the true one.
 """
 
 import math
@@ -143,11 +144,11 @@ def single_map(truths: Iterable[Tensor], rotations: Iterable[Tensor]) -> Tensor:
     """The best single map of a moving object: the mean of all truths, each taken back to the common frame.
 
     Args:
-        truths: volumes in the frames of their images, (d, d, d) each; read one by one, so that only one is held at a time.
+        truths: volumes in the frames of their images, (d, d, d) each; read one by one, only one is held at a time.
         rotations: what turns the common frame into each image's, (3, 3) each.
 
     Returns:
-        Map in the common frame, shape (d, d, d); `rotate` it by an image's rotation to compare it with that image's truth.
+        Map in the common frame, shape (d, d, d); `rotate` it by an image's rotation to compare it with its truth.
     """
     total, count = torch.zeros(()), 0
     for truth, rotation in zip(truths, rotations, strict=True):
@@ -158,12 +159,12 @@ def single_map(truths: Iterable[Tensor], rotations: Iterable[Tensor]) -> Tensor:
 
 
 def interpolated(truth: Tensor, rotation: Tensor) -> Tensor:
-    """The truth, (d, d, d), after the interpolation of a posed map: from its image's frame to the common one and back."""
+    """The truth, (d, d, d), after the interpolation of a posed map: to the common frame, and back to its image's."""
     return rotate(rotate(truth, rotation.mT), rotation)
 
 
 def conformation_gain(score: float, single: float, ceiling: float) -> float:
-    """How much of the motion was seen: 0 for the best single map, 1 for the truth after interpolation; below 0 is worse than rigid.
+    """How much of the motion was seen: 0 for the best single map, 1 for the truth after interpolation; below 0, worse.
 
     Args:
         score: mean over the images (mean FSC, or AUC) of the reconstructions.

@@ -105,7 +105,8 @@ def require_several(numbers: Sequence[int]) -> None:
     """
     if len(numbers) < 2:
         raise InputError(
-            f"a reconstruction needs at least 2 usable images, got {len(numbers)}: give more class averages (some tens are good)"
+            f"a reconstruction needs at least 2 usable images, got {len(numbers)}: "
+            "give more class averages (some tens are good)"
         )
 
 
@@ -159,7 +160,8 @@ def require_ranges(settings: RealismSettings) -> None:
         if not least <= low <= high < math.inf:
             flag = f"--{name.replace('_', '-')}"
             raise InputError(
-                f"{flag} should be two numbers, the smaller first and at least {least:g}, got {low:g} {high:g}: correct them"
+                f"{flag} should be two numbers, the smaller first and at least {least:g}, "
+                f"got {low:g} {high:g}: correct them"
             )
     for name in ("shift_scatter", "b_factor", "bad_classes"):
         if not math.isfinite(getattr(settings, name)):

@@ -209,8 +209,8 @@ def evaluate(
         A run directory, a folder of maps, or one map of any program.
     truth
         A folder of maps with the same numbers (truth.csv in it adds the conformation gain), or one map for all.
-    output
-        Where to write FSC results and curves; evaluation/ in the run directory if not given. Without either, they are only shown.
+    output Where to write FSC results and curves; evaluation/ in the run directory if not given. Without either, they
+        are only shown.
     """
     refusals.evaluate(maps, truth, output)
     from ..commands.evaluate import evaluate_maps
@@ -307,7 +307,7 @@ def watch(
     *,
     live: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
 ) -> int:
-    """Show the progress of a run: its stages, the time left, results so far, the last volume; Ctrl-C leaves the run alone.
+    """Show the progress of a run: its stages, the time left, results, the last volume; Ctrl-C leaves the run alone.
 
     It ends when the run is finished, and with exit code 1 when its job has stopped before.
 
@@ -345,8 +345,8 @@ def simulate(
     Parameters
     ----------
     object_
-        box (two lid angles) or capsid (one opening parameter), the paper's; ribosome or large-subunit, made-up particles with the
-        statistics of real ones; a map (.mrc); or an atomic model (.cif, .pdb).
+        box (two lid angles) or capsid (one opening parameter), the paper's; ribosome or large-subunit, made-up
+        particles with the statistics of real ones; a map (.mrc); or an atomic model (.cif, .pdb).
     output
         Directory for images.mrcs and truth/.
     """
@@ -381,8 +381,8 @@ def reproduce(
     Parameters
     ----------
     experiment
-        box and capsid are simulated, each image with its own conformation; ribosome is simulated unless --stack is given; betagal
-        needs --stack.
+        box and capsid are simulated, each image with its own conformation; ribosome is simulated unless --stack is
+        given; betagal needs --stack.
     output
         Directory for data/ and run/.
     """
@@ -448,7 +448,9 @@ def _stop(number: int, _: FrameType | None) -> None:
 
 
 def _print_what_can_be_printed() -> None:
-    """Print a question mark for a letter that the encoding of the terminal lacks, and for bytes of a path that are no letter."""
+    """Print a question mark for letters that the terminal's encoding lacks, and for bytes of a path that are no
+    letter.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not closed
             stream.reconfigure(errors="replace")

@@ -33,18 +33,18 @@ class ComparisonTask(NamedTuple):
 
 def compare_map(task: ComparisonTask) -> Iterator[Comparison]:
     """Compare one map with its truth, and write it moved onto that."""
-    found, true = files.read_map(task.path), files.read_map(task.truth)
-    pair = on_one_grid(task.path, found, true, task.scale)
+    volume, true = files.read_map(task.path), files.read_map(task.truth)
+    pair = on_one_grid(task.path, volume, true, task.scale)
     score = compare(pair.first, pair.second, pair.pixel_size)
     if task.aligned:
         files.write_map(task.aligned, score.moved.numpy(), pair.pixel_size)
-    single, ceiling = _bounds(task, found, true, pair) if task.pose and task.single_map else (None, None)
+    single, ceiling = _bounds(task, volume, true, pair) if task.pose and task.single_map else (None, None)
     comparison = Comparison(
         result=_result(task, score),
         curve=tuple(score.curve.tolist()),
         pixel_size=pair.pixel_size,
         size=pair.second.shape[-1],
-        remarks=tuple(remarks(task.path, found, task.truth, true)),
+        remarks=tuple(remarks(task.path, volume, task.truth, true)),
         single_map=single,
         ceiling=ceiling,
     )
@@ -71,35 +71,37 @@ def _result(task: ComparisonTask, score: Score) -> FscRow:
     )
 
 
-def _bounds(task: ComparisonTask, found: files.Map, true: files.Map, pair: Pair) -> tuple[Agreement, Agreement]:
-    """How well the best single map, and the truth after interpolation, agree with the truth, both in the pose of the image."""
+def _bounds(task: ComparisonTask, volume: files.Map, true: files.Map, pair: Pair) -> tuple[Agreement, Agreement]:
+    """How well the best single map, and the truth after interpolation, agree with the truth, in the pose of the
+    image.
+    """
     assert task.single_map
     rotation = rotations_from_euler(torch.tensor(task.pose, dtype=torch.float64))
     truth, single = torch.from_numpy(true.density), torch.from_numpy(files.read_map(task.single_map).density)
     rigid, ceiling = (
-        on_one_grid(task.path, found, true._replace(density=volume.numpy()), task.scale).second
-        for volume in (rotate(single, rotation), interpolated(truth, rotation))
+        on_one_grid(task.path, volume, true._replace(density=each.numpy()), task.scale).second
+        for each in (rotate(single, rotation), interpolated(truth, rotation))
     )
     scores = compare(rigid, pair.second), compare(ceiling, pair.second, near=True)
     return Agreement(scores[0].mean_fsc, scores[0].auc), Agreement(scores[1].mean_fsc, scores[1].auc)
 
 
-def on_one_grid(path: Path, found: files.Map, true: files.Map, scale: float | None) -> Pair:
+def on_one_grid(path: Path, volume: files.Map, true: files.Map, scale: float | None) -> Pair:
     """A map and its truth on the coarser one's grid.
 
     Args:
         path: of the map.
-        found, true: the two.
+        volume, true: the two.
         scale: length of the map's voxels, in voxels of the truth, where neither has a pixel size.
 
     Raises:
         InputError: their sides differ and their pixel sizes are unknown.
     """
-    first, second = torch.from_numpy(found.density), torch.from_numpy(true.density)
+    first, second = torch.from_numpy(volume.density), torch.from_numpy(true.density)
     try:
-        if found.pixel_size is None and true.pixel_size is None and scale is not None:
+        if volume.pixel_size is None and true.pixel_size is None and scale is not None:
             return common_grid(first, second, scale, 1.0)._replace(pixel_size=None)
-        return common_grid(first, second, found.pixel_size, true.pixel_size)
+        return common_grid(first, second, volume.pixel_size, true.pixel_size)
     except ValueError as error:
         raise unlike(path, error) from None
 

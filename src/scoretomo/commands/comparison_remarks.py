@@ -12,30 +12,30 @@ from ..rundir.rows import Comparison, Remark
 _APART = 0.05  # share by which sizes differ that can't both be right
 
 
-def remarks(path: Path, found: files.Map, truth: Path, true: files.Map) -> Iterator[Remark]:
+def remarks(path: Path, volume: files.Map, truth: Path, true: files.Map) -> Iterator[Remark]:
     """What a user should check before relying on a comparison.
 
     Args:
-        path, found: the map.
+        path, volume: the map.
         truth, true: its truth.
     """
-    for name, file, read in (("map", path, found), ("truth", truth, true)):
+    for name, file, read in (("map", path, volume), ("truth", truth, true)):
         for note in read.notes:
             yield Remark(f"{name}: {note}", f"{name}: {note.replace(file.name, '')}")
-    yield from _on_sizes(path, found, truth, true)
-    signs = [contrast(torch.from_numpy(read.density)) for read in (found, true)]
+    yield from _on_sizes(path, volume, truth, true)
+    signs = [contrast(torch.from_numpy(read.density)) for read in (volume, true)]
     if signs[0] * signs[1] < 0:
         dark, bright = (path, truth) if signs[0] < 0 else (truth, path)
         sentence = f"{dark} is dark on bright, unlike {bright}: multiply one of them by −1, or FSC results mean nothing"
         yield Remark(sentence, "contrast")
 
 
-def _on_sizes(path: Path, found: files.Map, truth: Path, true: files.Map) -> Iterator[Remark]:
+def _on_sizes(path: Path, volume: files.Map, truth: Path, true: files.Map) -> Iterator[Remark]:
     """Voxels and boxes that both differ: one of the pixel sizes is wrong."""
-    if not found.pixel_size or not true.pixel_size:
+    if not volume.pixel_size or not true.pixel_size:
         return
-    sizes = found.pixel_size, true.pixel_size
-    boxes = len(found.density) * sizes[0], len(true.density) * sizes[1]
+    sizes = volume.pixel_size, true.pixel_size
+    boxes = len(volume.density) * sizes[0], len(true.density) * sizes[1]
     if all(max(pair) > (1 + _APART) * min(pair) for pair in (sizes, boxes)):
         yield Remark(
             f"{path.name} has voxels of {sizes[0]:.4g} Å in a box of {boxes[0]:.4g} Å, its truth {truth.name} of "

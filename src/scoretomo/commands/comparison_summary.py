@@ -42,7 +42,7 @@ def _mean(agreements: Sequence[Agreement]) -> Agreement:
 
 
 def _with_gain(summary: EvaluationSummary, single: Agreement, ceiling: Agreement) -> EvaluationSummary:
-    """The summary with the means of the best single map and of interpolated truths, and the gain where there is room for one."""
+    """The summary with the means of the best single map and of interpolated truths, and the gain, if there is room."""
     gain = conformation_gain(summary.mean_fsc, single.mean_fsc, ceiling.mean_fsc)
     gain_auc = conformation_gain(summary.auc, single.auc, ceiling.auc)
     return summary._replace(
@@ -66,11 +66,13 @@ def show(comparisons: Sequence[Comparison], summary: EvaluationSummary) -> None:
         console.print(f"mean of {len(comparisons)}: mean FSC {summary.mean_fsc:.3f}, AUC {summary.auc:.3f}")
     if len({comparison.result.hand for comparison in comparisons}) > 1:
         console.print(
-            "the hand differs: of maps in one frame, one that differs alone may be wrong, unless the object is its own mirror image"
+            "the hand differs: of maps in one frame, one that differs alone may be wrong, "
+            "unless the object is its own mirror image"
         )
     if summary.conformation_gain is not None:
         console.print(
-            f"best single map {summary.single_map_mean_fsc:.3f}, truth after interpolation {summary.ceiling_mean_fsc:.3f}: "
+            f"best single map {summary.single_map_mean_fsc:.3f}, "
+            f"truth after interpolation {summary.ceiling_mean_fsc:.3f}: "
             f"conformation gain {summary.conformation_gain:+.2f} (0 is one rigid map, 1 is perfect)"
         )
 

@@ -48,7 +48,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int | None) -> None:
-    """Compare the volumes of a run, a folder of maps or one map with their truths; write the results where there is a place.
+    """Compare the volumes of a run, a folder of maps or one map with their truths, and write the results.
 
     Args:
         maps: the run directory, folder or map.
@@ -184,7 +184,7 @@ def _finished(folder: EvaluationFolder, evaluation: Evaluation) -> Sequence[Comp
 
 
 def _begin(folder: EvaluationFolder, evaluation: Evaluation) -> Mapping[int, Comparison]:
-    """The comparisons of an interrupted evaluation of the same maps by the same truths, by number; another one is removed."""
+    """Comparisons of an interrupted evaluation of the same maps and truths, by number; another one is removed."""
     comparisons = _logged(folder, evaluation)
     if not comparisons:
         shutil.rmtree(folder.path, ignore_errors=True)

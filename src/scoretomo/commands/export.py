@@ -71,7 +71,8 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
         warn(f"the pixel size is unknown, and 1 Å is written for {to}: give --pixel-size to scoretomo run")
     if to == "relion":
         say(
-            "300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no microscope"
+            "300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no "
+            "microscope"
         )
     excluded = len(prepared.images) - len(poses.places)
     if excluded and to != "chimerax":
@@ -126,7 +127,8 @@ def _relion(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Pos
     states = _write_maps(run, place, prepared)
     if states:
         files.write_reference_star(place.new / "references.star", states)
-    return f"for RELION: {place.folder / 'particles.star'}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
+    table = place.folder / "particles.star"
+    return f"for RELION: {table}, with reference.mrc, mask.mrc and references.star for Class3D beside it"
 
 
 def _write_maps(run: RunDirectory, place: Place, prepared: PreparedStack) -> list[Path]:
@@ -219,7 +221,7 @@ def _cryodrgn(run: RunDirectory, place: Place, prepared: PreparedStack, poses: P
 
 
 def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
-    """motion.cxc: the consensus coloured by variability, and a series that plays along each mode, or through all volumes."""
+    """motion.cxc: the consensus coloured by variability, and a series along each mode, or through all volumes."""
     rows = run.landscape.summary.read().trajectories if run.landscape.rows.exists() else ()
     series = {row.name.replace("-", ""): run.landscape.frames(row.name) for row in rows}
     lines = _chimerax_consensus(run, coloured=bool(series))

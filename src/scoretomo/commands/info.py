@@ -27,8 +27,8 @@ def show_info(request: ImportRequest, montage: Path | None) -> None:
     """Describe a file or run directory, show it in the terminal, and write a montage.
 
     Args:
-        request: a stack, a map or a run directory; how images of a stack would be prepared. With the usual settings images are
-            shown as they are.
+        request: a stack, a map or a run directory, and how the images of a stack would be prepared; with the usual
+            settings they are shown as they are.
         montage: picture to write; None for none.
     """
     require_picture(montage)

@@ -89,7 +89,7 @@ def require_mask(mask: Path, side: int, path: Path, wanted: int) -> None:
 
 
 def read_motion(text: str) -> tuple[str, str, float, float, list[float] | None, list[float] | None]:
-    """Part, kind, bounds, axis and a point on it, from a text of --move: "PART hinge LOW HIGH axis X,Y,Z through X,Y,Z".
+    """Part, kind, bounds, axis and a point on it, from a text of --move: PART hinge LOW HIGH axis X,Y,Z through X,Y,Z.
 
     Raises:
         InputError: it reads otherwise.

@@ -47,7 +47,8 @@ def paired(maps: dict[int, Path], truths: dict[int, Path], truth: Path) -> dict[
     pairs = {number: path for number, path in maps.items() if number in truths}
     if not pairs or (len(pairs) < len(maps) and len(maps) == len(truths)):
         raise files.InputError(
-            f"maps and truths should have the same numbers, got {min(maps)} … {max(maps)} and {min(truths)} … {max(truths)}: "
+            f"maps and truths should have the same numbers, got {min(maps)} … {max(maps)} and {min(truths)} … "
+            f"{max(truths)}: "
             "name them alike, such as 007.mrc and 007.mrc"
         )
     return pairs

@@ -39,7 +39,7 @@ class Chunk(NamedTuple):
 
 
 def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: bool) -> None:
-    """Write class averages of an object, with the true volume and pose of each; what is there already is not made again.
+    """Write class averages of an object, with the true volume and pose of each; finished ones are not made again.
 
     Raises:
         InputError: the object can't be read, or the settings do not fit together.
@@ -65,7 +65,8 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     _simulate_all(plan, scene.pixel_size, folder, workers or available_cores())
     scale = "" if scene.pixel_size is None else f" of {scene.pixel_size:.3g} Å"
     say(
-        f"{settings.images} images of {settings.size}² pixels{scale}: {folder.images}; their volumes and poses: {folder.truth}"
+        f"{settings.images} images of {settings.size}² pixels{scale}: {folder.images}; their volumes and poses: "
+        f"{folder.truth}"
     )
 
 

@@ -47,9 +47,10 @@ def _image_table(path: Path, file: StarFile) -> tuple[Table, str]:
             if rows and column in rows[0]:
                 return rows, column
     for name, labels in file.labels.items():
-        if column := next((each for each in _IMAGE_COLUMNS if each in labels), None):
+        named = [each for each in _IMAGE_COLUMNS if each in labels]
+        if named:
             raise InputError(
-                f"{path} has no rows in its table data_{name} (column {column}): give a table of class averages"
+                f"{path} has no rows in its table data_{name} (column {named[0]}): give a table of class averages"
             )
     raise InputError(
         f"{path} has no images in it (no column {' or '.join(_IMAGE_COLUMNS)}): give a table of class averages"

@@ -112,7 +112,7 @@ def _fsc_chart(run: Run, lines: list[Line], *, large: bool) -> Chart:
             [(f"{each:g}", each) for each in frequencies],
             below=resolutions,
         ),
-        y=Axis("FSC with the truth", (floor, 1), _labelled(_ticks(floor, 1, 5 if large else 3))),
+        y=Axis("FSC with the truth", (floor, 1.01), _labelled(_ticks(floor, 1, 5 if large else 3))),
         lines=lines,
         thresholds=THRESHOLDS,
         large=large,

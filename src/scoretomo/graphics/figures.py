@@ -110,7 +110,15 @@ def _chart(chart: charts.Chart, height: float) -> Figure:
         same = sum(other.kind == line.kind for other in chart.lines)
         faint = min(1.0, max(0.08, 6 / same)) if kind == "each" else 1.0
         label = "" if kind == "each" else line.name
-        axes.plot(line.x, line.y, marker="o" if line.dots else "", ms=3, alpha=faint, label=label, **_LINES[kind])
+        axes.plot(
+            line.x,
+            line.y,
+            marker="o" if line.dots else "",
+            ms=3,
+            alpha=faint,
+            label=label,
+            **_LINES[kind],
+        )
     _lay(axes, chart.x, "x")
     _lay(axes, chart.y, "y")
     for threshold in chart.thresholds:

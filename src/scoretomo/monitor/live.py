@@ -29,7 +29,8 @@ _NOTHING_YET = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>scoretomo</title>
 <link rel="icon" href="data:,"></head>
 <body style="font: 1rem system-ui; margin: 15vh auto; max-width: 30rem">
-<p>There is nothing to show yet. This page shows the report as soon as there is one, and renews itself.</p></body></html>
+<p>There is nothing to show yet. This page shows the report as soon as there is one, and renews itself.</p>
+</body></html>
 """
 
 # Loads the page again where it has changed, but not while someone turns a volume; the scroll position stays.
@@ -37,12 +38,14 @@ _RENEW = """<script>
 (() => {
   const tag = '%s', place = "scoretomo-live", note = document.createElement("p");
   note.textContent = "scoretomo watch has ended, or the connection is lost: this page is not renewed any more.";
-  note.style = "position: fixed; inset: auto 0 0 0; margin: 0; padding: .5rem 1rem; background: #a64c0a; color: #fff; z-index: 9";
+  note.style = "position: fixed; inset: auto 0 0 0; margin: 0; padding: .5rem 1rem;" +
+    "background: #a64c0a; color: #fff; z-index: 9";
   const before = JSON.parse(sessionStorage.getItem(place) || "null");
   sessionStorage.removeItem(place);
   if (before) {
     history.scrollRestoration = "manual";
-    addEventListener("load", () => requestAnimationFrame(() => scrollTo({left: before[0], top: before[1], behavior: "instant"})));
+    const back = {left: before[0], top: before[1], behavior: "instant"};
+    addEventListener("load", () => requestAnimationFrame(() => scrollTo(back)));
   }
   let touched = -1e9;
   for (const what of ["pointerdown", "pointermove", "wheel", "keydown"])
@@ -73,7 +76,8 @@ class Page(NamedTuple):
 def begin_rendering(directory: Path) -> subprocess.Popen[bytes]:
     """Begin to print the report of a run, in a process of its own: it takes long, and can be ended at any time."""
     code = (
-        "import pathlib, sys; from scoretomo.report import render_report; from scoretomo.rundir.directory import RunDirectory; "
+        "import pathlib, sys; from scoretomo.report import render_report; "
+        "from scoretomo.rundir.directory import RunDirectory; "
         "sys.stdout.buffer.write(render_report(RunDirectory(pathlib.Path(sys.argv[1]))).encode())"
     )
     return subprocess.Popen(
@@ -156,7 +160,7 @@ class GrowingReport:
 
 
 def _page(text: str) -> Page:
-    """A page with the script that renews it, and the permission to connect to this server, which the report itself lacks."""
+    """A page with the script that renews it, and the permission to connect here, which the report itself lacks."""
     text = text.replace("default-src 'none';", "default-src 'none'; connect-src 'self';", 1)
     tag = f'"{sha256(text.encode()).hexdigest()[:16]}"'
     before, end, after = text.rpartition("</body>")

@@ -24,7 +24,7 @@ _EVERY = 60.0  # seconds from line to line where the output is no terminal
 
 
 class PipeConsole(Console):
-    """A console whose program ends as by SIGPIPE, silently, where nothing reads its output any more, as after ``| head``."""
+    """A console whose program ends silently, as by SIGPIPE, where its output is no longer read, as after ``| head``."""
 
     def on_broken_pipe(self) -> None:
         """End the program."""
@@ -48,7 +48,7 @@ def warn(sentence: str) -> None:
 
 
 def progress_bar(*beyond: ProgressColumn, count: bool = False) -> Progress:
-    """A bar with an estimate of the time left. Where the output is no terminal, as in a batch system, a line each minute.
+    """A bar with an estimate of the time left; where the output is no terminal, a line each minute.
 
     Args:
         beyond: columns after the time left; the time elapsed if there are none.

@@ -65,7 +65,8 @@ def read_state(run: RunDirectory, stages: Sequence[Stage]) -> State:
     """
     heartbeat = read_heartbeat(run.progress)
     records = files.read_records(run.log)
-    volumes = {row.image: row for row in (from_json(VolumeRow, dict(each)) for each in records if each["event"] == "volume")}
+    rows = (from_json(VolumeRow, record) for record in records if record["event"] == "volume")
+    volumes = {row.image: row for row in rows}
     took = {record["stage"]: record["seconds"] for record in records if record["event"] == "stage"}
     states = _states(run, stages, volumes, took)
     job = _job(heartbeat, states)
@@ -88,7 +89,7 @@ def _job(heartbeat: Heartbeat | None, stages: Sequence[StageState]) -> Job:
 def _states(
     run: RunDirectory, stages: Sequence[Stage], volumes: Mapping[int, VolumeRow], took: Mapping[str, float]
 ) -> list[StageState]:
-    """The stages that a run has; those after one that is not done are not done, whatever files are there from before."""
+    """The stages that a run has; stages after one that is not done are not done, whatever files are there."""
     section = files.read_toml(run.config).get("run", {}) if run.config.exists() else None
     settings = _settings(section or {})
     details = _details(run, settings, volumes)
@@ -97,7 +98,8 @@ def _states(
         if stage.applies(settings) if section else stage.name in _WITHOUT_VOLUMES:
             done = all(state.state == "done" for state in states) and stage.done(run, settings)
             detail = details[stage.name]() if stage.name in details else ""
-            states.append(StageState(stage.name, "done" if done else "waiting", detail, took.get(stage.name) if done else None))
+            seconds = took.get(stage.name) if done else None
+            states.append(StageState(stage.name, "done" if done else "waiting", detail, seconds))
     return states
 
 
@@ -198,7 +200,8 @@ def _flexibility_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
     """The verdict of the flexibility test, where it was made."""
     test = run.flexibility.read() if run.flexibility.exists() else None
     if test and test.rigid_residual is not None and test.flexible_residual is not None:
-        residuals = f"{100 * test.rigid_residual:.2f} % by the rigid model, {100 * test.flexible_residual:.2f} % by the deformation model"
+        rigid, flexible = 100 * test.rigid_residual, 100 * test.flexible_residual
+        residuals = f"{rigid:.2f} % by the rigid model, {flexible:.2f} % by the deformation model"
         yield "flexibility", f"{test.verdict}: residual fraction of held-out images {residuals}"
 
 

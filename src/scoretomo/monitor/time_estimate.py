@@ -12,6 +12,7 @@ from ..rundir.directory import Stopwatch
 from ..rundir.heartbeat import beating
 from .progress import activity_of, progress_bar, working
 
+
 class TimeEstimate:
     """The time left for all stages, from the time that the work so far took.
 
@@ -66,7 +67,7 @@ class TimeEstimate:
             yield
 
     def seconds_left(self, share: float) -> float | None:
-        """Seconds for the rest of the part at work, of which a share is done, and all parts after it; None before any work."""
+        """Seconds for the part at work, a share of which is done, and all parts after it; None before work."""
         if not self._ahead:
             return None
         begun = share * next(iter(self._ahead.values())) if self._foreseen else 0.0

@@ -62,7 +62,7 @@ def read_heartbeat(path: Path) -> Heartbeat | None:
 
 @contextmanager
 def beating(path: Path | None, activity: Callable[[], Activity | None]) -> Iterator[None]:
-    """Write heartbeats from a thread of their own while the work in here goes on; only where this process wrote the last one.
+    """Write heartbeats from a thread of their own while the work in here goes on, if this process wrote the last one.
 
     Args:
         path: progress.json; None for no heartbeats.
@@ -104,7 +104,7 @@ def require_alone(path: Path) -> None:
         path: progress.json in the folder.
 
     Raises:
-        InputError: a process of this machine has locked the folder, or one of any machine wrote a heartbeat a moment ago.
+        InputError: a process of this machine has locked it, or one of any machine wrote a heartbeat a moment ago.
     """
     last = read_heartbeat(path)
     other = last is not None and (last.host, last.process) != (platform.node(), os.getpid())
@@ -112,8 +112,8 @@ def require_alone(path: Path) -> None:
         named = last and other and (last.at_work or (last.host == platform.node() and not last.dead))
         who = f"process {last.process} on {last.host}" if last and named else "another process"
         raise files.InputError(
-            f"{path.parent} should have nobody at work, but {who} is: see how far it is with scoretomo watch {path.parent}, "
-            "or stop it first"
+            f"{path.parent} should have nobody at work, but {who} is: "
+            f"see how far it is with scoretomo watch {path.parent}, or stop it first"
         )
 
 

@@ -18,7 +18,7 @@ def check_images(request: ImportRequest, selection: str | None = None) -> list[i
         selection: images to reconstruct, such as 0,3,5-9.
 
     Returns:
-        Numbers of those that can be used, as far as that is known without reading much.
+        Numbers of those that can be used; of a large stack, of all images.
 
     Raises:
         InputError: the file, a setting or the selection will not do.

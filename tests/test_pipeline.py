@@ -1,0 +1,218 @@
+"""The table of stages, and what the runner makes of it: order, continuing, formats."""
+
+import shutil
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+from runs import blob, write_run
+
+from scoretomo import files
+from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest, TrainSettings
+from scoretomo.errors import InputError
+from scoretomo.monitor.time_estimate import TimeEstimate
+from scoretomo.pipeline import STAGES, Stage
+from scoretomo.pipeline.job import Job
+from scoretomo.pipeline.runner import run_stages
+from scoretomo.rundir.directory import RunDirectory, require_begun, require_run
+from scoretomo.rundir.requests import record_of_import, record_of_reconstruction, record_of_run
+from scoretomo.rundir.rows import FORMAT
+from scoretomo.rundir.settings_file import write_settings
+
+NAMES = [stage.name for stage in STAGES]
+METHODS, DENOISERS = (get_args(get_type_hints(ReconstructSettings)[name]) for name in ("method", "denoiser"))
+KINDS = [ReconstructSettings(method=method, denoiser=denoiser) for method, denoiser in product(METHODS, DENOISERS)]
+
+
+def files_in(path: Path) -> dict[str, bytes]:
+    return {str(each.relative_to(path)): each.read_bytes() for each in path.rglob("*") if each.is_file()}
+
+
+# ---------------------------------------------------------------- the table
+
+
+def test_names_of_stages_differ():
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=NAMES)
+def test_stage_needs_only_stages_before_it(stage):
+    assert set(stage.needs) <= set(NAMES[: NAMES.index(stage.name)])
+
+
+def test_no_file_is_written_by_two_stages():
+    written = [name for stage in STAGES for name in stage.writes]
+    assert len(set(written)) == len(written)
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=lambda settings: f"{settings.method}-{settings.denoiser}")
+def test_every_stage_of_a_run_depends_on_its_images_and_the_report_on_all(settings):
+    stages = [stage for stage in STAGES if stage.applies(settings)]
+    names = {stage.name for stage in stages}
+    for first in stages[:-1]:
+        depending = {first.name}
+        for stage in stages:
+            if depending & set(stage.needs):
+                depending.add(stage.name)
+        assert "report" in depending, f"the report does not depend on {first.name}"
+        assert first.name != "images" or depending == names
+
+
+def test_new_beginning_removes_what_every_stage_has_written(tmp_path):
+    removed = set(RunDirectory(tmp_path).results(keep_images=False))
+    assert {name for stage in STAGES for name in stage.writes} <= removed
+
+
+# ---------------------------------------------------------------- the runner
+
+
+def job_of(run: RunDirectory, **settings: object) -> Job:
+    return Job(None, ReconstructSettings(**settings), TrainSettings(), {}, 1, TimeEstimate({}))
+
+
+def pretended(stage: Stage, run_now: list[str]) -> Stage:
+    """A stage of the same name that writes one small file."""
+    marker = stage.name + ".txt"
+
+    def work(run: RunDirectory, job: Job) -> None:
+        run_now.append(stage.name)
+        files.write_text(run.path / marker, stage.name)
+
+    return stage._replace(done=lambda run, _: (run.path / marker).exists(), cost=lambda plan: {}, run=work)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> RunDirectory:
+    """A directory with prepared images and nothing else."""
+    path = write_run(tmp_path / "run", {number: blob(8, number) for number in range(3)}, finished=False)
+    shutil.rmtree(path / "volumes")
+    return RunDirectory(path)
+
+
+def test_stages_run_once_and_are_recorded_with_their_seconds(small):
+    run_now: list[str] = []
+    stages = [pretended(stage, run_now) for stage in STAGES]
+    job = job_of(small, method="paper")
+    expected = ["images", "volumes", "report"]
+    assert run_stages(small, job, stages) == run_now == expected
+    assert run_stages(small, job, stages) == []
+    assert run_now == expected
+    recorded = [record for record in small.records() if record["event"] == "stage"]
+    assert [record["stage"] for record in recorded] == expected
+    assert all(record["seconds"] >= 0 for record in recorded)
+
+
+def test_criteria_of_every_decision_are_recorded_once(small):
+    for _ in range(2):
+        run_stages(small, job_of(small, method="paper"), [])
+    (record,) = [record for record in small.records() if record["event"] == "criteria"]
+    assert record["flexibility"]["threshold"] > 0
+    assert record["outliers"]["deviations"] > 0
+
+
+@pytest.mark.parametrize(
+    ("deleted", "again"),
+    [
+        ("report", ["report"]),
+        ("reliability", ["reliability", "report"]),
+        ("landscape", ["landscape", "reliability", "report"]),
+        ("volumes", ["volumes", "landscape", "reliability", "report"]),
+        ("score support", ["score support", "volumes", "landscape", "reliability", "report"]),
+        ("network", ["network", "volumes", "landscape", "reliability", "report"]),
+    ],
+)
+def test_stage_whose_result_was_deleted_runs_again_with_those_that_need_it_only(small, deleted, again):
+    run_now: list[str] = []
+    stages = [pretended(stage, run_now)._replace(applies=lambda settings: True) for stage in STAGES]
+    job = job_of(small, method="paper")
+    assert run_stages(small, job, stages) == NAMES
+    (small.path / f"{deleted}.txt").unlink()
+    assert run_stages(small, job, stages) == again
+
+
+# ---------------------------------------------------------------- a real run
+
+
+@pytest.mark.slow
+def test_run_writes_what_its_stages_declare_and_nothing_else(six_volumes):
+    declared = {name for stage in STAGES for name in stage.writes}
+    assert {path.name for path in six_volumes.iterdir()} <= declared | {"config.toml", "log.jsonl"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["flexibility", "assignment", "deformation", "score support", "landscape", "reliability", "report"])
+def test_results_that_were_deleted_are_made_again_the_same(name, six_volumes, box, run_with, tmp_path):
+    path = Path(shutil.copytree(six_volumes, tmp_path / "run"))
+    stage = next(stage for stage in STAGES if stage.name == name)
+    for written in stage.writes:
+        if (path / written).is_dir():
+            shutil.rmtree(path / written)
+        else:
+            (path / written).unlink(missing_ok=True)
+    volume = (path / "volumes" / "000.mrc").stat().st_mtime_ns
+    run_with(box, path, images="0,2,4,6,8,10", steps=5)
+    before, after = files_in(six_volumes), files_in(path)
+    assert before.keys() == after.keys()
+    assert {name for name in before if before[name] != after[name]} <= {"log.jsonl", "report.html"}
+    assert (path / "volumes" / "000.mrc").stat().st_mtime_ns == volume  # finished volumes are not made again
+
+
+# ---------------------------------------------------------------- formats
+
+
+def in_format(path: Path, number: int | None) -> Path:
+    """The directory as if another version had written it; None: the first one, which recorded none."""
+    run = RunDirectory(path)
+    imported = files.read_json(run.import_record.path)
+    records = [record for record in run.records() if record["event"] != "start"]
+    start = {"time": "2026-01-01T00:00:00+00:00", "event": "start"}
+    for each in (imported, start):
+        each.pop("format", None)
+        if number is not None:
+            each["format"] = number
+    files.write_json(run.import_record.path, imported)
+    run.log.unlink()
+    for record in (start, *records):
+        files.append_record(run.log, record)
+    return path
+
+
+@pytest.mark.parametrize("number", [None, 1, FORMAT + 1])
+@pytest.mark.parametrize("require", [require_run, require_begun, lambda path: RunDirectory(path).require_one_frame()])
+def test_directory_of_another_format_is_refused(number: int | None, require: Callable[[Path], object], small, tmp_path):
+    path = in_format(small.path, number)
+    with pytest.raises(InputError, match=rf"format {FORMAT} but has format {number or 1}, .*: begin the run afresh"):
+        require(path)
+
+
+@pytest.mark.parametrize("require", [require_run, require_begun])
+def test_directory_of_this_format_is_not_refused(require, small):
+    assert require(in_format(small.path, FORMAT)).path == small.path
+
+
+def test_directory_with_an_import_alone_has_the_format_of_the_import(small):
+    in_format(small.path, 1)
+    small.log.unlink()
+    with pytest.raises(InputError, match="has format 1"):
+        small.require_format()
+
+
+def test_new_directory_has_no_format_to_refuse(tmp_path):
+    RunDirectory(tmp_path / "new").require_format()
+
+
+@pytest.mark.parametrize("name", ["run", "reconstruct", "report", "landscape", "watch"])
+def test_command_refuses_a_directory_of_an_older_format_in_one_sentence(name, small, tmp_path, command):
+    stack = tmp_path / "classes.mrcs"
+    files.write_images(stack, files.read_images(small.images).images, None)
+    begun = record_of_run(RunRequest(ImportRequest(stack), small.path))
+    small.import_record.write(small.import_record.read()._replace(asked=record_of_import(ImportRequest(stack))))
+    write_settings(small.config, record_of_reconstruction(small.path, ReconstructSettings()) if name == "reconstruct" else begun)
+    in_format(small.path, None)
+    before = files_in(small.path)
+    code, said = command(name, *((stack, "--output", small.path) if name == "run" else (small.path,)))
+    assert code == 2, said
+    assert "begin the run afresh, in another directory or with --force" in said
+    assert files_in(small.path) == before
