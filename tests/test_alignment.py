@@ -14,7 +14,9 @@ from scoretomo.rotations import angular_distance, random_rotations, rotation_fro
 def blobs(size: int, generator: torch.Generator) -> Tensor:
     """14 Gaussians of differing widths in a ball of 0.3 of the box."""
     centres = torch.randn(14, 3, generator=generator)
-    centres = centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(14, 1, generator=generator) ** (1 / 3)
+    centres = (
+        centres / centres.norm(dim=1, keepdim=True) * 0.3 * size * torch.rand(14, 1, generator=generator) ** (1 / 3)
+    )
     widths = size * (0.03 + 0.05 * torch.rand(14, generator=generator))
     distances = (coordinates(size, 3) - centres[:, :, None, None, None]).square().sum(1)
     return torch.exp(-distances / (2 * widths[:, None, None, None] ** 2)).sum(0)

@@ -33,7 +33,9 @@ def blobs() -> torch.Tensor:
     """Small Gaussian blobs, shape (16, 16, 16)."""
     points = coordinates(16, 3).movedim(0, -1)
     centres = ((3.5, -3, 0), (0, 0, 3), (-1.5, 4, 0), (-4, -2, 1), (2, 3, -3), (-2, -1, -4), (4, 1, 2), (-3, 2, -2))
-    return torch.stack([torch.exp(-(points - torch.tensor(centre)).square().sum(-1) / 1.5) for centre in centres]).sum(0)
+    return torch.stack([torch.exp(-(points - torch.tensor(centre)).square().sum(-1) / 1.5) for centre in centres]).sum(
+        0
+    )
 
 
 def images_of(volume: torch.Tensor, path: Path, *, noise: float) -> Path:
@@ -91,7 +93,9 @@ def test_images_without_noise_are_assigned_hard_and_the_consensus_stays(run_with
     assert compare(density(run.assigned.volume), blobs()).mean_fsc > 0.98
 
 
-def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(finished, noisy, run_with, tmp_path, monkeypatch):
+def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(
+    finished, noisy, run_with, tmp_path, monkeypatch
+):
     weight, ends = REFINEMENTS["rigid"].start_weight, []
     for share in (0.0, 0.5):
         run = without_volumes(shutil.copytree(finished, tmp_path / f"run-{share}"))

@@ -28,11 +28,15 @@ def random_positions(count: int, spread: float, seed: int = 0) -> Tensor:
     return spread * torch.randn(count, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def gaussians(positions: Tensor, width: float, motions: tuple[Motion, ...] = (), copies: Tensor | None = None) -> MovingAtoms:
+def gaussians(
+    positions: Tensor, width: float, motions: tuple[Motion, ...] = (), copies: Tensor | None = None
+) -> MovingAtoms:
     """Points that scatter like a Gaussian of this standard deviation in Å, pixels of 2 Å."""
     b = torch.full((1, 1), 8 * math.pi**2 * width**2, dtype=torch.float64)
     forms = FormFactors(torch.ones_like(b), b)
-    atoms = Atoms(positions[None], torch.zeros(len(positions), dtype=torch.int64), torch.ones(len(positions)).double(), forms)
+    atoms = Atoms(
+        positions[None], torch.zeros(len(positions), dtype=torch.int64), torch.ones(len(positions)).double(), forms
+    )
     return MovingAtoms(atoms, 2.0, 1e-6, motions, copies)
 
 
@@ -66,7 +70,10 @@ def model_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("size", [32, 33])
 def test_atoms_are_gaussians_wherever_the_object_is_turned(size: int) -> None:
-    positions, rotation = random_positions(5, 6.0), random_rotations(1, torch.Generator().manual_seed(2), dtype=torch.float64)[0]
+    positions, rotation = (
+        random_positions(5, 6.0),
+        random_rotations(1, torch.Generator().manual_seed(2), dtype=torch.float64)[0],
+    )
     made = gaussians(positions, 4.0)
     volume = made.volume(size, NOTHING, rotation)
     voxels = coordinates(size, 3).double().movedim(0, -1) * 2
@@ -88,7 +95,11 @@ def test_density_of_a_model_is_that_of_another_program(model_file: Path) -> None
     chain = model.add_chain(gemmi.Chain("A"))
     for place in made.positions(NOTHING).tolist():
         residue, atom = gemmi.Residue(), gemmi.Atom()
-        atom.element, atom.pos, atom.b_iso = gemmi.Element("C"), gemmi.Position(*(48 + number for number in place)), 4 * 225
+        atom.element, atom.pos, atom.b_iso = (
+            gemmi.Element("C"),
+            gemmi.Position(*(48 + number for number in place)),
+            4 * 225,
+        )
         residue.add_atom(atom)
         chain.add_residue(residue)
     calculator.add_model_density_to_grid(model)
@@ -114,7 +125,10 @@ def test_a_hinge_turns_its_part_about_the_axis_and_leaves_the_rest() -> None:
 
 def test_a_guessed_hinge_opens_the_gap_between_two_parts() -> None:
     positions = torch.cat(
-        [random_positions(60, 2.0) + torch.tensor([9.0, 3, 0]), random_positions(60, 2.0, 1) - torch.tensor([9.0, -3, 0])]
+        [
+            random_positions(60, 2.0) + torch.tensor([9.0, 3, 0]),
+            random_positions(60, 2.0, 1) - torch.tensor([9.0, -3, 0]),
+        ]
     )
     positions = torch.cat([positions, random_positions(20, 1.0, 2)])
     part = torch.arange(140) < 60
@@ -157,7 +171,8 @@ def test_made_up_particles_are_the_same_every_time_and_keep_their_bulk_when_they
     again = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
     assert again == made.atoms.frames.numpy().tobytes()
     low, middle = (
-        torch.tensor([share(motion) for motion in made.motions]) for share in (lambda m: m.low, lambda m: (m.low + m.high) / 2)
+        torch.tensor([share(motion) for motion in made.motions])
+        for share in (lambda m: m.low, lambda m: (m.low + m.high) / 2)
     )
     moved = (made.positions(low) - made.positions(middle)).norm(dim=1)
     assert 0.01 < float((moved > 5).double().mean()) < 0.5
@@ -211,7 +226,9 @@ def test_a_mask_file_selects_the_part_of_a_map_that_moves(tmp_path: Path) -> Non
             open_object(str(tmp_path / "map.mrc"), size, pixel, ObjectSettings())
     coarse = open_object(str(tmp_path / "map.mrc"), 16, None, ObjectSettings())
     assert coarse.pixel_size == pytest.approx(4.0)
-    cropped = open_object(str(tmp_path / "map.mrc"), 24, 2.0, ObjectSettings()).movable.volume(24, NOTHING, torch.eye(3))
+    cropped = open_object(str(tmp_path / "map.mrc"), 24, 2.0, ObjectSettings()).movable.volume(
+        24, NOTHING, torch.eye(3)
+    )
     assert (cropped - pair(0)[4:28, 4:28, 4:28]).norm() < 0.03 * expected.norm()
 
 
@@ -310,7 +327,9 @@ def test_a_model_too_large_for_its_images_gives_a_sentence(model_file: Path) -> 
         open_object(str(model_file), 16, 1.0, ObjectSettings())
 
 
-def test_simulate_takes_each_image_of_a_moving_model_in_its_own_conformation(command, model_file: Path, tmp_path: Path) -> None:
+def test_simulate_takes_each_image_of_a_moving_model_in_its_own_conformation(
+    command, model_file: Path, tmp_path: Path
+) -> None:
     options = ("--images", 3, "--size", 24, "--move", "B hinge -30 30", "--output", tmp_path / "sim", "--workers", 1)
     code, said = command("simulate", model_file, *options)
     assert code == 0, said

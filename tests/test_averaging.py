@@ -17,7 +17,12 @@ from scoretomo.simulation import average_class, contrast_transfer, measure
 
 SIZE, PIXEL = 48, 6.0
 PERFECT = RealismSettings(
-    orientation_scatter=(0.0, 0.0), shift_scatter=0.0, b_factor=0.0, snr=(1e4, 1e4), bad_classes=0.0, particles=(200, 200)
+    orientation_scatter=(0.0, 0.0),
+    shift_scatter=0.0,
+    b_factor=0.0,
+    snr=(1e4, 1e4),
+    bad_classes=0.0,
+    particles=(200, 200),
 )
 
 
@@ -84,20 +89,28 @@ def test_an_average_depends_on_its_seed_and_number_alone(volume: Tensor) -> None
     again = average_class(volume, 5, PIXEL, 1, RealismSettings())
     assert torch.equal(first.image, again.image)
     assert first.record == again.record
-    for other in (average_class(volume, 6, PIXEL, 1, RealismSettings()), average_class(volume, 5, PIXEL, 2, RealismSettings())):
+    for other in (
+        average_class(volume, 6, PIXEL, 1, RealismSettings()),
+        average_class(volume, 5, PIXEL, 2, RealismSettings()),
+    ):
         assert not torch.equal(first.image, other.image)
 
 
 def test_bad_classes_are_as_many_as_requested(volume: Tensor) -> None:
     small = volume[::3, ::3, ::3].contiguous()
     made = [
-        average_class(small, number, 3 * PIXEL, 0, RealismSettings(bad_classes=0.5, particles=(20, 30))) for number in range(200)
+        average_class(small, number, 3 * PIXEL, 0, RealismSettings(bad_classes=0.5, particles=(20, 30)))
+        for number in range(200)
     ]
     kinds = [str(average.record["class"]) for average in made]
     assert set(kinds) == {"good", "few", "mixed", "off-centre", "empty"}
     assert 70 < sum(kind != "good" for kind in kinds) < 130
-    usual = [agreement_of_small(average.image, small) for average, kind in zip(made, kinds, strict=True) if kind == "good"]
-    wrong = [agreement_of_small(average.image, small) for average, kind in zip(made, kinds, strict=True) if kind != "good"]
+    usual = [
+        agreement_of_small(average.image, small) for average, kind in zip(made, kinds, strict=True) if kind == "good"
+    ]
+    wrong = [
+        agreement_of_small(average.image, small) for average, kind in zip(made, kinds, strict=True) if kind != "good"
+    ]
     assert sum(wrong) / len(wrong) < sum(usual) / len(usual) - 0.1
 
 
@@ -120,5 +133,7 @@ def test_statistics_are_those_of_the_stack() -> None:
     assert float(found.power[8]) == pytest.approx(1 / int(ring.sum()), rel=1e-6)
     power = centred_fft(wave.double(), 2).abs().square()
     assert float(found.power[8]) == pytest.approx(float(power[ring].mean() / power.sum()), rel=1e-5)
-    surround = torch.where(radius(64, 2) < 20, 1.0, -0.5) + 1e-3 * torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    surround = torch.where(radius(64, 2) < 20, 1.0, -0.5) + 1e-3 * torch.randn(
+        64, 64, generator=torch.Generator().manual_seed(0)
+    )
     assert measure(surround[None], 0.3).ring < -0.5

@@ -94,7 +94,9 @@ def test_streams_differ_by_seed_and_name():
         for key in [(0, "noise", 1), (0, "noise", 2), (1, "noise", 1), (0, "views"), (0, "views", 1)]
     }
     assert len(draws) == 5
-    assert torch.equal(torch.rand(3, generator=random_stream(7, "a", 1)), torch.rand(3, generator=random_stream(7, "a", 1)))
+    assert torch.equal(
+        torch.rand(3, generator=random_stream(7, "a", 1)), torch.rand(3, generator=random_stream(7, "a", 1))
+    )
 
 
 def test_a_process_for_each_core_as_far_as_memory_reaches(monkeypatch):
@@ -114,7 +116,11 @@ def test_a_process_for_each_core_as_far_as_memory_reaches(monkeypatch):
 def test_a_container_or_a_job_of_a_cluster_has_less_memory_than_the_machine(tmp_path):
     groups, limits = tmp_path / "cgroup", tmp_path / "limits"
     physical = usable_memory(groups, limits)  # no groups
-    written = (("job/step", "memory.max", "max"), ("job", "memory.max", 3000), ("memory/old", "memory.limit_in_bytes", 2000))
+    written = (
+        ("job/step", "memory.max", "max"),
+        ("job", "memory.max", 3000),
+        ("memory/old", "memory.limit_in_bytes", 2000),
+    )
     for folder, name, limit in written:
         (limits / folder).mkdir(parents=True, exist_ok=True)
         (limits / folder / name).write_text(f"{limit}\n")

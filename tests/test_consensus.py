@@ -1,4 +1,4 @@
-"""The consensus volume: assignment of poses, random starts, mixtures, outliers, symmetry, the other hand, cross-validation."""
+"""The consensus volume: assignment, random starts, mixtures, outliers, symmetry, hand, cross-validation."""
 
 from dataclasses import replace
 
@@ -48,13 +48,15 @@ def test_soft_assignment_solves_an_asymmetric_particle_from_a_random_blob(seed):
     assert float(fourier_shell_correlation(place(last.volume, found), volume)[1:5].mean()) > 0.98
 
 
-@pytest.mark.parametrize(("images", "group", "gaps"), [(23, None, True), (24, None, False), (5, "D2", True), (6, "D2", False)])
+@pytest.mark.parametrize(
+    ("images", "group", "gaps"), [(23, None, True), (24, None, False), (5, "D2", True), (6, "D2", False)]
+)
 def test_images_times_symmetry_leave_gaps_below_24_slices(images, group, gaps):
     assert leave_gaps(images, None if group is None else point_group(group)) is gaps
 
 
 def test_hard_assignment_of_few_images_improves_the_volume_of_soft_assignment():
-    """Six slices leave gaps: a map of them alone is worse than the volume of soft assignment, one that stays near it better."""
+    """Six slices leave gaps: a map of them alone is worse than the soft volume, one that stays near it is better."""
     rotations = random_rotations(6, stream())
     images = project(blobs(), rotations) * MASK
     last = Iteration(blobs() + 0.08 * torch.randn(blobs().shape, generator=stream(5)), torch.zeros(6, 2))
@@ -104,7 +106,12 @@ def test_mean_of_noisy_starts_is_better_than_any_and_has_poses_in_its_own_frame(
     starts = []
     for number in range(4):  # each in a frame of its own
         frame = torch.eye(3) if number == 0 else random_rotations(1, stream(number))[0]
-        noise = 0.4 * blobs().std() * torch.randn(blobs().shape, generator=stream(10 + number)) * (radius(SIZE, 3) < SIZE / 2)
+        noise = (
+            0.4
+            * blobs().std()
+            * torch.randn(blobs().shape, generator=stream(10 + number))
+            * (radius(SIZE, 3) < SIZE / 2)
+        )
         starts.append(Consensus(rotate(blobs() + noise, frame), Poses(rotations @ frame.mT, moves, torch.ones(12))))
     mean = average(images, starts)
     single = [likeness(rotate(each.volume, frame_of(each, rotations).mT), blobs()) for each in starts]
@@ -122,7 +129,9 @@ def test_mean_of_symmetric_starts_is_symmetric():
     group, rotations = point_group("C3").float(), random_rotations(8, stream(1))
     images = project(blobs("C3"), rotations) * MASK
     turned = rotate(blobs("C3"), rotation_from_vector(torch.tensor([0.0, 0.0, 0.3])))
-    mean = average(images, [Consensus(volume, poses_at(rotations)) for volume in (blobs("C3"), turned)], group=group).volume
+    mean = average(
+        images, [Consensus(volume, poses_at(rotations)) for volume in (blobs("C3"), turned)], group=group
+    ).volume
     assert all(likeness(rotate(mean, turn), mean) > 0.98 for turn in group)
 
 
@@ -187,7 +196,9 @@ def test_only_images_unlike_all_views_are_outliers():
     assert find_outliers(poses_at(turns, correlations)).nonzero().tolist() == [[7]]
 
 
-@pytest.mark.parametrize(("deviations", "outlier"), [(OUTLIERS.deviations - 0.05, False), (OUTLIERS.deviations + 0.05, True)])
+@pytest.mark.parametrize(
+    ("deviations", "outlier"), [(OUTLIERS.deviations - 0.05, False), (OUTLIERS.deviations + 0.05, True)]
+)
 def test_outlier_is_so_many_robust_deviations_below_the_median(deviations, outlier):
     """Fisher's z has the median 1 and a median absolute deviation of 0.05: a robust standard deviation of 0.074."""
     others = [0.9, 0.95, 0.95, 1.0, 1.0, 1.0, 1.05, 1.05, 1.05, 1.1]
@@ -217,7 +228,9 @@ def test_symmetry_is_found_with_its_axes():
     turned, true = found.frame @ turns @ found.frame.mT, frame @ turns @ frame.mT
     assert float(angular_distance(turned[:, None], true).amin(1).max()) < 5
     assert torch.allclose(found.centre, torch.tensor(centre), atol=0.2)
-    upright = symmetric_start(Consensus(blobs("D2", frame=frame, centre=centre), poses_at(torch.eye(3)[None])), found).volume
+    upright = symmetric_start(
+        Consensus(blobs("D2", frame=frame, centre=centre), poses_at(torch.eye(3)[None])), found
+    ).volume
     assert all(likeness(rotate(upright, turn), upright) > 0.98 for turn in turns)
 
 
@@ -238,7 +251,9 @@ def test_no_symmetry_is_found_where_there_is_none():
 def test_other_hand_has_the_same_views():
     volume, rotations = blobs() * (radius(SIZE, 3) < SIZE / 2 - 1), random_rotations(5, stream())
     flipped = other_hand(Consensus(volume, poses_at(rotations)))
-    torch.testing.assert_close(project(flipped.volume, flipped.poses.rotations), project(volume, rotations), rtol=0, atol=2e-3)
+    torch.testing.assert_close(
+        project(flipped.volume, flipped.poses.rotations), project(volume, rotations), rtol=0, atol=2e-3
+    )
     assert likeness(flipped.volume, volume) < 0.9
     torch.testing.assert_close(torch.linalg.det(flipped.poses.rotations), torch.ones(5))
 
@@ -272,7 +287,9 @@ def test_held_out_images_are_explained_better_by_a_true_symmetry_and_worse_by_a_
 def residuals(mean: float, standard_errors: float) -> tuple[np.ndarray, np.ndarray]:
     """Hard residuals of 1, and soft ones of a mean that is better by so many standard errors."""
     hard, better = np.ones(100), 1 - mean
-    spread = better * 10 / standard_errors * np.sqrt(99 / 100)  # of ±, with the standard error spread / 10 · √(100 / 99)
+    spread = (
+        better * 10 / standard_errors * np.sqrt(99 / 100)
+    )  # of ±, with the standard error spread / 10 · √(100 / 99)
     return hard, mean + spread * np.where(np.arange(100) % 2, 1, -1)
 
 

@@ -1,4 +1,4 @@
-"""What other programs mean by their headers: signs of integers, maps and stacks, pixel sizes; and the guards of libraries."""
+"""Headers as other programs mean them: signs of integers, maps and stacks, pixel sizes; and guards of libraries."""
 
 import csv
 import errno
@@ -29,7 +29,9 @@ def blobs(count: int = 4, side: int = 16) -> np.ndarray:
     """Whole numbers from 0 to 255: a bright blob elsewhere in each image."""
     y, x = np.mgrid[:side, :side] - side // 2
     centres = np.random.default_rng(0).uniform(-3, 3, (count, 2))
-    return np.array([np.round(255 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 10)) for a, b in centres]).astype(np.float32)
+    return np.array([np.round(255 * np.exp(-((x - a) ** 2 + (y - b) ** 2) / 10)) for a, b in centres]).astype(
+        np.float32
+    )
 
 
 def density(side: int = 24) -> np.ndarray:
@@ -61,7 +63,8 @@ def write(
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize(
-    ("header", "why"), [({"imod": 0}, "IMOD"), ({"imod": 2}, "IMOD"), ({"most": 255.0}, "255"), ({"most": 128.0}, "128")]
+    ("header", "why"),
+    [({"imod": 0}, "IMOD"), ({"imod": 2}, "IMOD"), ({"most": 255.0}, "255"), ({"most": 128.0}, "128")],
 )
 def test_bytes_of_programs_that_write_unsigned_ones_are_unsigned_with_a_note(
     header: dict[str, Any], why: str, order: str, tmp_path: Path
@@ -74,7 +77,8 @@ def test_bytes_of_programs_that_write_unsigned_ones_are_unsigned_with_a_note(
 
 
 @pytest.mark.parametrize(
-    "header", [{}, {"imod": 1, "most": 255.0}, {"least": -1.0, "most": 200.0}, {"most": 127.0}, {"most": 1e6}, {"imod": 3}]
+    "header",
+    [{}, {"imod": 1, "most": 255.0}, {"least": -1.0, "most": 200.0}, {"most": 127.0}, {"most": 1e6}, {"imod": 3}],
 )
 def test_other_bytes_are_signed_as_in_mrc2014(header: dict[str, Any], tmp_path: Path) -> None:
     values = (blobs() - 128).astype(np.int8)
@@ -119,7 +123,9 @@ unflagged = pytest.mark.parametrize("name", UNFLAGGED)
 def test_a_map_without_a_flag_is_named_as_a_map(name: str, tmp_path: Path) -> None:
     path = UNFLAGGED[name](tmp_path / name, density())
     assert files.is_map(path)
-    with pytest.raises(InputError, match=r"is a map \(24×24×24\), expected a stack .* it (to|as) .mrcs if it is a stack"):
+    with pytest.raises(
+        InputError, match=r"is a map \(24×24×24\), expected a stack .* it (to|as) .mrcs if it is a stack"
+    ):
         files.find_images(path)
     np.testing.assert_array_equal(files.read_map(path).density, density())
 
@@ -171,7 +177,9 @@ STACKS = (
 
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 @pytest.mark.parametrize("name", MAPS)
-def test_real_maps_without_a_flag_are_maps(name: str, noise: float, shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+def test_real_maps_without_a_flag_are_maps(
+    name: str, noise: float, shared_data: Callable[[str], Path], tmp_path: Path
+) -> None:
     values = mrcfile.read(shared_data(name))
     values = values + noise * values.std() * np.random.default_rng(0).normal(size=values.shape).astype(np.float32)
     assert files.is_map(write(tmp_path / "a.mrc", values, depth=len(values)))
@@ -303,7 +311,9 @@ def without_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs a C compiler, on Linux")
     source, library = (tmp_path_factory.mktemp("locks") / name for name in ("locks.c", "locks.so"))
-    source.write_text("#include <errno.h>\nint flock(int file, int how) { (void)file, (void)how; errno = ENOLCK; return -1; }\n")
+    source.write_text(
+        "#include <errno.h>\nint flock(int file, int how) { (void)file, (void)how; errno = ENOLCK; return -1; }\n"
+    )
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source], check=True)
     return library
 
@@ -318,7 +328,9 @@ def test_eman_files_are_read_and_written_where_nothing_can_be_locked(without_loc
     locked = "import sys, h5py\nh5py.File(sys.argv[1] + '/given.hdf', 'r', locking=True)\n"
     environment = {**os.environ, "LD_PRELOAD": str(without_locks)}
     refused, done = (
-        subprocess.run([sys.executable, "-c", text, tmp_path], env=environment, capture_output=True, text=True, check=False)
+        subprocess.run(
+            [sys.executable, "-c", text, tmp_path], env=environment, capture_output=True, text=True, check=False
+        )
         for text in (locked, program)
     )
     assert "No locks available" in refused.stderr  # so it is a file system without locks
@@ -386,7 +398,9 @@ def test_a_disk_that_fills_up_under_a_library_gives_the_same_sentence(name: str,
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores the signal, so that writes fail
     try:
-        with pytest.raises(InputError, match=rf"cannot write .*{name} \({os.strerror(errno.EFBIG).lower()}\): ") as raised:
+        with pytest.raises(
+            InputError, match=rf"cannot write .*{name} \({os.strerror(errno.EFBIG).lower()}\): "
+        ) as raised:
             LARGE[name](tmp_path / name)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -23,7 +23,15 @@ from scoretomo.deformation.pose_rescue import rescue_poses
 from scoretomo.deformation.principal_modes import MODES, PrincipalModes, principal_modes
 from scoretomo.deformation.ring_weights import filtered, ring_weights
 from scoretomo.deformation.schedule import DeformationSettings
-from scoretomo.fourier import centred_fft, coordinates, fourier_shell_correlation, low_pass, mean_fsc, resample, shell_index
+from scoretomo.fourier import (
+    centred_fft,
+    coordinates,
+    fourier_shell_correlation,
+    low_pass,
+    mean_fsc,
+    resample,
+    shell_index,
+)
 from scoretomo.images import shift
 from scoretomo.projection import project, rotate
 from scoretomo.rotations import angular_distance, point_group, random_rotations
@@ -110,7 +118,9 @@ def test_sharpened_model_moves_as_before_and_is_fitted_to_detail(flexible, conse
         feet = torch.tensor([(7.0, -6.0, 0.0), (0.0, 0.0, 6.0), (2 * amount - 3, 8.0, 0.0)])
         return torch.exp(-(places - feet[:, None, None, None]).square().sum(-1) / (2 * 1.2**2)).sum(0)
 
-    images = torch.stack([project(detailed(float(x)), turn[None])[0] for x, turn in zip(amounts, rotations, strict=True)])
+    images = torch.stack(
+        [project(detailed(float(x)), turn[None])[0] for x, turn in zip(amounts, rotations, strict=True)]
+    )
     rough = model_from_consensus(consensus, rotations, FITTING, random_stream(0, "start"))
     for _ in fit(rough, images, FITTING, random_stream(0, "order"), epochs=range(60), of=60):
         pass
@@ -129,7 +139,8 @@ def test_sharpened_model_moves_as_before_and_is_fitted_to_detail(flexible, conse
 
 
 @pytest.mark.parametrize(
-    ("size", "sides"), [(24, [32]), (32, [32]), (33, [32, 64]), (64, [32, 64]), (65, [32, 64, 128]), (136, [32, 64, 128])]
+    ("size", "sides"),
+    [(24, [32]), (32, [32]), (33, [32, 64]), (64, [32, 64]), (65, [32, 64, 128]), (136, [32, 64, 128])],
 )
 def test_levels_go_up_to_the_size_of_the_images_and_no_further_than_128(size, sides):
     assert [level.side for level in DeformationSettings().levels(size)] == sides
@@ -154,22 +165,29 @@ def changed(first: DeformationModel, second: DeformationModel) -> set[str]:
 def test_images_that_are_not_for_training_change_nothing_that_is_shared(flexible, consensus):
     images, rotations, _ = flexible
     before = model_from_consensus(consensus, rotations, FITTING, random_stream(0, "start"))
-    after = after_three_epochs(images, rotations, consensus, FITTING, training=torch.zeros(len(images), dtype=torch.bool))
+    after = after_three_epochs(
+        images, rotations, consensus, FITTING, training=torch.zeros(len(images), dtype=torch.bool)
+    )
     assert changed(before, after) == OWN
 
 
 def test_held_out_images_do_not_weigh_the_rings_of_others(flexible, consensus):
     images, rotations, _ = flexible
     weighed, training = replace(FITTING, trial=0.0), torch.arange(len(images)) % 3 > 0
-    others = torch.where(training[:, None, None], images, torch.randn(images.shape, generator=random_stream(2, "others")))
-    first, second = (after_three_epochs(stack, rotations, consensus, weighed, training=training) for stack in (images, others))
+    others = torch.where(
+        training[:, None, None], images, torch.randn(images.shape, generator=random_stream(2, "others"))
+    )
+    first, second = (
+        after_three_epochs(stack, rotations, consensus, weighed, training=training) for stack in (images, others)
+    )
     assert changed(first, second) == OWN
 
 
 def test_rings_are_weighed_after_a_trial_and_not_before(flexible, consensus):
     images, rotations, _ = flexible
     plain, within, after = (
-        after_three_epochs(images, rotations, consensus, replace(FITTING, trial=trial)) for trial in (1.0, 3 / 120, 2 / 120)
+        after_three_epochs(images, rotations, consensus, replace(FITTING, trial=trial))
+        for trial in (1.0, 3 / 120, 2 / 120)
     )
     assert not changed(plain, within)
     assert "points" in changed(plain, after)
@@ -333,7 +351,9 @@ def test_ring_weights_make_finer_rings_as_strong_as_coarse_ones():
 
     assert unevenness(coloured) > 20
     assert unevenness(filtered(coloured, ring_weights(coloured))) < 1.2
-    assert torch.equal(ring_weights(noise - coloured), torch.ones(17))  # finer rings stronger: none counts less for that
+    assert torch.equal(
+        ring_weights(noise - coloured), torch.ones(17)
+    )  # finer rings stronger: none counts less for that
     flat = filtered(noise, ring_weights(noise))
     assert float((flat / flat.std() - noise / noise.std()).abs().max()) < 0.3  # white noise stays as it is
 

@@ -76,7 +76,9 @@ def test_trajectory_of_each_mode_goes_from_one_end_to_the_other(finished):
     summary = run.landscape.summary.read()
     assert summary.modes >= 1
     assert [trajectory.name for trajectory in summary.trajectories] == [f"mode-{k + 1}" for k in range(summary.modes)]
-    assert 0.5 < max(trajectory.displacement for trajectory in summary.trajectories) < 6  # the foot: 5 pixels from end to end
+    assert (
+        0.5 < max(trajectory.displacement for trajectory in summary.trajectories) < 6
+    )  # the foot: 5 pixels from end to end
     for trajectory in summary.trajectories:
         frames = [files.read_map(path).density for path in run.landscape.frames(trajectory.name)]
         assert len(frames) == 11
@@ -142,7 +144,9 @@ def mixture(tmp_path_factory) -> Path:
     """Sixty images of one molecule and thirty of another."""
     main = blobs((2.5, -2, 0), (0, 0, 3), (-1.5, 3, 0), (-2, -1, -1), (1, 1, -2))
     other = blobs((4, 3, 0), (-4, 2, 2), (0, -4.5, 1), (1, 0, -4.5), (0, 2, 4.5), (-3, -3, -1))
-    images = [project(volume, random_rotations(count, random_stream(0, count))) for volume, count in ((main, 60), (other, 30))]
+    images = [
+        project(volume, random_rotations(count, random_stream(0, count))) for volume, count in ((main, 60), (other, 30))
+    ]
     path = tmp_path_factory.mktemp("mixture") / "images.mrcs"
     files.write_images(path, torch.cat(images).numpy(), None)
     return path

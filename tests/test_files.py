@@ -30,8 +30,8 @@ def images_of(count: int = 5, height: int = 12, width: int = 10) -> np.ndarray:
 
 
 def write_mrc(
-    path: Path, values: np.ndarray, *, order: str = "<", stamp: bytes | None = None, extension: bytes = b"", pixel: float = 2.5,
-    group: int = 0, axes: tuple[int, int, int] = (1, 2, 3), after: bytes = b"",
+    path: Path, values: np.ndarray, *, order: str = "<", stamp: bytes | None = None, extension: bytes = b"",
+    pixel: float = 2.5, group: int = 0, axes: tuple[int, int, int] = (1, 2, 3), after: bytes = b"",
 ) -> Path:  # fmt: skip
     """An MRC file written by hand from the format's definition."""
     mode = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}[values.dtype.str[1:]]
@@ -300,7 +300,13 @@ def test_particles_in_place_of_class_averages_are_noted(project_folder: Path) ->
 
 @pytest.mark.parametrize("prefix", [b"", b">"])
 def test_cryosparc_tables_are_read(prefix: bytes, project_folder: Path) -> None:
-    fields = [("uid", "u8"), ("blob/path", "S60"), ("blob/idx", "u4"), ("blob/shape", "u4", (2,)), ("blob/psize_A", "f4")]
+    fields = [
+        ("uid", "u8"),
+        ("blob/path", "S60"),
+        ("blob/idx", "u4"),
+        ("blob/shape", "u4", (2,)),
+        ("blob/psize_A", "f4"),
+    ]
     name = prefix + b"Class2D/job004/classes.mrcs"
     rows = [(11, name, 3, (12, 10), 2.25), (12, name, 0, (12, 10), 2.25)]
     path = project_folder / "Select" / "job005" / "templates_selected.cs"
@@ -368,7 +374,10 @@ def test_npy_is_read_as_a_stack_or_a_map(tmp_path: Path) -> None:
 def test_tables_come_back_as_written(tmp_path: Path) -> None:
     rows = [{"image": 0, "reason": 'a "strange, one"'}, {"image": 1, "reason": ""}]
     files.write_table(tmp_path / "a.csv", rows)
-    assert files.read_table(tmp_path / "a.csv") == [{"image": "0", "reason": 'a "strange, one"'}, {"image": "1", "reason": ""}]
+    assert files.read_table(tmp_path / "a.csv") == [
+        {"image": "0", "reason": 'a "strange, one"'},
+        {"image": "1", "reason": ""},
+    ]
     files.write_table(tmp_path / "long.csv", [{"notes": "x" * 200_000}])
     assert files.read_table(tmp_path / "long.csv") == [{"notes": "x" * 200_000}]
     files.write_table(tmp_path / "empty.csv", [])
@@ -449,7 +458,9 @@ def test_a_pose_table_has_relion_s_layout_and_is_read_again(tmp_path: Path) -> N
     optics, particles = gemmi.cif.read_file(str(tmp_path / "volumes.star"))
     assert (optics.name, particles.name) == ("optics", "particles")
     assert list(particles.find_values("_rlnReferenceImage")) == ["volumes/000.mrc"] * 5
-    np.testing.assert_allclose([float(tilt) for tilt in particles.find_values("_rlnAngleTilt")], angles[:, 1], atol=1e-5)
+    np.testing.assert_allclose(
+        [float(tilt) for tilt in particles.find_values("_rlnAngleTilt")], angles[:, 1], atol=1e-5
+    )
     assert [float(x) for x in particles.find_values("_rlnOriginXAngst")] == [-3.0] * 5
     assert [float(y) for y in particles.find_values("_rlnOriginYAngst")] == [4.0] * 5
     stack = files.read_images(tmp_path / "volumes.star")
@@ -470,7 +481,8 @@ def test_relion_rebuilds_a_map_from_our_views_and_poses(tmp_path: Path) -> None:
     z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
     centres = [(4, 0, 0), (0, 3, -2), (-2, -3, 3), (1, 2, 4)]  # no symmetry, no mirror
     density = sum(
-        torch.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (4 + 2 * number)) for number, (a, b, c) in enumerate(centres)
+        torch.exp(-((x - a) ** 2 + (y - b) ** 2 + (z - c) ** 2) / (4 + 2 * number))
+        for number, (a, b, c) in enumerate(centres)
     )
     assert isinstance(density, torch.Tensor)
     generator = torch.Generator().manual_seed(0)

@@ -25,7 +25,10 @@ def test_views_and_their_adjoint_are_those_of_the_cpu(dtype: torch.dtype, count:
         rotations = random_rotations(number, stream, dtype=dtype)
         volumes = torch.randn(count, size, size, size, generator=stream, dtype=dtype)
         images = torch.randn(count, number, size, size, generator=stream, dtype=dtype)
-        views, smeared = project(volumes.to(device), rotations.to(device)), backproject(images.to(device), rotations.to(device))
+        views, smeared = (
+            project(volumes.to(device), rotations.to(device)),
+            backproject(images.to(device), rotations.to(device)),
+        )
         assert apart(project(volumes, rotations), views) < _EXACT[dtype]
         assert apart(backproject(images, rotations), smeared) < _EXACT[dtype]
         both = (views.cpu() * images).sum(), (volumes * smeared.cpu()).sum()

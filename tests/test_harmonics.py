@@ -30,7 +30,9 @@ class TestHarmonics:
     def test_flipping_is_a_conjugation(self, dtype, error):
         harmonics = angular_harmonics(blobs(5, dtype))
         sign = 1 - 2 * (torch.arange(harmonics.shape[1]) % 2)[:, None]
-        assert (angular_harmonics(blobs(5, dtype, flip=True)) - harmonics.conj() * sign).norm() < error * harmonics.norm()
+        assert (
+            angular_harmonics(blobs(5, dtype, flip=True)) - harmonics.conj() * sign
+        ).norm() < error * harmonics.norm()
 
 
 @pytest.mark.parametrize("size", [16, 17])
@@ -59,19 +61,28 @@ def test_products_are_those_with_turned_and_flipped_images():
         for turn in (0, 5, images.turns - 2):
             written_out = blobs(3, torch.float64, 2 * math.pi * turn / images.turns, flip=bool(flip))
             expected = torch.einsum("vyx,nyx->vn", views, written_out)
-            assert torch.allclose(products[:, :, flip, turn], expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+            assert torch.allclose(
+                products[:, :, flip, turn], expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max())
+            )
 
 
 def test_weighted_sums_are_adjoint_of_products():
     images, views = turned_images()
-    weights = torch.randn(len(views), 3, 2, images.turns, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    left, right = (images.products(views) * weights).sum(), (images.image(images.weighted_components(weights)) * views).sum()
+    weights = torch.randn(
+        len(views), 3, 2, images.turns, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
+    left, right = (
+        (images.products(views) * weights).sum(),
+        (images.image(images.weighted_components(weights)) * views).sum(),
+    )
     assert abs(left - right) < 1e-12 * weights.norm() * images.products(views).norm()
 
 
 def test_sums_of_rows_are_weighted_sums():
     images, views = turned_images()
-    weights = torch.rand(len(views), 3, 2, images.turns, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    weights = torch.rand(
+        len(views), 3, 2, images.turns, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     view, image, flip = torch.ones(len(views), 3, 2).nonzero(as_tuple=True)
     rows = images.sums(len(views), view, image, flip, weights[view, image, flip])
     assert torch.allclose(rows, images.image(images.weighted_components(weights)), atol=1e-10)

@@ -44,7 +44,9 @@ def ellipsoids(count: int = 12, size: int = 32, *, seed: int = 0, long: float = 
     u = turn.cos()[:, None, None] * x + turn.sin()[:, None, None] * y
     v = turn.cos()[:, None, None] * y - turn.sin()[:, None, None] * x
     height = (size / 8) ** 2 / (a * b)
-    return (height[:, None, None] * torch.exp(-(u**2) / (2 * a[:, None, None] ** 2) - v**2 / (2 * b[:, None, None] ** 2))).float()
+    return (
+        height[:, None, None] * torch.exp(-(u**2) / (2 * a[:, None, None] ** 2) - v**2 / (2 * b[:, None, None] ** 2))
+    ).float()
 
 
 def noisy(images: Tensor, sigma: float = 0.02, seed: int = 1) -> Tensor:
@@ -107,7 +109,12 @@ def test_the_outline_of_a_particle_in_empty_space_is_no_mask() -> None:
     ball = (1 - (distance / 24) ** 2).clamp(min=0).sqrt()
     shell = ball - (0.64 - (distance / 24) ** 2).clamp(min=0).sqrt()
     boxes = torch.stack([simulated.image for simulated in simulate(MovingBox(), 12, 32, 0)])
-    for images in (torch.stack([ball, ball]), torch.stack([shell, shell]), torch.stack([ball > 0, ball > 0]).float(), boxes):
+    for images in (
+        torch.stack([ball, ball]),
+        torch.stack([shell, shell]),
+        torch.stack([ball > 0, ball > 0]).float(),
+        boxes,
+    ):
         background = find_background(images, 0.49 * images.shape[-1])
         assert not background.masked.any()
         assert background.value.abs().max() < 1e-3 * images.max()
@@ -184,7 +191,8 @@ def test_a_particle_that_reaches_the_mask_is_found() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "numbers"), [("0", [0]), ("0,3,5-9", [0, 3, 5, 6, 7, 8, 9]), (" 2 - 3 , 1 ", [1, 2, 3]), ("4-4,4,0-1", [0, 1, 4])]
+    ("text", "numbers"),
+    [("0", [0]), ("0,3,5-9", [0, 3, 5, 6, 7, 8, 9]), (" 2 - 3 , 1 ", [1, 2, 3]), ("4-4,4,0-1", [0, 1, 4])],
 )
 def test_selections_are_read(text: str, numbers: list[int]) -> None:
     assert parse_selection(text, 10) == numbers
@@ -246,7 +254,9 @@ def test_what_was_done_to_an_image_can_be_undone() -> None:
 def test_brightness_and_contrast_of_the_stack_do_not_matter() -> None:
     images = noisy(ellipsoids())
     plain, changed = prepare(images, AS_THEY_ARE), prepare(250 - 40 * images, ImportSettings(invert=True))
-    torch.testing.assert_close((changed.images - changed.mu) / changed.s, (plain.images - plain.mu) / plain.s, atol=1e-3, rtol=0)
+    torch.testing.assert_close(
+        (changed.images - changed.mu) / changed.s, (plain.images - plain.mu) / plain.s, atol=1e-3, rtol=0
+    )
     assert changed.s == pytest.approx(40 * plain.s, rel=1e-3)
 
 
@@ -311,7 +321,9 @@ def test_every_doubt_about_the_images_is_noted() -> None:
     images = noisy(ellipsoids(5, long=0.3))
     assert "turn the contrast with --invert" in prepare(-images, AS_THEY_ARE).notes[0]
     assert "leave --invert out" in prepare(images, ImportSettings(invert=True)).notes[0]
-    assert "grey scales differ" in prepare(images * torch.tensor([1, 1, 1, 5, 5.0])[:, None, None], AS_THEY_ARE).notes[0]
+    assert (
+        "grey scales differ" in prepare(images * torch.tensor([1, 1, 1, 5, 5.0])[:, None, None], AS_THEY_ARE).notes[0]
+    )
     moved = prepare(shift(images, torch.tensor([[12.0, 0.0]] + [[0.0, 0.0]] * 4)), AS_THEY_ARE)
     assert "reaches the circular mask in image 0" in moved.notes[0]
     assert [row["warning"] for row in moved.rows] == ["the particle reaches the mask", "", "", "", ""]
@@ -355,7 +367,9 @@ def test_real_stacks_are_prepared_sensibly(name: str, shared_data: Callable[[str
     result = prepare(images, ImportSettings(size=48))
     assert result.numbers == list(range(len(images)))
     assert [note for note in result.notes if "mask was already applied" not in note and "reaches" not in note] == []
-    assert any(f"already applied to {len(images)} of {len(images)}" in note for note in result.notes) == (name in MASKED)
+    assert any(f"already applied to {len(images)} of {len(images)}" in note for note in result.notes) == (
+        name in MASKED
+    )
     assert (result.images[:, disc(48) == 0] == 0).all()
     assert ring(result.images).median(1).values.abs().max() < 0.25 * result.s
     assert centre_of_mass(result.images).norm(dim=1).max() < 12
@@ -363,7 +377,9 @@ def test_real_stacks_are_prepared_sensibly(name: str, shared_data: Callable[[str
 
 
 @pytest.mark.parametrize("name", MASKED + UNMASKED)
-def test_real_stacks_turned_dark_or_mixed_in_greys_are_recognised(name: str, shared_data: Callable[[str], Path]) -> None:
+def test_real_stacks_turned_dark_or_mixed_in_greys_are_recognised(
+    name: str, shared_data: Callable[[str], Path]
+) -> None:
     images = torch.from_numpy(read_images(shared_data(name)).images)[:24]
     assert any("--invert" in note for note in prepare(-images, ImportSettings(size=32)).notes)
     gains = torch.exp(torch.randn(len(images), generator=torch.Generator().manual_seed(0)))[:, None, None]

@@ -75,12 +75,16 @@ def test_a_half_inverted_stack_is_noted_and_nothing_is_rescaled(boxes: Tensor) -
     stack = boxes.clone()
     stack[15:] *= -1
     result = prepare(stack, AS_THEY_ARE)
-    assert any("15 of 30 images look like junk (most: dark where the others are bright)" in note for note in result.notes)
+    assert any(
+        "15 of 30 images look like junk (most: dark where the others are bright)" in note for note in result.notes
+    )
     assert {row["scale"] for row in result.rows} == {1.0}
 
 
 @pytest.mark.parametrize("brightness", [5e-8, 1e3])
-def test_an_image_that_is_much_fainter_or_brighter_than_others_is_excluded_and_not_rescaled(boxes: Tensor, brightness: float) -> None:
+def test_an_image_that_is_much_fainter_or_brighter_than_others_is_excluded_and_not_rescaled(
+    boxes: Tensor, brightness: float
+) -> None:
     stack = boxes.clone()
     stack[7] *= brightness
     result = prepare(stack, AS_THEY_ARE)
@@ -184,7 +188,9 @@ def test_volumes_are_the_same_with_junk_in_the_stack_and_the_report_names_it(
 
 
 @pytest.mark.parametrize("kind", JUNK_KINDS)
-def test_junk_is_excluded_from_real_class_averages_and_none_of_these(kind: Junk, shared_data: Callable[[str], Path]) -> None:
+def test_junk_is_excluded_from_real_class_averages_and_none_of_these(
+    kind: Junk, shared_data: Callable[[str], Path]
+) -> None:
     images = torch.from_numpy(read_images(shared_data("betagal_relion16/betagal_cavgs16_64px_3.54A.mrcs")).images)
     background = images[:, :8, :8].mean()
     result = prepare(with_junk(images - background, 0.2, 0, (kind,)) + background, ImportSettings(size=32))

@@ -85,7 +85,9 @@ def cloud(places: np.ndarray) -> Components:
     """Components of volumes at these places, without noise."""
     count = places.shape[1]
     variances = places.var(0)
-    return Components(torch.zeros(1, 1, 1), torch.zeros(count, 1, 1, 1), places, variances, 0 * variances, float(variances.sum()))
+    return Components(
+        torch.zeros(1, 1, 1), torch.zeros(count, 1, 1, 1), places, variances, 0 * variances, float(variances.sum())
+    )
 
 
 def test_noise_does_not_make_several_modes_of_one():
@@ -228,7 +230,9 @@ def sliding(whole: bool) -> tuple[Components, np.ndarray]:
     if whole:
         places[:, 1, 0] = amounts
     volumes, differences = noisy(blobs(places, amounts if whole else torch.zeros(COUNT)), 0.002)
-    return principal_components(volumes, differences, soft_mask(volumes)), amounts[:, None].numpy() / float(amounts.std())
+    return principal_components(volumes, differences, soft_mask(volumes)), amounts[:, None].numpy() / float(
+        amounts.std()
+    )
 
 
 def test_view_along_the_displacement_shows_nothing_of_a_mode():
@@ -332,4 +336,6 @@ def test_umap_compiles_to_a_temporary_folder_where_its_own_cannot_be_written(tmp
     )
     here = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", script], env=here, check=True)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["umap.py"]  # it is removed at the end
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == [
+        "umap.py"
+    ]  # it is removed at the end

@@ -109,7 +109,9 @@ def test_swapping_the_lids_turns_the_box_by_half_a_turn() -> None:
 @pytest.mark.parametrize(
     ("axis", "degrees"), [((1, 0, GOLDEN), 72), ((1, 1, 1), 120), ((0, 0, 1), 180), ((1, 0, -GOLDEN), 144)], ids=str
 )
-def test_capsid_is_icosahedral_at_every_opening(opening: float, axis: tuple[float, float, float], degrees: float) -> None:
+def test_capsid_is_icosahedral_at_every_opening(
+    opening: float, axis: tuple[float, float, float], degrees: float
+) -> None:
     capsid, points = MovingCapsid(), points_in_ball(20000)
     turned = capsid.density(points @ turn(axis, degrees), values(opening), 0.02)
     torch.testing.assert_close(turned, capsid.density(points, values(opening), 0.02), rtol=0, atol=1e-10)
@@ -127,7 +129,10 @@ def test_capsid_arms_fold_and_splay_around_the_twelve_vertices() -> None:
     height = capsid.vertex_radius + capsid.arm_length - 0.01
     across = normalize(torch.linalg.cross(values(0, 1, 0), vertex), dim=0)
     ring = torch.stack(
-        [vertex * height + turn(tuple(vertex.tolist()), angle) @ across * capsid.hinge_offset for angle in range(0, 360, 6)]
+        [
+            vertex * height + turn(tuple(vertex.tolist()), angle) @ across * capsid.hinge_offset
+            for angle in range(0, 360, 6)
+        ]
     )
     closed = capsid.density(ring, values(0), SHARP)
     arms = int(((closed > 0.5) & ~(closed > 0.5).roll(1)).sum())

@@ -142,7 +142,9 @@ def test_run_writes_what_its_stages_declare_and_nothing_else(six_volumes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["flexibility", "assignment", "deformation", "score support", "landscape", "reliability", "report"])
+@pytest.mark.parametrize(
+    "name", ["flexibility", "assignment", "deformation", "score support", "landscape", "reliability", "report"]
+)
 def test_results_that_were_deleted_are_made_again_the_same(name, six_volumes, box, run_with, tmp_path):
     path = Path(shutil.copytree(six_volumes, tmp_path / "run"))
     stage = next(stage for stage in STAGES if stage.name == name)
@@ -209,7 +211,9 @@ def test_command_refuses_a_directory_of_an_older_format_in_one_sentence(name, sm
     files.write_images(stack, files.read_images(small.images).images, None)
     begun = record_of_run(RunRequest(ImportRequest(stack), small.path))
     small.import_record.write(small.import_record.read()._replace(asked=record_of_import(ImportRequest(stack))))
-    write_settings(small.config, record_of_reconstruction(small.path, ReconstructSettings()) if name == "reconstruct" else begun)
+    write_settings(
+        small.config, record_of_reconstruction(small.path, ReconstructSettings()) if name == "reconstruct" else begun
+    )
     in_format(small.path, None)
     before = files_in(small.path)
     code, said = command(name, *((stack, "--output", small.path) if name == "run" else (small.path,)))

@@ -54,7 +54,9 @@ def blobs(size: int, rotation: NDArray[np.float64], dims: int) -> Tensor:
     return total
 
 
-def assert_adjoint(forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], domain: Tensor, image: Tensor) -> None:
+def assert_adjoint(
+    forward: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor], domain: Tensor, image: Tensor
+) -> None:
     """⟨forward(x), y⟩ = ⟨x, adjoint(y)⟩ for arrays of the right shapes, relative to the norms."""
     ahead, back = forward(domain), adjoint(image)
     assert ahead.shape == image.shape

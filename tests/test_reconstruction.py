@@ -30,7 +30,7 @@ def run(images: Tensor, denoise, descent: Descent, seed: int = 0, background: fl
 def test_descent_direction_is_the_gradient_of_the_divergence():
     """Eq. 5 against finite differences of KL(N(f(V, R), t²I) ‖ p_t), where p_t is a mixture of two images.
 
-    Of the noise, only the component along the line between the two images matters, so Gauss–Hermite quadrature is exact.
+    Only the component of the noise along the line between the images matters: Gauss–Hermite quadrature is exact.
     """
     generator = torch.Generator().manual_seed(0)
     size, t = 8, 0.8

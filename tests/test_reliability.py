@@ -117,7 +117,10 @@ def test_conformation_far_from_all_others_is_isolated():
 def test_replicate_fsc_is_the_mean_over_the_shells_that_images_determine(tmp_path):
     volume, noise = torch.randn(2, 16, 16, 16, generator=random_stream(1, "maps"))
     run = RunDirectory(tmp_path)
-    for path, density in ((run.volume(3), volume), (run.difference(3), 0.5 * (noise - low_pass(noise, 4.0, 3, width=0.1)))):
+    for path, density in (
+        (run.volume(3), volume),
+        (run.difference(3), 0.5 * (noise - low_pass(noise, 4.0, 3, width=0.1))),
+    ):
         path.parent.mkdir()
         files.write_map(path, density.numpy(), None)
     coarse = torch.arange(9) <= 3

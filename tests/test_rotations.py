@@ -73,7 +73,7 @@ def test_grid_mean_of_the_matrices_vanishes() -> None:
 
 
 def test_euler_angles_are_relions() -> None:
-    """RELION's matrix is Rz(psi)·Ry(tilt)·Rz(rot) of a turning *frame*: the inverse of scipy's intrinsic ZYZ (rot, tilt, psi)."""
+    """RELION's Rz(psi)·Ry(tilt)·Rz(rot) turns a *frame*: the inverse of scipy's intrinsic ZYZ (rot, tilt, psi)."""
     angles = random_angles(50)
     expected = Rotation.from_euler("ZYZ", angles.numpy(), degrees=True).inv().as_matrix()
     np.testing.assert_allclose(rotations_from_euler(angles), expected, atol=1e-12)
@@ -111,7 +111,9 @@ def test_at_the_poles_psi_is_zero() -> None:
 
 def test_rotation_vector_is_scipys() -> None:
     vectors = torch.randn(30, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    np.testing.assert_allclose(rotation_from_vector(vectors), Rotation.from_rotvec(vectors.numpy()).as_matrix(), atol=1e-12)
+    np.testing.assert_allclose(
+        rotation_from_vector(vectors), Rotation.from_rotvec(vectors.numpy()).as_matrix(), atol=1e-12
+    )
 
 
 def test_rotation_vector_has_a_derivative_at_zero() -> None:

@@ -1,4 +1,4 @@
-"""The corridor as a user walks it: simulate, run, evaluate, report; stopped, continued, refused."""
+"""Whole runs as a user makes them: simulate, run, evaluate, report; stopped, continued, refused."""
 
 import errno
 import json
@@ -23,44 +23,52 @@ import torch
 from test_bad_input import CASES
 
 from scoretomo import files
+from scoretomo.commands.simulate import Plan, simulate_object
+from scoretomo.config import ObjectSettings, RealismSettings, SimulateSettings
 from scoretomo.images import correlation, disc
 from scoretomo.pipeline import volumes as stage
 from scoretomo.presets import PRESETS
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
-from scoretomo.rundir.heartbeat import Word
+from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.heartbeat import Activity
+from scoretomo.rundir.rows import VolumeRow
 
 SIZE = 16
-STEPS = ("--method", "annealed", "--steps", "40")  # a rough look is enough here
+STEPS = ("--method", "annealed", "--steps", "40")  # a rough result is enough here
 
 
 @pytest.fixture(scope="module")
 def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small simulated stack with its truths."""
     folder = tmp_path_factory.mktemp("data") / "box"
-    arguments = ["simulate", "box", "--images", "9", "--size", str(SIZE), "--output", str(folder), "--workers", "1"]
-    subprocess.run([sys.executable, "-m", "scoretomo.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
+    settings = SimulateSettings(images=9, size=SIZE)
+    simulate_object(Plan("box", settings, ObjectSettings(), RealismSettings()), folder, workers=1, force=False)
     return folder
 
 
 @pytest.fixture(scope="module")
-def finished(box: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(box: Path, run_with, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of five of the images, with two workers."""
     run = tmp_path_factory.mktemp("runs") / "run"
-    arguments = ["run", str(box / "images.mrcs"), "--output", str(run), "--images", "0-4", *STEPS, "--workers", "2"]
-    subprocess.run([sys.executable, "-m", "scoretomo.cli", *arguments], check=True, stdout=subprocess.DEVNULL)
-    return run
+    return run_with(box / "images.mrcs", run, images="0-4", method="annealed", steps=40)
 
 
 def volumes(run: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((run / "volumes").iterdir())}
 
 
+def content_of(folder: Path) -> dict[Path, bytes]:
+    """All files of a folder, but for the heartbeat of a run."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and path.name != "progress.json")
+    return {path: path.read_bytes() for path in paths}
+
+
+@pytest.mark.slow
 class TestFinishedRun:
     def test_has_a_volume_for_each_image(self, finished):
         assert list(volumes(finished)) == [f"{number:03d}.mrc" for number in range(5)]
-        rows = files.read_table(finished / "volumes.csv")
-        assert [row["status"] for row in rows] == ["done"] * 5
+        assert [row.status for row in RunDirectory(finished).volume_rows.read()] == ["done"] * 5
 
     def test_views_of_volumes_are_their_images(self, finished):
         images = torch.from_numpy(files.read_images(finished / "images.mrcs").images)
@@ -87,12 +95,12 @@ class TestFinishedRun:
     def test_no_temporary_file_is_left(self, finished):
         assert not list(finished.rglob(".*"))
 
-    def test_same_command_says_it_is_finished(self, finished, box, command):
-        before = volumes(finished)
+    def test_same_command_again_changes_nothing(self, finished, box, command):
+        before = content_of(finished)
         code, said = command("run", box / "images.mrcs", "--output", finished, "--images", "0-4", *STEPS)
         assert code == 0
         assert "is finished" in said
-        assert volumes(finished) == before
+        assert content_of(finished) == before
 
     def test_other_settings_are_refused_with_the_difference(self, finished, box, command):
         code, said = command("run", box / "images.mrcs", "--output", finished, "--images", "0-4", *STEPS, "--seed", 7)
@@ -107,30 +115,30 @@ class TestFinishedRun:
         replayed = tomllib.loads((tmp_path / "again" / "config.toml").read_text())
         assert replayed == tomllib.loads((finished / "config.toml").read_text())
 
-    def test_evaluation_judges_every_volume(self, finished, box, tmp_path, command):
+    def test_evaluation_has_an_fsc_result_of_every_volume(self, finished, box, tmp_path, command):
         run = shutil.copytree(finished, tmp_path / "run")
         code, said = command("evaluate", run, "--truth", box / "truth", "--workers", 1)
         assert code == 0
         assert "conformation gain" in said
-        summary = json.loads((run / "evaluation" / "summary.json").read_text())
-        scores = files.read_table(run / "evaluation" / "scores.csv")
-        assert summary["n"] == len(scores) == 5
+        evaluation = RunDirectory(run).evaluation
+        summary, rows = files.read_json(evaluation.summary), evaluation.rows.read()
+        assert summary["n"] == len(rows) == 5
         assert summary["single_map_mean_fsc"] < summary["ceiling_mean_fsc"] <= 1
-        assert len(list((run / "evaluation" / "aligned").iterdir())) == 5
+        assert len(list(evaluation.aligned_maps.iterdir())) == 5
         assert "conformation gain" in (run / "report.html").read_text(encoding="utf-8").lower()
         again, _ = command("evaluate", run, "--truth", box / "truth", "--workers", 1)
         assert again == 0
-        assert files.read_table(run / "evaluation" / "scores.csv") == scores
+        assert evaluation.rows.read() == rows
 
     def test_force_starts_afresh(self, finished, box, tmp_path, command):
         run = shutil.copytree(finished, tmp_path / "run")
-        (run / "notes.txt").write_text("mine")
+        (run / "notes.txt").write_text("of the user")
         options = ("--images", "0-1", "--seed", 3, *STEPS, "--workers", 1, "--force")
         code, _ = command("run", box / "images.mrcs", "--output", run, *options)
         assert code == 0
         assert list(volumes(run)) == ["000.mrc", "001.mrc"]
         assert volumes(run)["000.mrc"] != volumes(finished)["000.mrc"]
-        assert (run / "notes.txt").read_text() == "mine"
+        assert (run / "notes.txt").read_text() == "of the user"
 
     def test_info_describes_it(self, finished, command):
         code, said = command("info", finished)
@@ -143,7 +151,7 @@ class TestFinishedRun:
         assert "is a run: leave them out" in said
 
 
-def test_info_says_what_an_import_would_make_of_a_stack(box, tmp_path, command):
+def test_info_shows_what_an_import_would_make_of_a_stack(box, tmp_path, command):
     options = ("--pixel-size", 3, "--size", 12, "--select", "0,3,5-8")
     code, said = command("info", box / "images.mrcs", *options, "--montage", tmp_path / "montage.png")
     assert code == 0
@@ -154,6 +162,7 @@ def test_info_says_what_an_import_would_make_of_a_stack(box, tmp_path, command):
     assert (imported.images.shape, imported.pixel_size) == ((6, 12, 12), pytest.approx(4))
 
 
+@pytest.mark.slow
 def test_stages_by_themselves_give_the_same_volumes(finished, box, tmp_path, command):
     run = tmp_path / "run"
     assert command("import", box / "images.mrcs", "--output", run / "images.mrcs")[0] == 0
@@ -163,8 +172,9 @@ def test_stages_by_themselves_give_the_same_volumes(finished, box, tmp_path, com
     assert (run / "report.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorded_volumes", [0, 1, 4])
-def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recorded_volumes):
+def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, command, recorded_volumes):
     """kill -9 before a volume is recorded, between two of a batch, or between batches; then the same command."""
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
@@ -172,28 +182,35 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, recor
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 600
     log = run / "log.jsonl"
-    while not (log.exists() and log.read_text().count('"event": "volume"') >= recorded_volumes) and process.poll() is None:
+    while (
+        not (log.exists() and log.read_text().count('"event": "volume"') >= recorded_volumes) and process.poll() is None
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert not (run / "report.html").exists()
     (run / f".000.mrc.{process.pid}.part").write_bytes(b"half")
-    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+    assert command(*arguments[3:])[0] == 0
     assert volumes(run) == volumes(finished)
     assert not list(run.rglob(".*"))
     recorded = [record["image"] for record in files.read_records(run / "log.jsonl") if record["event"] == "volume"]
     assert sorted(recorded) == list(range(5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
-    """As by a batch system, or by Ctrl-C, which workers hear, too: no traceback, and it can be continued."""
+def test_stopped_run_ends_with_one_sentence_and_can_be_continued(box, tmp_path, command, number):
+    """As by a batch system, or by Ctrl-C, which workers receive, too: no traceback."""
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
     arguments += ["--images", "0-7", *STEPS, "--workers", "2"]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and so would the run
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background job ignores it, and so would the run
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 600
     while not (run / "volumes").exists() and process.poll() is None:
@@ -206,11 +223,12 @@ def test_a_stopped_run_says_so_in_one_sentence(box, tmp_path, number):
     assert process.communicate()[1].strip() == "scoretomo: stopped; run the same command again to continue"
     assert process.returncode == 128 + number
     assert not (run / "report.html").exists()
-    subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+    assert command(*arguments[3:])[0] == 0
     assert (run / "report.html").exists()
 
 
-def test_a_run_goes_on_without_the_stack_that_it_has_read(finished, box, tmp_path, command):
+@pytest.mark.slow
+def test_run_continues_without_the_stack_that_it_has_read(finished, box, tmp_path, command):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "report.html").unlink()
     stack = box / "images.mrcs"
@@ -222,7 +240,8 @@ def test_a_run_goes_on_without_the_stack_that_it_has_read(finished, box, tmp_pat
     assert (run / "report.html").exists()
 
 
-def test_a_stack_that_was_replaced_is_not_taken_for_the_one_that_was_read(finished, box, tmp_path, command):
+@pytest.mark.slow
+def test_stack_that_was_replaced_since_it_was_read_is_refused(finished, box, tmp_path, command):
     run, stack = shutil.copytree(finished, tmp_path / "run"), box / "images.mrcs"
     again = ("run", stack, "--output", run, "--images", "0-4", *STEPS)
     content, times = stack.read_bytes(), (stack.stat().st_atime_ns, stack.stat().st_mtime_ns)
@@ -230,7 +249,7 @@ def test_a_stack_that_was_replaced_is_not_taken_for_the_one_that_was_read(finish
         stack.write_bytes(content)  # written anew, and the same
         assert "is finished" in command(*again)[1]
         stack.write_bytes(content[:-4] + b"abcd")
-        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        before = content_of(run)
         code, said = command(*again)
         assert code == 2
         assert f"{stack} is not what was read here before" in said
@@ -238,7 +257,7 @@ def test_a_stack_that_was_replaced_is_not_taken_for_the_one_that_was_read(finish
         code, said = command("reconstruct", run, "--images", "0-4", *STEPS)
         assert code == 2
         assert f"{stack} is not what was read here before" in said
-        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        assert content_of(run) == before
         stack.write_bytes(content + b"more")
         assert f"it had {len(content)} bytes and has {len(content) + 4}" in command(*again)[1]
     finally:
@@ -246,7 +265,8 @@ def test_a_stack_that_was_replaced_is_not_taken_for_the_one_that_was_read(finish
         os.utime(stack, ns=times)
 
 
-def test_volumes_are_not_taken_for_those_of_images_that_were_imported_later(finished, box, tmp_path, command):
+@pytest.mark.slow
+def test_run_is_not_continued_with_images_that_were_imported_later(finished, box, tmp_path, command):
     run = shutil.copytree(finished, tmp_path / "run")
     assert command("import", box / "images.mrcs", "--output", run / "images.mrcs", "--invert", "--force")[0] == 0
     code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)
@@ -254,22 +274,16 @@ def test_volumes_are_not_taken_for_those_of_images_that_were_imported_later(fini
     assert "holds other images" in said
 
 
-def test_a_run_of_an_earlier_version_goes_on(finished, box, tmp_path, command):
+@pytest.mark.slow
+def test_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, command, monkeypatch):
     run = shutil.copytree(finished, tmp_path / "run")
-    known = files.read_json(run / "images.json")
-    files.write_json(run / "images.json", {name: value for name, value in known.items() if name != "files"})
-    log = [line for line in (run / "log.jsonl").read_text().splitlines(keepends=True) if '"images"' not in line]
-    (run / "log.jsonl").write_text("".join(log))
-    assert "is finished" in command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)[1]
-
-
-def test_the_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, command, monkeypatch):
-    run = shutil.copytree(finished, tmp_path / "run")
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = content_of(run)
     real = os.fsync
 
     def full(number):
-        if os.readlink(f"/proc/self/fd/{number}").endswith(".part") and "config.toml" in os.readlink(f"/proc/self/fd/{number}"):
+        if os.readlink(f"/proc/self/fd/{number}").endswith(".part") and "config.toml" in os.readlink(
+            f"/proc/self/fd/{number}"
+        ):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(number)
 
@@ -277,30 +291,31 @@ def test_the_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_pat
     code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-2", *STEPS, "--force")
     assert code == 2
     assert "free some space" in said
-    after = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "progress.json"}
+    after = content_of(run)
     assert after == before
 
 
+@pytest.mark.slow
 def test_two_jobs_do_not_work_on_one_run(finished, box, tmp_path, command):
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    log = [line for line in (run / "log.jsonl").read_text().splitlines(keepends=True) if '"reconstructed"' not in line]
-    (run / "log.jsonl").write_text("".join(log))
     (run / "volumes.star").unlink()  # unfinished
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = content_of(run)
     arguments = ("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)
     other = subprocess.Popen(["sleep", "600"])
-    word = {"host": platform.node(), "process": other.pid, **Word("reading images")._asdict()}
+    heartbeat = {"host": platform.node(), "process": other.pid, **Activity("reading images")._asdict()}
     now, long_ago = datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=5)
     try:
-        files.write_json(run / "progress.json", {"time": now.isoformat(), **word})
+        files.write_json(run / "progress.json", {"time": now.isoformat(), **heartbeat})
         code, said = command(*arguments)
         assert code == 2
         assert f"process {other.pid}" in said
         assert "a process is at work here" in command("info", run)[1]
         (run / "progress.json").unlink()
-        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-        files.write_json(run / "progress.json", {"time": long_ago.isoformat(), **word})  # a number that another process has by now
+        assert content_of(run) == before
+        files.write_json(
+            run / "progress.json", {"time": long_ago.isoformat(), **heartbeat}
+        )  # a number that another process has by now
         assert command(*arguments)[0] == 0
     finally:
         other.kill()
@@ -321,12 +336,14 @@ def test_simulation_is_continued_to_the_same_images(box, tmp_path, command):
     assert "noise was 0.0 and is now 0.1" in said
 
 
+@pytest.mark.slow
 def test_map_against_map(box, command):
     code, said = command("evaluate", box / "truth" / "000.mrc", "--truth", box / "truth" / "000.mrc")
     assert code == 0
     assert "0.9" in said or "1.000" in said
 
 
+@pytest.mark.slow
 def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, monkeypatch):
     from scoretomo import presets
     from scoretomo.reconstruction.algorithm import Descent
@@ -339,18 +356,18 @@ def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, mon
     again, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)
     assert (again, "no volume was written" in said) == (1, True)
     assert not list((tmp_path / "run").glob("volumes/*"))
-    assert {row["status"] for row in files.read_table(tmp_path / "run" / "volumes.csv")} == {"diverged"}
+    assert {row.status for row in RunDirectory(tmp_path / "run").volume_rows.read()} == {"diverged"}
     assert "diverged" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_no_file_of_the_user_is_changed(box, tmp_path, command):
-    before = {path: path.read_bytes() for path in box.rglob("*") if path.is_file()}
+    before = content_of(box)
     assert command("info", box / "images.mrcs")[0] == 0
     assert command("import", box / "images.mrcs", "--output", tmp_path / "new.mrcs", "--size", 12)[0] == 0
     code, said = command("import", box / "images.mrcs", "--output", box / "images.mrcs", "--force")
     assert code == 2
     assert "never changed" in said
-    assert {path: path.read_bytes() for path in box.rglob("*") if path.is_file()} == before
+    assert content_of(box) == before
 
 
 def test_input_inside_the_output_is_not_overwritten(box, tmp_path, command):
@@ -363,6 +380,7 @@ def test_input_inside_the_output_is_not_overwritten(box, tmp_path, command):
     assert Path(stack).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_report_of_an_unfinished_run_does_not_finish_it(finished, box, tmp_path, command):
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "volumes" / "003.mrc").unlink()
@@ -373,16 +391,18 @@ def test_report_of_an_unfinished_run_does_not_finish_it(finished, box, tmp_path,
     assert volumes(run) == volumes(finished)
 
 
+@pytest.mark.slow
 def test_evaluation_does_not_touch_other_folders(finished, box, tmp_path, command):
     run = shutil.copytree(finished, tmp_path / "run")
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    before = content_of(run)
     code, said = command("evaluate", run, "--truth", box / "truth", "--output", run)
     assert code == 2
     assert "holds other files" in said
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert content_of(run) == before
 
 
-def test_downsampled_run_is_judged_on_its_own_grid(box, tmp_path, command):
+@pytest.mark.slow
+def test_downsampled_run_is_evaluated_on_its_own_grid(box, tmp_path, command):
     options = ("--images", "0,1", "--size", 12, *STEPS, "--workers", 1)
     assert command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)[0] == 0
     code, _ = command("evaluate", tmp_path / "run", "--truth", box / "truth", "--workers", 1)
@@ -393,6 +413,7 @@ def test_downsampled_run_is_judged_on_its_own_grid(box, tmp_path, command):
     assert summary["single_map_mean_fsc"] < summary["ceiling_mean_fsc"] <= 1
 
 
+@pytest.mark.slow
 def test_one_map_is_compared_with_the_truth_of_its_number(box, command):
     code, said = command("evaluate", box / "truth" / "003.mrc", "--truth", box / "truth", "--workers", 1)
     assert code == 0
@@ -417,13 +438,20 @@ def test_brackets_in_file_names_are_shown_as_they_are(box, tmp_path, command):
 
 def test_unknown_sections_of_a_settings_file_are_refused(box, tmp_path, command):
     (tmp_path / "settings.toml").write_text("size = 12")
-    code, said = command("--config", tmp_path / "settings.toml", "run", box / "images.mrcs", "--output", tmp_path / "run")
+    code, said = command(
+        "--config", tmp_path / "settings.toml", "run", box / "images.mrcs", "--output", tmp_path / "run"
+    )
     assert code == 2
     assert "'size'" in said
 
 
-def test_a_settings_file_may_have_a_section_for_every_command(box, tmp_path, command):
-    settings = {"export": 'to = "relion"', "landscape": "umap = true", "figures": 'output = "talk"', "watch": "live = true"}
+def test_settings_file_may_have_a_section_for_every_command(box, tmp_path, command):
+    settings = {
+        "export": 'to = "relion"',
+        "landscape": "umap = true",
+        "figures": 'output = "talk"',
+        "watch": "live = true",
+    }
     offered = re.findall(r"^│ (\w+) ", command("--help")[1], re.MULTILINE)
     assert {"run", *settings} <= set(offered)
     settings = dict.fromkeys(offered, "") | settings
@@ -465,7 +493,16 @@ MISTAKES = {
     "realistic without a pixel size": ("simulate", "box", "--realistic", "--output", "{tmp}/sim"),
     "particles without --realistic": ("simulate", "ribosome", "--snr", "0.1", "0.2", "--output", "{tmp}/sim"),
     "no signal": ("simulate", "ribosome", "--realistic", "--snr", "0", "0.1", "--output", "{tmp}/sim"),
-    "a range turned round": ("simulate", "ribosome", "--realistic", "--particles", "300", "50", "--output", "{tmp}/sim"),
+    "a range turned round": (
+        "simulate",
+        "ribosome",
+        "--realistic",
+        "--particles",
+        "300",
+        "50",
+        "--output",
+        "{tmp}/sim",
+    ),
     "two kinds of noise": ("simulate", "ribosome", "--realistic", "--noise", "0.1", "--output", "{tmp}/sim"),
     "a box with chains": ("simulate", "box", "--move", "A hinge 0 10", "--output", "{tmp}/sim"),
     "config is nowhere": ("--config", "{tmp}/nowhere.toml", "run", "{stack}", "--output", "{tmp}/run"),
@@ -499,7 +536,8 @@ def test_bad_file_gives_a_sentence_and_code_2(make, says, tmp_path, command):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_descent_holds_no_more_than_the_volumes_it_works_on(
+@pytest.mark.slow
+def test_descent_holds_no_more_than_the_volumes_it_works_on(
     box: Path, tmp_path: Path, command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     descend, alive, most = stage.reconstruct, list[weakref.ref](), 0
@@ -514,7 +552,7 @@ def test_a_descent_holds_no_more_than_the_volumes_it_works_on(
     monkeypatch.setattr(stage, "reconstruct", watched)
     assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs")[0] == 0
     batch = stage.Batch(tmp_path, (0, 1), replace(PRESETS["paper"], steps=30), 0, "exact")
-    rows = [message for message in stage.reconstruct_batch(batch) if isinstance(message, dict)]
-    assert [row["status"] for row in rows] == ["done", "done"]
+    rows = [message for message in stage.reconstruct_batch(batch) if isinstance(message, VolumeRow)]
+    assert [row.status for row in rows] == ["done", "done"]
     assert len(alive) == 30
     assert most <= 3

@@ -82,7 +82,9 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn() -> None:
         *_, last = sample(gaussian, start, noise_levels(8))
         return last.images
 
-    assert torch.equal(drawn(9)[:4], drawn(4))  # exactly: each number comes from its own by sums, products and quotients alone
+    assert torch.equal(
+        drawn(9)[:4], drawn(4)
+    )  # exactly: each number comes from its own by sums, products and quotients alone
 
 
 def test_each_step_calls_the_denoiser_twice_and_the_last_one_denoises() -> None:

@@ -74,7 +74,7 @@ def test_the_network_computes_what_the_reference_does(name: str, size: int) -> N
 
 
 def test_preconditioning_gives_the_network_unit_variance_at_every_noise_level() -> None:
-    """Karras et al. (2022), Eq. 114 to 144: inputs and targets of F have variance one for data of standard deviation σ_d."""
+    """Karras et al. (2022), Eq. 114 to 144: inputs and targets of F have variance 1 for data of deviation σ_d."""
     sigma, count = 0.7, 200_000
     factors, stream = Preconditioning(sigma), torch.Generator().manual_seed(0)
     clean = sigma * torch.randn(count, generator=stream, dtype=torch.float64)

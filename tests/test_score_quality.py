@@ -87,7 +87,11 @@ def blobs(count: int, turn: float = 0.0) -> Tensor:
     centre = (torch.rand(count, 5, 2, generator=stream, dtype=torch.float64) - 0.5) * SIZE * 0.4
     cos, sin = math.cos(turn), math.sin(turn)
     centre = centre @ torch.tensor([[cos, sin], [-sin, cos]], dtype=torch.float64)
-    away = (coordinates(SIZE, 2, dtype=torch.float64).permute(1, 2, 0)[None, :, :, None] - centre[:, None, None]).square().sum(-1)
+    away = (
+        (coordinates(SIZE, 2, dtype=torch.float64).permute(1, 2, 0)[None, :, :, None] - centre[:, None, None])
+        .square()
+        .sum(-1)
+    )
     return (3 * torch.exp(-away / 8).sum(-1) * disc(SIZE) - 1).float()
 
 
@@ -119,7 +123,9 @@ def test_the_exact_score_denoises_images_it_lacks_worse() -> None:
 @pytest.fixture
 def trained(tmp_path: Path, command: Command) -> Path:
     np.save(tmp_path / "classes.npy", blobs(6)[:, 4:20, 4:20].numpy())
-    code, said = command("train", tmp_path / "classes.npy", "--output", tmp_path / "run", "--examples", 32, "--held-out", 1)
+    code, said = command(
+        "train", tmp_path / "classes.npy", "--output", tmp_path / "run", "--examples", 32, "--held-out", 1
+    )
     assert code == 0, said
     return tmp_path / "run"
 
@@ -138,7 +144,9 @@ def test_samples_are_written_once_with_their_nearest_images(trained: Path, comma
     for row, first, second in zip(rows, *normalised, strict=True):
         measured = np.corrcoef(first[inside], second[inside])[0, 1]
         assert float(row["correlation"]) == pytest.approx(measured, abs=1e-3)
-    written = {name: (trained / "samples" / name).read_bytes() for name in ("samples.mrcs", "samples.csv", "montage.png")}
+    written = {
+        name: (trained / "samples" / name).read_bytes() for name in ("samples.mrcs", "samples.csv", "montage.png")
+    }
     code, said = command("sample", trained, *settings)
     assert code == 0
     assert "is finished" in said
@@ -148,7 +156,9 @@ def test_samples_are_written_once_with_their_nearest_images(trained: Path, comma
     assert "samples was 5 and is now 2" in said
     assert command("sample", trained, "--samples", 2, "--steps", 4, "--force")[0] == 0
     fewer = np.array(files.read_images(trained / "samples" / "samples.mrcs").images)
-    rounding = np.finfo(np.float32).eps * 4 * T_MAX * prepared["s"]  # of what sampling begins with: noise, to four of its widths
+    rounding = (
+        np.finfo(np.float32).eps * 4 * T_MAX * prepared["s"]
+    )  # of what sampling begins with: noise, to four of its widths
     np.testing.assert_allclose(fewer, np.array(stacks[0])[:2], rtol=0, atol=4 * rounding)  # one for each step
 
 

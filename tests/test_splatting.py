@@ -11,7 +11,9 @@ from scoretomo.fourier import coordinates
 def points() -> tuple[torch.Tensor, torch.Tensor]:
     """Places (3, 6, 2) and masses (3, 6) in images of 12."""
     generator = torch.Generator().manual_seed(0)
-    return 7 * torch.rand(3, 6, 2, generator=generator, dtype=torch.float64) - 3.5, torch.rand(3, 6, generator=generator).double()
+    return 7 * torch.rand(3, 6, 2, generator=generator, dtype=torch.float64) - 3.5, torch.rand(
+        3, 6, generator=generator
+    ).double()
 
 
 def test_derivatives_are_right(points):
@@ -46,4 +48,6 @@ def test_the_view_of_a_density_is_the_image_of_its_points(points):
     places, masses = 0.4 * points[0], points[1]
     heights = torch.linspace(-2, 2, 6, dtype=torch.float64)[:, None]
     volume = density(torch.cat([places[0], heights], 1), masses[0], 12, 1.1)
-    assert float((volume.sum(0) - splat(places[:1], masses[:1], 12, 1.1)[0]).abs().max()) < 5e-4 * float(volume.sum(0).max())
+    assert float((volume.sum(0) - splat(places[:1], masses[:1], 12, 1.1)[0]).abs().max()) < 5e-4 * float(
+        volume.sum(0).max()
+    )

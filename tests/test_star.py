@@ -54,7 +54,16 @@ def star(
 ) -> str:  # fmt: skip
     """A file with an optics table and one named discover, which is what relion_star_handler --ignore_optics reads."""
     names = "".join(label.format(name, number) + "\n" for number, name in enumerate(labels, start=1))
-    return OPTICS + "# version 30001\n\n" + heading + "\n" + loop + names + "".join(blank.join(row) + "\n" for row in rows) + end
+    return (
+        OPTICS
+        + "# version 30001\n\n"
+        + heading
+        + "\n"
+        + loop
+        + names
+        + "".join(blank.join(row) + "\n" for row in rows)
+        + end
+    )
 
 
 Mutation = Callable[[list[str], list[list[str]]], str | bytes]
@@ -195,7 +204,9 @@ MUTATIONS: dict[str, Mutation] = {
     "two tables of one name": lambda labels, rows: star(labels, rows) + star(labels, rows[:1]),
     "two of one name, the first empty": lambda labels, rows: star(labels, []) + star(labels, rows),
     "another table after it": lambda labels, rows: star(labels, rows) + star(labels, rows[:1], heading="data_other"),
-    "another table after it, no empty line between": lambda labels, rows: star(labels, rows, end="data_other\nloop_\n_rlnX\n1\n"),
+    "another table after it, no empty line between": lambda labels, rows: star(
+        labels, rows, end="data_other\nloop_\n_rlnX\n1\n"
+    ),
     "one column": lambda labels, rows: star(labels[:1], [row[:1] for row in rows]),
     "single values": lambda labels, rows: single(
         *(f"_{label:<40} {text} # why\n" for label, text in zip(labels, rows[0], strict=True))
@@ -257,10 +268,16 @@ SCRIPT_TAKES_IT_FOR_THE_END = {
 SCRIPT_READS_ON = {
     "a line of blanks between rows",
 }
-SCRIPT_ASTRAY = SCRIPT_CHECKS_NOTHING | SCRIPT_KNOWS_NO_QUOTES_AND_COMMENTS | SCRIPT_TAKES_IT_FOR_THE_END | SCRIPT_READS_ON
+SCRIPT_ASTRAY = (
+    SCRIPT_CHECKS_NOTHING | SCRIPT_KNOWS_NO_QUOTES_AND_COMMENTS | SCRIPT_TAKES_IT_FOR_THE_END | SCRIPT_READS_ON
+)
 
-needs_handler = pytest.mark.skipif(shutil.which("relion_star_handler") is None, reason="needs RELION (relion_star_handler)")
-needs_script = pytest.mark.skipif(shutil.which("relion_star_printtable") is None, reason="needs RELION (relion_star_printtable)")
+needs_handler = pytest.mark.skipif(
+    shutil.which("relion_star_handler") is None, reason="needs RELION (relion_star_handler)"
+)
+needs_script = pytest.mark.skipif(
+    shutil.which("relion_star_printtable") is None, reason="needs RELION (relion_star_printtable)"
+)
 
 
 def mutated(folder: Path, name: str, base: Base) -> Path:
@@ -286,7 +303,9 @@ def by_relion(path: Path) -> Table | None:
         return None
     lines = os.fsdecode(written.read_bytes()).split("\n")
     quoted_or_not = re.compile(r'"((?:[^"]|"(?=[^ ]))*)"(?= |$)|([^ ]+)')
-    values = [[found[1] if found[1] is not None else found[2] for found in quoted_or_not.finditer(line)] for line in lines]
+    values = [
+        [found[1] if found[1] is not None else found[2] for found in quoted_or_not.finditer(line)] for line in lines
+    ]
     values = [line for line in values if line and line[0] != "#" and not line[0].startswith("data_discover")]
     if ["loop_"] not in values:
         return [{line[0][1:]: line[1] for line in values}] if values else None
@@ -297,15 +316,23 @@ def by_relion(path: Path) -> Table | None:
 def by_script(path: Path) -> list[list[str]]:
     """Rows as relion_star_printtable prints them, values as they stand between blanks."""
     command = ["relion_star_printtable", path.name, "data_discover"]
-    printed = subprocess.run(command, cwd=path.parent, check=True, capture_output=True, env=os.environ | {"LC_ALL": "C"}).stdout
+    printed = subprocess.run(
+        command, cwd=path.parent, check=True, capture_output=True, env=os.environ | {"LC_ALL": "C"}
+    ).stdout
     return [
-        [value for value in re.split("[ \t]+", line) if value] for line in os.fsdecode(printed).split("\n") if line.strip(" \t")
+        [value for value in re.split("[ \t]+", line) if value]
+        for line in os.fsdecode(printed).split("\n")
+        if line.strip(" \t")
     ]
 
 
 def plain(text: str) -> str | float:
     """A number where RELION may have written it in its own way, else the text."""
-    return round(float(text), 4) if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]+)?", text) and text.strip("+-.") else text
+    return (
+        round(float(text), 4)
+        if re.fullmatch(r"[+-]?[0-9]*\.?[0-9]*([eE][+-]?[0-9]+)?", text) and text.strip("+-.")
+        else text
+    )
 
 
 @needs_handler
@@ -317,7 +344,9 @@ def test_a_table_is_read_or_refused_as_relion_does(name: str, tmp_path: Path) ->
         mine = ours(path)
         assert (mine is None) == (theirs is None)
         for found, expected in zip(mine or [], theirs or [], strict=True):
-            assert {label: plain(text) for label, text in found.items()} == {label: plain(text) for label, text in expected.items()}
+            assert {label: plain(text) for label, text in found.items()} == {
+                label: plain(text) for label, text in expected.items()
+            }
         (tmp_path / "out.star").unlink(missing_ok=True)
 
 
@@ -350,7 +379,8 @@ def table(folder: Path, text: str, *, pixel_size: float | None = None, count: in
 
 def particles(groups: str, rows: str, *, columns: str = "_rlnImageName\n_rlnOpticsGroup\n") -> str:
     """A 3.1 table of groups and their pixel sizes, and of images."""
-    return f"data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n{groups}\n\ndata_particles\n\nloop_\n{columns}{rows}\n"
+    optics = f"data_optics\n\nloop_\n_rlnOpticsGroup\n_rlnImagePixelSize\n{groups}\n\n"
+    return f"{optics}data_particles\n\nloop_\n{columns}{rows}\n"
 
 
 ODD_NUMBERS = {"nan": 0, "inf": 0, "1e": 0, "0x10": 0, "text": 0, "1,5": 1, "3a": 3, "1_0": 1}
@@ -358,7 +388,9 @@ ODD_NUMBERS = {"nan": 0, "inf": 0, "1e": 0, "0x10": 0, "text": 0, "1,5": 1, "3a"
 
 @needs_handler
 @pytest.mark.parametrize(("text", "relion"), ODD_NUMBERS.items())
-def test_what_is_no_number_is_refused_where_relion_reads_its_first_digits_or_0(text: str, relion: float, tmp_path: Path) -> None:
+def test_what_is_no_number_is_refused_where_relion_reads_its_first_digits_or_0(
+    text: str, relion: float, tmp_path: Path
+) -> None:
     path = table(tmp_path, f"data_discover\n\nloop_\n_rlnImageName\n_rlnPixelSize\n1@classes.mrcs {text}\n")
     assert by_relion(path) == [{"rlnImageName": "1@classes.mrcs", "rlnPixelSize": f"{relion:.6f}"}]
     with pytest.raises(InputError, match=re.escape(f"the pixel size {text!r}, expected a positive number")):
@@ -393,9 +425,13 @@ def test_a_line_that_relion_refuses_is_named(tmp_path: Path) -> None:
 
 
 def test_rows_after_an_empty_line_are_ignored_with_a_note(tmp_path: Path) -> None:
-    stack = files.read_images(table(tmp_path, "data_\n\nloop_\n_rlnImageName\n1@classes.mrcs\n\n2@classes.mrcs\n3@classes.mrcs\n"))
+    stack = files.read_images(
+        table(tmp_path, "data_\n\nloop_\n_rlnImageName\n1@classes.mrcs\n\n2@classes.mrcs\n3@classes.mrcs\n")
+    )
     assert len(stack.images) == 1
-    assert stack.notes == ["classes.star has lines that are in no table, from line 7 on: left out, an empty line ends a table"]
+    assert stack.notes == [
+        "classes.star has lines that are in no table, from line 7 on: left out, an empty line ends a table"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -416,9 +452,12 @@ def test_optics_groups_are_numbers(groups: str, rows: str, tmp_path: Path) -> No
 def test_a_missing_optics_group_is_noted(tmp_path: Path) -> None:
     stack = files.read_images(table(tmp_path, particles("1 4.0", "1@classes.mrcs 2")))
     assert stack.notes == [
-        "classes.star names the optics group 2, which its optics table does not have: the pixel size of that table is taken"
+        "classes.star names the optics group 2, which its optics table does not have: "
+        "the pixel size of that table is taken"
     ]
-    with pytest.raises(InputError, match="names the optics group 3, which its optics table does not have, and its groups differ"):
+    with pytest.raises(
+        InputError, match="names the optics group 3, which its optics table does not have, and its groups differ"
+    ):
         files.read_images(table(tmp_path, particles("1 4.0\n2 5.0", "1@classes.mrcs 3")))
 
 
@@ -430,7 +469,9 @@ def test_images_without_an_optics_group_have_the_pixel_size_of_all_groups(tmp_pa
         files.read_images(table(tmp_path, particles("1 4.0\n2 5.0", "1@classes.mrcs", columns=one_column)))
 
 
-@pytest.mark.parametrize("name", ["data_2024/m.mrcs", "_Foil/m.mrcs", "#1/m.mrcs", "it's/m.mrcs", "my movies/m.mrcs", ";/m.mrcs"])
+@pytest.mark.parametrize(
+    "name", ["data_2024/m.mrcs", "_Foil/m.mrcs", "#1/m.mrcs", "it's/m.mrcs", "my movies/m.mrcs", ";/m.mrcs"]
+)
 def test_a_stack_may_have_any_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir()
     files.write_images(tmp_path / name, images_of(), 4.0)
@@ -570,7 +611,9 @@ def test_a_table_in_a_linked_working_folder_finds_its_stack(tmp_path: Path, monk
     np.testing.assert_array_equal(files.read_images(Path("run.star")).images, images_of()[2:3])
 
 
-def test_a_named_working_folder_that_is_another_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_named_working_folder_that_is_another_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = project(tmp_path)
     link_job(path, tmp_path / "scratch")
     monkeypatch.chdir(tmp_path / "scratch")
@@ -580,7 +623,9 @@ def test_a_named_working_folder_that_is_another_is_not_believed(tmp_path: Path, 
             files.read_images(Path("run.star"))
 
 
-def test_a_table_from_elsewhere_finds_its_stack_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_from_elsewhere_finds_its_stack_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = project(tmp_path)
     (tmp_path / "downloads").mkdir()
     moved = path.rename(tmp_path / "downloads" / "run.star")
@@ -590,7 +635,8 @@ def test_a_table_from_elsewhere_finds_its_stack_from_the_working_folder(tmp_path
 
 def test_a_side_that_differs_from_the_stack_s_is_noted(tmp_path: Path) -> None:
     said = (
-        "classes.star is of images of 16 pixels, the stack has images of 8: the pixel size 4 Å may be that of images before binning"
+        "classes.star is of images of 16 pixels, the stack has images of 8: "
+        "the pixel size 4 Å may be that of images before binning"
     )
     text = particles("1 4.0", "1@classes.mrcs 1").replace(
         "_rlnImagePixelSize\n1 4.0", "_rlnImagePixelSize\n_rlnImageSize\n1 4.0 {}"
@@ -602,7 +648,9 @@ def test_a_side_that_differs_from_the_stack_s_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("side", "notes"), [(16, 1), (8, 0)])
-def test_a_side_in_a_cryosparc_table_that_differs_from_the_stack_s_is_noted(side: int, notes: int, tmp_path: Path) -> None:
+def test_a_side_in_a_cryosparc_table_that_differs_from_the_stack_s_is_noted(
+    side: int, notes: int, tmp_path: Path
+) -> None:
     files.write_images(tmp_path / "classes.mrcs", images_of(), None)
     fields = [("blob/path", "S60"), ("blob/idx", "u4"), ("blob/shape", "u4", (2,)), ("blob/psize_A", "f4")]
     with open(tmp_path / "a.cs", "wb") as file:
@@ -645,9 +693,14 @@ def cryosparc(folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "named",
-    [cryosparc, lambda folder: table(folder, classes("0.5", "0.5").replace("1@", "3@").replace("2@", "1@"), pixel_size=4.0)],
+    [
+        cryosparc,
+        lambda folder: table(folder, classes("0.5", "0.5").replace("1@", "3@").replace("2@", "1@"), pixel_size=4.0),
+    ],
 )
-def test_images_that_a_table_names_are_found_without_reading_a_pixel(named: Callable[[Path], Path], tmp_path: Path) -> None:
+def test_images_that_a_table_names_are_found_without_reading_a_pixel(
+    named: Callable[[Path], Path], tmp_path: Path
+) -> None:
     found = files.find_images(named(tmp_path))
     assert (found.shape, found.pixel_size) == ((2, 8, 8), 4.0)
     files.write_images(tmp_path / "classes.mrcs", 2 * images_of(), 4.0)

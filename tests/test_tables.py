@@ -108,9 +108,18 @@ def test_columns_are_the_fields_and_those_of_a_tuple_are_numbered(tmp_path):
     table = Table(tmp_path / "a.csv", Everything)
     table.write([row._replace(z=(1.0, 2.0), shell=(0.5, None), flag=True, maybe_flag=False, maybe=None, text="x")])
     heading, values = table.path.read_text().splitlines()
-    assert heading == "number,plain,rounded,significant,text,flag,choice,maybe_number,maybe,maybe_flag,z_1,z_2,shell_0,shell_1"
+    assert (
+        heading
+        == "number,plain,rounded,significant,text,flag,choice,maybe_number,maybe,maybe_flag,z_1,z_2,shell_0,shell_1"
+    )
     cells = dict(zip(heading.split(","), values.split(","), strict=True))
-    assert [cells[name] for name in ("flag", "maybe_flag", "maybe", "shell_1", "z_2")] == ["true", "false", "", "", "2.0"]
+    assert [cells[name] for name in ("flag", "maybe_flag", "maybe", "shell_1", "z_2")] == [
+        "true",
+        "false",
+        "",
+        "",
+        "2.0",
+    ]
 
 
 def test_columns_of_ten_and_more_come_back_in_their_order(tmp_path):

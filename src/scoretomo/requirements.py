@@ -51,7 +51,7 @@ def unusable(image: np.ndarray) -> str:
     return ""
 
 
-def left_out_notes(reasons: Sequence[str]) -> list[str]:
+def exclusion_notes(reasons: Sequence[str]) -> list[str]:
     """A sentence for each image that can't be used, 20 at most, by why it can't."""
     notes = [
         f"image {number} excluded: {reason}"
@@ -72,7 +72,7 @@ def require_usable(reasons: Sequence[str], name: str) -> None:
         InputError: all of them are.
     """
     if all(reasons):
-        raise InputError(f"no image of {name} can be used ({left_out_notes(reasons)[0]}): give other images")
+        raise InputError(f"no image of {name} can be used ({exclusion_notes(reasons)[0]}): give other images")
 
 
 def parse_selection(text: str, count: int) -> list[int]:

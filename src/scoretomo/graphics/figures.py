@@ -150,8 +150,8 @@ def _scatter(scatter: charts.Scatter) -> Figure:
         inside = [place for place, point in enumerate(scatter.points) if point.state == state]
         x, y = ([axis.places[place] for place in inside] for axis in (scatter.x, scatter.y))
         axes.scatter(x, y, s=9, color=colour, edgecolor="white", linewidth=0.3, label=f"{state}  ({len(inside)})")
-    for side, axis in (("x", scatter.x), ("y", scatter.y)):
-        _lay(axes, charts.Axis(axis.name, (0, 1), axis.ticks), side)
+    _lay(axes, charts.Axis(scatter.x.name, (0, 1), scatter.x.ticks), "x")
+    _lay(axes, charts.Axis(scatter.y.name, (0, 1), scatter.y.ticks), "y")
     if len(scatter.states) > 1:
         figure.legend(loc="outside right upper", title="state (volumes)", handletextpad=0.1)
     return figure

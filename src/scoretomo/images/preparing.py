@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import ImportSettings
 from ..fourier import pad_or_crop, resample
-from ..requirements import field_of_view, left_out_notes, parse_selection, require_usable
+from ..requirements import field_of_view, exclusion_notes, parse_selection, require_usable
 from .background import MASK_FRACTION, Background, disc, find_background, subtract_background
 from .centring import centre_of_mass, shift
 from .checks import find_unusable, grey_factors, looks_inverted, touches_edge
@@ -76,7 +76,7 @@ def prepare(
         clean = [place for place, reason in enumerate(junk) if not reason]
         numbers, used, background = [numbers[place] for place in clean], used[clean], background.of(clean)
         junk = [""] * len(clean)
-    notes = left_out_notes(reasons) + notes
+    notes = exclusion_notes(reasons) + notes
     factors = None if contrast else _grey_factors(used, [not reason for reason in junk])
     notes += _background_notes(background, factors)
     scale = (torch.ones_like(background.value) if factors is None else factors) * (settings.size or side) / side

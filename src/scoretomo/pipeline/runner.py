@@ -13,7 +13,7 @@ from ..monitor.progress import say, working
 from ..monitor.time_estimate import TimeEstimate
 from ..report import render_report
 from ..requirements import require_umap
-from ..rundir.directory import LANDSCAPE_PARTS, RunDirectory, Stopwatch, require_run
+from ..rundir.directory import LANDSCAPE_PARTS, RunDirectory, Stopwatch, entry, require_run
 from ..rundir.heartbeat import require_alone
 from ..rundir.inputs import require_same_input
 from ..rundir.requests import record_of_reconstruction, record_of_run
@@ -134,9 +134,10 @@ def run_landscape(directory: Path, *, umap: bool) -> None:
         with working("landscape of the volumes", run.progress):
             write_landscape(written, umap=umap)
             write_reliability(written)
-        run.record("stage", stage="landscape", seconds=clock.seconds())
+        event = entry("stage", stage="landscape", seconds=clock.seconds())
         with working("writing the report", run.progress):
-            files.write_text(new / run.report.name, render_report(written))
+            files.write_text(new / run.report.name, render_report(written, event))
+    files.append_record(run.log, event)
     say_modes(run)
     say(f"report: {run.report.absolute()}")
 
