@@ -23,8 +23,8 @@ SSE = ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 ONEDNN_MAX_CPU_
 	touch $@
 
 demo: .venv/program
-	$(SCORETOMO) simulate box --images 300 --size 32 --seed 0 --output demo/box
-	$(SCORETOMO) run demo/box/images.mrcs --output demo/run --images 0,12,24,36,48,60,72,84,96,108,120,132,144,156,168,180,192,204,216,228,240,252,264,276,288
+	$(SCORETOMO) simulate box --images 100 --size 24 --seed 0 --output demo/box
+	$(SCORETOMO) run demo/box/images.mrcs --output demo/run --images 0-39
 	$(SCORETOMO) evaluate demo/run --truth demo/box/truth
 	@echo "Open demo/run/report.html in a browser."
 

@@ -1,8 +1,9 @@
 """Fixtures: how many threads a test has, and the folder of real images beside the project."""
 
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,37 @@ def run_with() -> Callable[..., Path]:
         request = RunRequest(ImportRequest(stack), run, ReconstructSettings(**settings))
         run_all(request, workers=workers, force=False)
         return run
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def rerun() -> Callable[..., Path]:
+    """Run the stages of a finished run again from one of them on, in a copy; the run directory.
+
+    Other settings, and other files to delete, may be given.
+    """
+
+    def call(
+        finished: Path, copy: Path, stage: str, *, without: Sequence[str] = (), workers: int = 1, **settings: object
+    ) -> Path:
+        from scoretomo.config import ReconstructSettings, TrainSettings
+        from scoretomo.monitor.time_estimate import TimeEstimate
+        from scoretomo.pipeline import STAGES
+        from scoretomo.pipeline.job import Job
+        from scoretomo.pipeline.runner import run_stages
+        from scoretomo.rundir.directory import RunDirectory
+
+        shutil.copytree(finished, copy)
+        first = [each.name for each in STAGES].index(stage)
+        for name in [*without, *(name for each in STAGES[first:] for name in each.writes)]:
+            if (copy / name).is_dir():
+                shutil.rmtree(copy / name)
+            else:
+                (copy / name).unlink(missing_ok=True)
+        job = Job(None, ReconstructSettings(**settings), TrainSettings(), {}, workers, TimeEstimate({}))
+        run_stages(RunDirectory(copy), job, STAGES)
+        return copy
 
     return call
 

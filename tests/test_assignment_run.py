@@ -26,7 +26,6 @@ from scoretomo.rundir.directory import RunDirectory
 pytestmark = pytest.mark.slow
 COUNT = 60
 NUMBERS = "0,9,18,27"
-OPTIONS = ("--images", NUMBERS, "--steps", 8)
 
 
 def blobs() -> torch.Tensor:
@@ -60,15 +59,6 @@ def density(path: Path) -> torch.Tensor:
     return torch.from_numpy(files.read_map(path).density)
 
 
-def without_volumes(directory: Path) -> Path:
-    """The same run before its volumes were made."""
-    run = RunDirectory(directory)
-    for path in (run.volume_rows.path, run.volumes_star, run.mean, run.report):
-        path.unlink()
-    shutil.rmtree(run.volume(0).parent)
-    return directory
-
-
 def test_noisy_images_are_assigned_softly_and_the_consensus_is_better(finished):
     run = RunDirectory(finished)
     assert run.flexibility.read().verdict == "rigid"
@@ -93,14 +83,11 @@ def test_images_without_noise_are_assigned_hard_and_the_consensus_stays(run_with
     assert compare(density(run.assigned.volume), blobs()).mean_fsc > 0.98
 
 
-def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(
-    finished, noisy, run_with, tmp_path, monkeypatch
-):
+def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(finished, rerun, tmp_path, monkeypatch):
     weight, ends = REFINEMENTS["rigid"].start_weight, []
     for share in (0.0, 0.5):
-        run = without_volumes(shutil.copytree(finished, tmp_path / f"run-{share}"))
         monkeypatch.setitem(REFINEMENTS, "rigid", replace(REFINEMENTS["rigid"], start_weight=share))
-        ends.append(run_with(noisy, run, workers=1, images=NUMBERS, steps=8))
+        ends.append(rerun(finished, tmp_path / f"run-{share}", "volumes", images=NUMBERS, steps=8))
     assert {row.start_weight for row in RunDirectory(finished).volume_rows.read()} == {weight}
     for path in sorted((finished / "volumes").glob("*.mrc")):
         refined, half = (density(run / "volumes" / path.name) for run in ends)
@@ -109,15 +96,9 @@ def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(
         torch.testing.assert_close(density(path), expected, rtol=0, atol=1e-5 * float(half.max()))
 
 
-@pytest.mark.parametrize("after", ["the soft consensus", "the images"])
-def test_run_continued_comes_to_the_same_with_one_worker(finished, noisy, tmp_path, command, after):
-    run = RunDirectory(without_volumes(shutil.copytree(finished, tmp_path / "run")))
-    run.poses.path.unlink()
-    if after == "the images":
-        for folder in (run.first.path, run.flexibility.path.parent, run.assigned.path):
-            shutil.rmtree(folder)
-        run.assigned.volume.unlink()
-    assert command("run", noisy, "--output", run.path, *OPTIONS, "--workers", 1)[0] == 0
+@pytest.mark.parametrize("stage", ["assignment", "deformation"])
+def test_run_continued_comes_to_the_same_with_one_worker(finished, rerun, tmp_path, stage):
+    run = RunDirectory(rerun(finished, tmp_path / "run", stage, images=NUMBERS, steps=8))
     for name in ("assignment/test.json", "assignment/poses.csv", "poses.csv", "assignment/summary.json"):
         assert (run.path / name).read_bytes() == (finished / name).read_bytes()
     np.testing.assert_array_equal(density(run.assigned.volume), density(RunDirectory(finished).assigned.volume))

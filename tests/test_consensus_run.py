@@ -30,7 +30,8 @@ from scoretomo.rundir.poses import rotations_of
 from scoretomo.rundir.rows import PoseRow
 
 pytestmark = pytest.mark.slow
-OPTIONS = ("--images", "0,3", "--steps", 5)
+NUMBERS = (0, 2, 4, 6, 8, 10)
+OPTIONS = ("--images", ",".join(map(str, NUMBERS)), "--steps", 5)
 
 
 def volumes(run: Path) -> list[bytes]:
@@ -48,9 +49,8 @@ def view_in(pose: PoseRow, volume: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture(scope="module")
-def finished(box, run_with, tmp_path_factory) -> Path:
-    torch.set_num_threads(2)  # as of a user's process: it must not show in the result
-    return run_with(box, tmp_path_factory.mktemp("run") / "run", images="0,3", steps=5)
+def finished(six_volumes) -> Path:
+    return six_volumes
 
 
 def test_every_image_is_a_view_of_its_volume_in_its_pose(finished):
@@ -58,7 +58,7 @@ def test_every_image_is_a_view_of_its_volume_in_its_pose(finished):
     prepared = torch.from_numpy(files.read_images(run.images).images)
     poses = run.poses.read()
     assert [pose.image for pose in poses] == list(range(20))
-    for number in (0, 3):
+    for number in NUMBERS:
         view = view_in(poses[number], density(run.volume(number)))
         assert float(correlation(view, prepared[number], disc(16))) > 0.98
 
@@ -74,29 +74,17 @@ def test_consensus_explains_the_images_and_its_starts_are_compared(finished):
 
 def test_molecule_without_a_deformation_model_gets_the_mean_of_its_volumes(finished):
     run = RunDirectory(finished)
-    own, mean = [density(run.volume(number)) for number in (0, 3)], density(run.mean)
+    own, mean = [density(run.volume(number)) for number in NUMBERS], density(run.mean)
     torch.testing.assert_close(mean, torch.stack(own).mean(0), rtol=1e-5, atol=1e-5 * float(mean.abs().max()))
     assert "mean.mrc" in run.report.read_text()
 
 
 def test_star_file_has_the_final_poses(finished):
     run = RunDirectory(finished)
-    pose = run.poses.read()[3]
-    line = next(line for line in run.volumes_star.read_text().splitlines() if line.startswith("000004@"))
+    pose = run.poses.read()[2]
+    line = next(line for line in run.volumes_star.read_text().splitlines() if line.startswith("000003@"))
     expected = [pose.rot, pose.tilt, pose.psi, -pose.shift_x, -pose.shift_y]
     assert [float(value) for value in line.split()[2:7]] == pytest.approx(expected, abs=1e-4)
-
-
-def test_one_worker_makes_the_same_volumes_and_a_deleted_one_is_made_again_alone(finished, box, tmp_path, command):
-    other = RunDirectory(tmp_path / "run")
-    again = ("run", box, "--output", other.path, *OPTIONS, "--workers", 1)
-    assert command(*again)[0] == 0
-    assert volumes(other.path) == volumes(finished)
-    poses, before = other.poses.path.stat().st_mtime_ns, volumes(other.path)
-    other.volume(3).unlink()
-    assert command(*again)[0] == 0
-    assert volumes(other.path) == before
-    assert other.poses.path.stat().st_mtime_ns == poses
 
 
 def test_replicate_fsc_of_each_volume_is_written(finished):
@@ -105,8 +93,10 @@ def test_replicate_fsc_of_each_volume_is_written(finished):
         assert 0.3 < row.replicate_fsc <= 1
 
 
-def test_other_hand_is_the_mirror_image(finished, box, run_with, tmp_path):
-    flipped = RunDirectory(run_with(box, tmp_path / "run", workers=1, hand="flip", images="0", steps=5))
+def test_other_hand_is_the_mirror_image(finished, rerun, tmp_path):
+    poses = str(RunDirectory(finished).first.poses.path.relative_to(finished))
+    options = {"hand": "flip", "images": "0", "steps": 5}
+    flipped = RunDirectory(rerun(finished, tmp_path / "run", "flexibility", without=[poses], **options))
     before, after = density(RunDirectory(finished).assigned.volume), density(flipped.assigned.volume)
     torch.testing.assert_close(after, mirror(before), rtol=0, atol=1e-5 * float(before.abs().max()))
     first, second = density(RunDirectory(finished).volume(0)), density(flipped.volume(0))
@@ -131,18 +121,26 @@ def test_two_images_are_enough(box, tmp_path, command):
     assert len(volumes(tmp_path / "run")) == 2
 
 
-def test_run_killed_during_the_consensus_continues_to_the_same_volumes(finished, box, tmp_path, command):
-    run = tmp_path / "run"
-    again = ("run", box, "--output", run, *OPTIONS, "--workers", 1)
+def test_run_killed_during_the_consensus_continues_to_the_same_volumes_with_one_worker(
+    finished, box, tmp_path, command
+):
+    """Then a volume that is deleted is made again, and nothing before it."""
+    run = RunDirectory(tmp_path / "run")
+    again = ("run", box, "--output", run.path, *OPTIONS, "--workers", 1)
     process = subprocess.Popen([sys.executable, "-m", "scoretomo.cli", *map(str, again)], stdout=subprocess.DEVNULL)
-    while not list(run.glob("consensus/start-*.safetensors")):
+    while not list(run.path.glob("consensus/start-*.safetensors")):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not RunDirectory(run).first.poses.exists()
+    assert not run.first.poses.exists()
     assert command(*again)[0] == 0
-    assert volumes(run) == volumes(finished)
+    assert volumes(run.path) == volumes(finished)
+    poses = run.poses.path.stat().st_mtime_ns
+    run.volume(2).unlink()
+    assert command(*again)[0] == 0
+    assert volumes(run.path) == volumes(finished)
+    assert run.poses.path.stat().st_mtime_ns == poses
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -64,7 +64,7 @@ def test_reliability_is_not_predicted_where_images_are_too_few_for_a_flexibility
 def test_volumes_of_a_rigid_molecule_are_judged_by_the_consensus(copied):
     copied.flexibility.write(RIGID)
     run_landscape(copied.path, umap=False)
-    rows = [row for row in copied.reliability.read() if row.expected_fsc]
+    rows = [row for row in copied.reliability.read() if row.expected_fsc is not None]
     assert len({(row.expected_fsc, row.low, row.high, row.label, row.reason) for row in rows}) == 1
     assert rows[0].low < rows[0].expected_fsc < rows[0].high
     assert {row.isolation for row in rows} == {None}
@@ -72,7 +72,7 @@ def test_volumes_of_a_rigid_molecule_are_judged_by_the_consensus(copied):
     poses = copied.assigned.poses
     poses.write([pose._replace(psi=pose.psi + 90) for pose in poses.read()])
     run_landscape(copied.path, umap=False)
-    worse = [row for row in copied.reliability.read() if row.expected_fsc]
+    worse = [row for row in copied.reliability.read() if row.expected_fsc is not None]
     assert worse[0].expected_fsc < rows[0].expected_fsc
 
 

@@ -11,14 +11,18 @@ from runs import blob, write_run
 
 from scoretomo import files
 from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest, TrainSettings
+from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.errors import InputError
 from scoretomo.monitor.time_estimate import TimeEstimate
 from scoretomo.pipeline import STAGES, Stage
+from scoretomo.pipeline.costs import likely_verdict
 from scoretomo.pipeline.job import Job
 from scoretomo.pipeline.runner import run_stages
+from scoretomo.pipeline.schedules import deformation_settings, refinement_start
+from scoretomo.presets import DEFORMATION, REFINEMENTS
 from scoretomo.rundir.directory import RunDirectory, require_begun, require_run
 from scoretomo.rundir.requests import record_of_import, record_of_reconstruction, record_of_run
-from scoretomo.rundir.rows import FORMAT
+from scoretomo.rundir.rows import FORMAT, ConsensusSummary, FlexibilityTest, PoseRow, SupportTest
 from scoretomo.rundir.settings_file import write_settings
 
 NAMES = [stage.name for stage in STAGES]
@@ -130,6 +134,56 @@ def test_stage_whose_result_was_deleted_runs_again_with_those_that_need_it_only(
     assert run_stages(small, job, stages) == NAMES
     (small.path / f"{deleted}.txt").unlink()
     assert run_stages(small, job, stages) == again
+
+
+# ---------------------------------------------------------------- what a refinement begins with
+
+
+def with_results(
+    run: RunDirectory, verdict: str, images: int, *, symmetry: str = "C1", near: bool | None = None, excluded: int = 0
+) -> RunDirectory:
+    """A run before its volumes, with a verdict of the flexibility test and, if it is given, a test of the support."""
+    run.flexibility.write(FlexibilityTest(None, None, None, None, FLEXIBILITY.threshold, verdict))
+    run.assigned.summary.write(ConsensusSummary(symmetry, 0.9, 0.9, 8.0))
+    outliers = [number < excluded for number in range(images)]
+    run.poses.write([PoseRow(number, 0, 0, 0, 0, 0, 0.9, outlier, 1) for number, outlier in enumerate(outliers)])
+    if verdict == "flexible":
+        files.make_folder(run.model.parent)
+        run.model.write_bytes(b"")
+    if near is not None:
+        run.support.write(SupportTest(True, False, 0.1, 0.1, 0.1, 0.1, near))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("results", "start"),
+    [
+        ({"verdict": "undetermined", "images": 20}, "undetermined"),
+        ({"verdict": "undetermined", "images": 12, "symmetry": "C2"}, "symmetric"),  # 24 slices leave no gaps
+        ({"verdict": "undetermined", "images": 12, "symmetry": "C2", "excluded": 1}, "undetermined"),
+        ({"verdict": "rigid", "images": 60, "near": False}, "rigid"),
+        ({"verdict": "flexible", "images": 60, "near": False}, "flexible"),
+        ({"verdict": "flexible", "images": 60, "near": True}, "modelled"),
+        ({"verdict": "flexible", "images": 60}, "flexible"),  # a network score has no test of its support
+    ],
+)
+def test_refinement_begins_with_what_the_stages_before_it_have_decided(results, start, small):
+    assert refinement_start(with_results(small, **results)) == start
+
+
+@pytest.mark.parametrize(
+    ("images", "verdict"), [(FLEXIBILITY.fewest - 1, "undetermined"), (FLEXIBILITY.fewest, "flexible")]
+)
+def test_expected_verdict_depends_on_the_number_of_images(images, verdict):
+    assert likely_verdict(images) == verdict
+
+
+def test_fewer_steps_are_a_share_of_the_epochs_too():
+    usual = REFINEMENTS["modelled"].steps
+    half = deformation_settings(ReconstructSettings(steps=usual // 2), 32)
+    assert half.epochs == DEFORMATION.epochs // 2
+    assert deformation_settings(ReconstructSettings(), 32) == DEFORMATION
+    assert deformation_settings(ReconstructSettings(steps=10 * usual), 32) == DEFORMATION
 
 
 # ---------------------------------------------------------------- a real run

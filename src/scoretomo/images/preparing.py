@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..config import ImportSettings
 from ..fourier import pad_or_crop, resample
-from ..requirements import field_of_view, exclusion_notes, parse_selection, require_usable
+from ..requirements import exclusion_notes, field_of_view, parse_selection, require_usable
 from .background import MASK_FRACTION, Background, disc, find_background, subtract_background
 from .centring import centre_of_mass, shift
 from .checks import find_unusable, grey_factors, looks_inverted, touches_edge

@@ -29,9 +29,9 @@ from .deformation import fit_deformation
 from .flexibility import decide_flexibility
 from .images import prepare_images
 from .job import Job
-from .landscape import LANDSCAPE, landscape_numbers, write_landscape
+from .landscape import LANDSCAPE, analyse_volumes, landscape_numbers
 from .network import train_score
-from .reliability import write_reliability
+from .reliability import judge_volumes
 from .report import write_report
 from .score_support import decide_support
 from .volumes import make_volumes, volumes_are_made
@@ -73,14 +73,6 @@ def _has_landscape(run: RunDirectory, settings: ReconstructSettings) -> bool:
     return run.landscape.rows.exists() or len(landscape_numbers(run)) < LANDSCAPE.fewest
 
 
-def _landscape(run: RunDirectory, job: Job) -> None:
-    write_landscape(run)
-
-
-def _reliability(run: RunDirectory, job: Job) -> None:
-    write_reliability(run)
-
-
 def _report(run: RunDirectory, job: Job) -> None:
     write_report(run)
 
@@ -106,9 +98,9 @@ STAGES = (
                                                          "volumes.csv", "volumes.star"),
           _always,         volumes_are_made,                            volumes_cost,       make_volumes),
     Stage("landscape",     ("volumes",),                ("landscape", "landscape.csv"),
-          _ensemble,       _has_landscape,                              _no_cost,           _landscape),
+          _ensemble,       _has_landscape,                              _no_cost,           analyse_volumes),
     Stage("reliability",   ("landscape",),              ("reliability.csv",),
-          _ensemble,       lambda run, _: run.reliability.exists(),     _no_cost,           _reliability),
+          _ensemble,       lambda run, _: run.reliability.exists(),     _no_cost,           judge_volumes),
     Stage("report",        ("volumes", "reliability"),  ("report.html",),
           _always,         lambda run, _: run.report.exists(),          _no_cost,           _report),
 )

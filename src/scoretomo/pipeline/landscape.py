@@ -35,6 +35,7 @@ from ..rundir.directory import RunDirectory
 from ..rundir.poses import rotations_of
 from ..rundir.rows import LandscapeRow, LandscapeSummary, ObservabilityRow, ScreeRow, StateRow, Trajectory, Verdict
 from .images import PreparedStack, read_prepared
+from .job import Job
 from .posed import explained_images
 from .replicates import read_replicates, replicate_curve
 
@@ -101,6 +102,13 @@ def landscape_numbers(run: RunDirectory) -> list[int]:
     explained = explained_images(run)
     numbers = [row.image for row in run.volume_rows.read() if row.status == "done"]
     return [number for number in numbers if number in explained and run.difference(number).exists()]
+
+
+def analyse_volumes(run: RunDirectory, job: Job) -> None:
+    """Write landscape.csv and landscape/, and show how many modes there are."""
+    with job.estimate.working("landscape of the volumes"):
+        write_landscape(run)
+    say_modes(run)
 
 
 def write_landscape(run: RunDirectory, *, umap: bool = False) -> None:

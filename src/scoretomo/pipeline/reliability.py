@@ -28,6 +28,7 @@ from ..rundir.directory import RunDirectory
 from ..rundir.rows import PoseRow, ReliabilityRow
 from .deformation import read_model
 from .images import PreparedStack, read_prepared
+from .job import Job
 from .posed import centred_images, explained_images, read_consensus
 from .replicates import read_replicates, replicate_curve
 
@@ -54,6 +55,12 @@ class _Judged(NamedTuple):
     places: Mapping[int, int]  # of image numbers among them
     predictors: Predictors | None  # None without a flexibility test
     predicted: Predicted | None
+
+
+def judge_volumes(run: RunDirectory, job: Job) -> None:
+    """Write reliability.csv."""
+    with job.estimate.working("reliability of the volumes"):
+        write_reliability(run)
 
 
 def write_reliability(run: RunDirectory) -> None:
