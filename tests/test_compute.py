@@ -134,11 +134,13 @@ def test_a_container_or_a_job_of_a_cluster_has_less_memory_than_the_machine(tmp_
         assert usable_memory(groups, limits) == expected
 
 
-def test_workers_do_not_hear_interrupts():
+@pytest.mark.slow
+def test_workers_ignore_interrupts():
     assert [message for _, message in run_tasks(hears_interrupts, [0, 1], 2)] == [False, False]
     assert list(hears_interrupts(0)) == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_messages_of_a_task_come_in_order_and_with_one_thread(workers):
     found: dict[int, list] = {}
@@ -147,12 +149,14 @@ def test_messages_of_a_task_come_in_order_and_with_one_thread(workers):
     assert found == {0: [(i, 1) for i in range(4)], 1: [(i, 1) for i in range(2)], 3: [(i, 1) for i in range(3)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_error_of_a_task_is_raised(workers):
     with pytest.raises(ValueError, match="three"):
         list(run_tasks(fail_at_three, [1, 2, 3, 4], workers))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "kind", "text"),
     [
@@ -162,17 +166,19 @@ def test_error_of_a_task_is_raised(workers):
         (say_what_cannot_be_received, ValueError, "invalid literal"),
     ],
 )
-def test_what_cannot_be_sent_from_process_to_process_is_an_error(function, kind, text):
+def test_function_that_cannot_be_sent_between_processes_is_an_error(function, kind, text):
     with pytest.raises(kind, match=text):
         list(run_tasks(function, [1, 2, 3, 4], 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tasks", [[lambda: 0, 1], [Unreceivable(), Unreceivable()]])
 def test_a_task_that_cannot_be_sent_is_an_error(tasks):
     with pytest.raises(Exception, match=r"lambda|invalid literal"):
         list(run_tasks(count_to, tasks, 2))
 
 
+@pytest.mark.slow
 def test_an_error_of_a_worker_comes_as_itself_with_its_place():
     with pytest.raises(InputError) as caught:
         list(run_tasks(refuse, ["a.mrc", "a.mrc"], 2))
@@ -180,6 +186,7 @@ def test_an_error_of_a_worker_comes_as_itself_with_its_place():
     assert "in refuse" in "".join(caught.value.__notes__)
 
 
+@pytest.mark.slow
 def test_a_failed_task_among_many_does_not_keep_the_process_from_ending(tmp_path: Path):
     script = tmp_path / "many.py"
     script.write_text(
@@ -201,18 +208,21 @@ def test_a_failed_task_among_many_does_not_keep_the_process_from_ending(tmp_path
     assert "ValueError: one of many" in ended.stderr
 
 
+@pytest.mark.slow
 def test_as_many_threads_as_before_are_there_after_the_tasks():
     torch.set_num_threads(3)
     list(run_tasks(count_to, [1, 1], 1))
     assert torch.get_num_threads() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [die, leave])
 def test_dead_worker_is_noticed(function):
     with pytest.raises(WorkerError, match="run the same command again"):
         list(run_tasks(function, [1, 2], 2))
 
 
+@pytest.mark.slow
 def test_workers_end_with_a_killed_parent(tmp_path: Path):
     script = tmp_path / "parent.py"
     script.write_text(

@@ -318,6 +318,7 @@ def without_locks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
+@pytest.mark.slow
 def test_eman_files_are_read_and_written_where_nothing_can_be_locked(without_locks: Path, tmp_path: Path) -> None:
     eman(tmp_path / "given.hdf", 2.0)
     program = (
@@ -338,6 +339,7 @@ def test_eman_files_are_read_and_written_where_nothing_can_be_locked(without_loc
     np.testing.assert_array_equal(files.read_images(tmp_path / "made.hdf").images, blobs())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.hdf", "a.mrcs", "a.npy"])
 def test_a_file_that_may_not_be_read_is_named(name: str) -> None:
     program = (

@@ -314,7 +314,7 @@ def test_excluded_images_have_a_row_with_the_reason() -> None:
     assert [row["reason"] for row in result.rows] == [
         "not selected", "", "constant (1 everywhere)", "", "the same as image 1", "",
     ]  # fmt: skip
-    assert result.notes[:2] == ["image 2 left out: constant (1 everywhere)", "image 4 left out: the same as image 1"]
+    assert result.notes[:2] == ["image 2 excluded: constant (1 everywhere)", "image 4 excluded: the same as image 1"]
 
 
 def test_every_doubt_about_the_images_is_noted() -> None:
@@ -332,7 +332,7 @@ def test_every_doubt_about_the_images_is_noted() -> None:
 
 def test_hundreds_of_bad_images_do_not_flood_the_notes() -> None:
     result = prepare(torch.cat([noisy(ellipsoids(2)), torch.zeros(300, 32, 32)]), AS_THEY_ARE)
-    assert result.notes[20] == "280 more images left out: see the table"
+    assert result.notes[20] == "280 more images excluded: see the table"
     assert len(result.notes) == 21
 
 

@@ -48,6 +48,7 @@ def test_the_papers_networks_have_the_papers_number_of_parameters(name: str) -> 
     assert sum(parameter.numel() for parameter in UNet(NETWORKS[name]).parameters()) == PARAMETERS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("paper", 32), ("paper", 20), ("paper-ribosome", 24)])
 @pytest.mark.filterwarnings("ignore")
 def test_the_network_computes_what_the_reference_does(name: str, size: int) -> None:

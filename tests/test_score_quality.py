@@ -16,6 +16,7 @@ from scoretomo.denoisers.exact import ExactScore
 from scoretomo.denoisers.sampling import T_MAX
 from scoretomo.fourier import centred_fft, centred_ifft, coordinates, radius
 from scoretomo.images import disc
+from scoretomo.rundir.directory import RunDirectory
 
 SIZE = 24
 Command = Callable[..., tuple[int, str]]
@@ -130,20 +131,21 @@ def trained(tmp_path: Path, command: Command) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_samples_are_written_once_with_their_nearest_images(trained: Path, command: Command) -> None:
     settings = ("--samples", 5, "--steps", 4)
     code, said = command("sample", trained, *settings)
     assert code == 0, said
-    rows = files.read_table(trained / "samples" / "samples.csv")
-    assert [row["sample"] for row in rows] == list("01234")
-    assert {row["nearest"] for row in rows} <= {"0", "1", "2", "4", "5"}  # 3 is held out
+    rows = RunDirectory(trained).samples.rows.read()
+    assert [row.sample for row in rows] == list(range(5))
+    assert {row.nearest for row in rows} <= {0, 1, 2, 4, 5}  # 3 is held out
     stacks = [files.read_images(trained / "samples" / f"{name}.mrcs").images for name in ("samples", "nearest")]
     prepared = json.loads((trained / "images.json").read_text())
     normalised = [torch.from_numpy((np.array(stack) - prepared["mu"]) / prepared["s"]).float() for stack in stacks]
     inside = disc(16) > 0
     for row, first, second in zip(rows, *normalised, strict=True):
         measured = np.corrcoef(first[inside], second[inside])[0, 1]
-        assert float(row["correlation"]) == pytest.approx(measured, abs=1e-3)
+        assert row.correlation == pytest.approx(measured, abs=1e-3)
     written = {
         name: (trained / "samples" / name).read_bytes() for name in ("samples.mrcs", "samples.csv", "montage.png")
     }
@@ -162,13 +164,12 @@ def test_samples_are_written_once_with_their_nearest_images(trained: Path, comma
     np.testing.assert_allclose(fewer, np.array(stacks[0])[:2], rtol=0, atol=4 * rounding)  # one for each step
 
 
+@pytest.mark.slow
 def test_the_denoising_curve_has_an_error_for_every_denoiser_and_kind(trained: Path) -> None:
-    rows = files.read_table(trained / "score" / "denoising.csv")
-    assert list(rows[0]) == ["t", "network_training", "network_held_out", "exact_training", "exact_held_out", "wiener"]
+    rows = RunDirectory(trained).denoising.read()
     assert len(rows) >= 12
-    assert all(float(value) > 0 for row in rows for value in row.values())
-    lowest = {name: float(value) for name, value in rows[0].items()}
-    assert lowest["exact_training"] < lowest["exact_held_out"]
+    assert all(value > 0 for row in rows for value in row)
+    assert rows[0].exact_training < rows[0].exact_held_out
 
 
 def test_samples_need_a_network(tmp_path: Path, command: Command) -> None:
