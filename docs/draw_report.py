@@ -129,7 +129,7 @@ def drawn(page: Image.Image, boxes: dict[str, Box]) -> Image.Image:
     for number, (selector, text) in enumerate(CALL_OUTS, 1):
         left, top, *_ = boxes[selector]
         part = next(part for part in parts if part.top <= top <= part.bottom)
-        badge(draw, part.x + max(left * SCALE - 2, 15), part.y + max((top - part.top) * SCALE, 15), number)
+        badge(draw, part.x + max(left * SCALE - 14, 15), part.y + max((top - part.top) * SCALE, 15), number)
         column, row = divmod(number - 1, rows)
         x, y = GAP + 13 + column * (WIDTH * SCALE + GAP), foot + 16 + 34 * row
         badge(draw, x, y, number)
@@ -146,7 +146,7 @@ def main() -> None:
         shot = folder / "page.png"
         browse(f"--window-size={WIDTH},{height}", f"--screenshot={shot}", report.absolute().as_uri())
         picture = drawn(Image.open(shot).convert("RGB"), boxes)
-    picture.quantize(256).save(output, optimize=True)
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(output, optimize=True)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from scoretomo import files
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.rows import (
+    FORMAT,
     AssignmentTest,
     ConsensusSummary,
     ConvergenceRow,
@@ -84,7 +85,7 @@ def write_run(
     files.make_folder(path)
     _write_images(run, volumes, asked, left_out or {}, pixel_size, source)
     files.write_text(run.config, SETTINGS)
-    files.append_record(run.log, {**_NOW, "event": "start", "scoretomo": "0.1.0", "torch": "2.9.9"})
+    files.append_record(run.log, {**_NOW, "event": "start", "format": FORMAT, "scoretomo": "0.1.0", "torch": "2.9.9"})
     rows = []
     for number, density in volumes.items():
         row = _write_volume(run, number, density, pixel_size)

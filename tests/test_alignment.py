@@ -38,7 +38,12 @@ def agreement(moving: Tensor, target: Tensor, found: Alignment) -> float:
     return float(mean_fsc(fourier_shell_correlation(place(moving, found), inside)))
 
 
-@pytest.mark.parametrize(("size", "case"), [*((32, case) for case in range(6)), (48, 6), (48, 7), (33, 8)])
+CASES = [*((32, case) for case in range(6)), (48, 6), (48, 7), (33, 8)]
+
+
+@pytest.mark.parametrize(
+    ("size", "case"), [pytest.param(*each, marks=[pytest.mark.slow] if each[1] else []) for each in CASES]
+)
 def test_rotation_shift_and_hand_are_found_in_noise_as_strong_as_the_map(size: int, case: int) -> None:
     generator = torch.Generator().manual_seed(case)
     clean = blobs(size, generator)
@@ -59,6 +64,7 @@ def test_without_noise_the_answer_is_exact() -> None:
     assert found.correlation == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_units_and_background_do_not_matter() -> None:
     generator = torch.Generator().manual_seed(1)
     clean = blobs(24, generator)
@@ -69,6 +75,7 @@ def test_units_and_background_do_not_matter() -> None:
     assert (first.shift - second.shift).norm() < 0.01
 
 
+@pytest.mark.slow
 def test_the_same_maps_give_the_same_alignment() -> None:
     generator = torch.Generator().manual_seed(2)
     moving, target = blobs(24, generator), blobs(24, generator)
@@ -79,6 +86,7 @@ def test_the_same_maps_give_the_same_alignment() -> None:
     assert first.correlation == second.correlation
 
 
+@pytest.mark.slow
 def test_the_hand_stays_without_a_search_of_both_hands() -> None:
     clean = blobs(24, torch.Generator().manual_seed(3))
     assert align(mirror(clean), clean).mirrored is True
@@ -118,6 +126,7 @@ def nearly_spherical(size: int) -> Tensor:
     return ball + 0.1 * blobs(size, torch.Generator().manual_seed(6)) * ball
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [symmetric, hollow_box, nearly_spherical])
 def test_symmetric_hollow_and_nearly_round_maps_come_to_lie_on_themselves(make) -> None:  # type: ignore[no-untyped-def]
     for case in range(2):
@@ -128,6 +137,7 @@ def test_symmetric_hollow_and_nearly_round_maps_come_to_lie_on_themselves(make) 
         assert agreement(clean, target, found) > agreement(clean, target, truth) - 0.03
 
 
+@pytest.mark.slow
 def test_a_poor_copy_is_aligned_as_well_as_in_its_true_pose() -> None:
     generator = torch.Generator().manual_seed(7)
     clean = blobs(32, generator)

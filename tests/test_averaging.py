@@ -52,12 +52,14 @@ def test_contrast_transfer_is_that_of_the_books() -> None:
     assert float(transfer.abs().max()) <= 1
 
 
+@pytest.mark.slow
 def test_an_average_of_good_particles_is_the_projection_of_the_truth(volume: Tensor) -> None:
     made = average_class(volume, 0, PIXEL, 0, PERFECT)
     assert made.record["class"] == "good"
     assert agreement(made.image, view(volume)) > 0.995
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "worse",
     [
@@ -74,6 +76,7 @@ def test_every_setting_makes_the_average_worse(worse: dict[str, object], volume:
     assert sum(agreement(image, view(volume)) for image in made) / 3 < 0.985
 
 
+@pytest.mark.slow
 def test_class_averages_of_usual_particles_are_a_little_worse_than_projections(volume: Tensor) -> None:
     made = [average_class(volume, number, PIXEL, 0, RealismSettings(bad_classes=0.0)) for number in range(8)]
     likeness = torch.tensor([agreement(average.image, view(volume)) for average in made])
@@ -84,6 +87,7 @@ def test_class_averages_of_usual_particles_are_a_little_worse_than_projections(v
     assert len(set(counts)) > 4
 
 
+@pytest.mark.slow
 def test_an_average_depends_on_its_seed_and_number_alone(volume: Tensor) -> None:
     first = average_class(volume, 5, PIXEL, 1, RealismSettings())
     again = average_class(volume, 5, PIXEL, 1, RealismSettings())
@@ -96,6 +100,7 @@ def test_an_average_depends_on_its_seed_and_number_alone(volume: Tensor) -> None
         assert not torch.equal(first.image, other.image)
 
 
+@pytest.mark.slow
 def test_bad_classes_are_as_many_as_requested(volume: Tensor) -> None:
     small = volume[::3, ::3, ::3].contiguous()
     made = [
@@ -118,6 +123,7 @@ def agreement_of_small(image: Tensor, volume: Tensor) -> float:
     return float(correlation(image[None], view(volume)[None], disc(len(volume))))
 
 
+@pytest.mark.slow
 def test_outside_the_mask_there_is_nothing(volume: Tensor) -> None:
     image = average_class(volume, 0, PIXEL, 0, RealismSettings()).image
     assert float(image[radius(SIZE, 2) > 0.96 * SIZE / 2].abs().max()) < 1e-6

@@ -55,6 +55,7 @@ def test_images_times_symmetry_leave_gaps_below_24_slices(images, group, gaps):
     assert leave_gaps(images, None if group is None else point_group(group)) is gaps
 
 
+@pytest.mark.slow
 def test_hard_assignment_of_few_images_improves_the_volume_of_soft_assignment():
     """Six slices leave gaps: a map of them alone is worse than the soft volume, one that stays near it is better."""
     rotations = random_rotations(6, stream())
@@ -125,6 +126,7 @@ def frame_of(start: Consensus, rotations: torch.Tensor) -> torch.Tensor:
     return start.poses.rotations[0].mT @ rotations[0]
 
 
+@pytest.mark.slow
 def test_mean_of_symmetric_starts_is_symmetric():
     group, rotations = point_group("C3").float(), random_rotations(8, stream(1))
     images = project(blobs("C3"), rotations) * MASK

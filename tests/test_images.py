@@ -361,6 +361,7 @@ MASKED = ["betagal_relion16/betagal_cavgs16_100px_3.54A.mrcs", "betagal_relion16
 UNMASKED = ["ribosome80S/pf80S_cavgs_first24_136px_2.68A.mrcs", "hand_cryodrgn/hand.mrcs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKED + UNMASKED)
 def test_real_stacks_are_prepared_sensibly(name: str, shared_data: Callable[[str], Path]) -> None:
     images = torch.from_numpy(read_images(shared_data(name)).images)
@@ -376,6 +377,7 @@ def test_real_stacks_are_prepared_sensibly(name: str, shared_data: Callable[[str
     assert float(((result.images - result.mu) / result.s)[:, disc(48) > 0].std()) == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MASKED + UNMASKED)
 def test_real_stacks_turned_dark_or_mixed_in_greys_are_recognised(
     name: str, shared_data: Callable[[str], Path]
@@ -390,6 +392,7 @@ def test_real_stacks_turned_dark_or_mixed_in_greys_are_recognised(
     assert ratio.max() / ratio.min() < 1.6  # before: up to a factor 50
 
 
+@pytest.mark.slow
 def test_recentring_the_60s_averages_takes_them_off_the_mask(shared_data: Callable[[str], Path]) -> None:
     images = torch.from_numpy(read_images(shared_data(MASKED[2])).images)
     assert any("reaches the circular mask" in note for note in prepare(images, ImportSettings(size=48)).notes)

@@ -188,6 +188,7 @@ def test_volumes_are_the_same_with_junk_in_the_stack_and_the_report_has_the_reas
     assert "looks like junk (dark where the others are bright)" in page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", JUNK_KINDS)
 def test_junk_is_excluded_from_real_class_averages_and_none_of_these(
     kind: Junk, shared_data: Callable[[str], Path]

@@ -32,12 +32,13 @@ def run_to_evaluate(maps: Path) -> RunDirectory | None:
     """The run whose volumes are to be evaluated; None for other maps.
 
     Raises:
-        InputError: it is not finished.
+        InputError: it is not finished, or of another format.
     """
     files.recover(maps)
     run = RunDirectory(maps)
     if not run.config.exists():
         return None
+    run.require_format()
     if not run.volume_rows.exists():
         raise files.InputError(f"the run in {maps} is not finished: run it again to continue, then evaluate it")
     return run

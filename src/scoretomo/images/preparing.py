@@ -43,7 +43,7 @@ def prepare(
 ) -> Prepared:
     """Select, check, and prepare images: one affine map each, then shift, crop, Fourier cropping and the circular mask.
 
-    Junk is left out, unless the settings select images, or half of the images or more would be junk: then all are used.
+    Junk is excluded, unless the settings select images, or half of the images or more would be junk: then all are used.
 
     In the rows' words, a prepared image is (x − background) · scale, moved by (shift_x, shift_y) pixels of the input.
     The scale holds the contrast (−1 if inverted), the grey scale if images differ in it, and size/side for downsampled
@@ -103,7 +103,7 @@ def _square(images: Tensor, side: int) -> Tensor:
 
 
 def _reasons(images: Tensor, select: str | None, unused: Mapping[int, str]) -> list[str]:
-    """Why each image is left out before it is compared with the others, or ""."""
+    """Why each image is excluded before it is compared with the others, or ""."""
     chosen = list(range(len(images))) if select is None else parse_selection(select, len(images))
     reasons = ["not selected"] * len(images)
     for number, reason in zip(chosen, find_unusable(images[chosen], chosen), strict=True):

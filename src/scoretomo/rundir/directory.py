@@ -172,8 +172,7 @@ class RunDirectory:
         if written is not None and written != FORMAT:
             raise files.InputError(
                 f"{self.path} should be a run of format {FORMAT} but has format {written}, of another version of "
-                "scoretomo: "
-                "begin the run afresh, in another directory or with --force"
+                "scoretomo: begin the run afresh, in another directory or with --force"
             )
 
     def _format(self) -> int | None:

@@ -79,6 +79,7 @@ class OpenRun:
             raise files.InputError(
                 f"{path} is not a run directory: it has no images; give the folder that scoretomo run wrote"
             )
+        self._run.require_format()
         self.path = path
 
     @property

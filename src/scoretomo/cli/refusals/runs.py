@@ -16,6 +16,8 @@ def run(request: RunRequest, *, force: bool) -> None:
     """Refuse what `run_all` would refuse."""
     directory = RunDirectory(request.output)
     files.recover(request.output)
+    if not force:
+        directory.require_format()
     begun = check_settings(directory.config, record_of_run(request), force=force, beside=(directory.progress.name,))
     if begun and directory.images.exists():
         require_same_input(directory.import_record.path)
@@ -43,6 +45,8 @@ def reconstruct(directory: Path, volumes: ReconstructSettings, *, force: bool) -
     """Refuse what `reconstruct_only` would refuse."""
     files.recover(directory)
     run = RunDirectory(directory)
+    if not force:
+        run.require_format()
     check_settings(run.config, record_of_reconstruction(directory, volumes), force=force, beside=None)
     if volumes.images is not None:
         parse_selection(volumes.images, run.import_record.read().image_count)
