@@ -23,7 +23,7 @@ from . import STAGES, Stage
 from .costs import Plan, likely_verdict
 from .criteria import record_criteria
 from .denoising import measure_score
-from .images import import_stack, read_and_prepare, read_prepared, write_prepared
+from .images import PreparedStack, import_stack, read_and_prepare, read_prepared, write_prepared
 from .job import Job
 from .landscape import LANDSCAPE, landscape_numbers, say_modes, write_landscape
 from .reliability import write_reliability
@@ -70,11 +70,12 @@ def run_stages(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> list[str
     torch.set_num_threads(1)  # what this process does itself does not depend on the number of workers, either
     record_criteria(run)
     run_now: list[str] = []
-    _show_estimate(run, job, stages)
+    prepared = read_prepared(run.images)
+    _show_estimate(run, job, stages, prepared)
     for number, stage in enumerate(stages):
         if not stage.applies(job.settings) or (stage.done(run, job.settings) and not set(stage.needs) & set(run_now)):
             continue
-        job.estimate.plan(_costs(run, job, stages[number:]))
+        job.estimate.plan(_costs(run, job, stages[number:], prepared))
         clock = Stopwatch()
         stage.run(run, job)
         run.record("stage", stage=stage.name, seconds=clock.seconds())
@@ -82,9 +83,10 @@ def run_stages(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> list[str
     return run_now
 
 
-def _costs(run: RunDirectory, job: Job, stages: Sequence[Stage], *, rigid: bool = False) -> dict[str, float]:
+def _costs(
+    run: RunDirectory, job: Job, stages: Sequence[Stage], prepared: PreparedStack, *, rigid: bool = False
+) -> dict[str, float]:
     """What is ahead, in core-seconds of each part, as far as it can be foreseen."""
-    prepared = read_prepared(run.images)
     count, size = prepared.images.shape[:2]
     verdict = run.flexibility.read().verdict if run.flexibility.exists() else likely_verdict(count)
     missing = missing_batches(run, prepared, job.settings)
@@ -93,20 +95,25 @@ def _costs(run: RunDirectory, job: Job, stages: Sequence[Stage], *, rigid: bool 
         images=count,
         size=size,
         batches=tuple(map(len, missing)),
-        processes=processes_for(job.workers, memory_of_a_process(prepared)),
+        processes=_processes(job, prepared),
         verdict="rigid" if rigid and verdict == "flexible" else verdict,
     )
     ahead = [stage for stage in stages if stage.applies(job.settings) and not stage.done(run, job.settings)]
     return {part: cost for stage in ahead for part, cost in stage.cost(plan).items()}
 
 
-def _show_estimate(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> None:
+def _processes(job: Job, prepared: PreparedStack) -> int:
+    """Processes that make volumes, as many as memory holds."""
+    return processes_for(job.workers, memory_of_a_process(prepared))
+
+
+def _show_estimate(run: RunDirectory, job: Job, stages: Sequence[Stage], prepared: PreparedStack) -> None:
     """How long the run will take on a usual CPU, before it begins, and what it will leave out."""
-    warn_of_excluded(read_prepared(run.images), job.settings)
+    warn_of_excluded(prepared, job.settings)
     if job.settings.method != "ensemble" or best_device().type != "cpu" or run.start(0).exists():
         return
-    processes = processes_for(job.workers, memory_of_a_process(read_prepared(run.images)))
-    costs = [sum(_costs(run, job, stages, rigid=rigid).values()) for rigid in (False, True)]
+    processes = _processes(job, prepared)
+    costs = [sum(_costs(run, job, stages, prepared, rigid=rigid).values()) for rigid in (False, True)]
     usual, rigid = (duration(60 * math.ceil(cost / 60)).removesuffix(" 00 s") for cost in costs)
     more = f", {rigid} if the molecule is rigid" if rigid != usual else ""
     say(f"time estimate: {usual} on {counted(processes, 'core')} of a usual CPU{more}")
