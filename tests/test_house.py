@@ -30,7 +30,7 @@ LINES = [  # from the top: a line may use all below it; neighbours on a line do 
     {"projection", "harmonics", "images", "phantoms", "optimise"},
     {"requirements"},
     {"rotations", "fourier", "files", "compute"},
-    {"config", "errors", "memory", "wording"},
+    {"config", "errors", "memory", "point_groups", "wording"},
 ]
 LINE = {module: -number for number, line in enumerate(LINES) for module in line}
 DRAWERS = {"utils", "util", "core", "base", "common", "helpers", "trainer", "misc", "tools"}

@@ -4,7 +4,6 @@ They stand here, and not beside what they configure, so that a command can be re
 """
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,13 +242,13 @@ class RunRequest:
     training: TrainSettings = TrainSettings()
 
 
-def point_group_name(group: str) -> str:
-    """The Schoenflies name of a point group: C7, D2, T, O or I.
+@dataclass(frozen=True)
+class ReproduceRequest:
+    """An experiment of the paper, its directory, and the data that take the place of simulated ones."""
 
-    Raises:
-        ValueError: there is no such group.
-    """
-    name = group.strip().upper()
-    if not re.fullmatch(r"T|O|I|[CD][1-9]\d?", name):
-        raise ValueError(f"{group!r} is no point group such as C3, D2, T, O or I")
-    return name
+    experiment: str
+    output: Path
+    settings: ReproduceSettings = ReproduceSettings()
+    stack: Path | None = None
+    truth: Path | None = None
+    pixel_size: float | None = None

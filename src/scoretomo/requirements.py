@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from . import files
-from .config import ImportSettings, RealismSettings, ReconstructSettings, point_group_name
+from .config import ImportSettings, RealismSettings, ReconstructSettings
 from .errors import InputError
+from .point_groups import point_group_name
 
 _SMALLEST = 8  # pixels
 

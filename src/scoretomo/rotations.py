@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .config import point_group_name
+from .point_groups import point_group_name
 
 
 def random_rotations(

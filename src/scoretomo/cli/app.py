@@ -19,6 +19,7 @@ from ..config import (
     ObjectSettings,
     RealismSettings,
     ReconstructSettings,
+    ReproduceRequest,
     ReproduceSettings,
     RunRequest,
     SampleSettings,
@@ -33,18 +34,24 @@ from . import refusals
 from .mistakes import of_a_command, of_the_system
 from .options import (
     IMAGES,
-    OBJECT,
-    REALISM,
-    SCORE,
     TRAINING,
-    VOLUMES,
     WHERE,
+    Directory,
     Force,
+    Importing,
+    MaybeOutput,
+    Objects,
     Output,
     PixelSize,
+    Realism,
+    Reproducing,
+    Sampling,
+    Simulating,
     Stack,
+    Training,
+    TrainingAlone,
+    Volumes,
     Workers,
-    within_bounds,
 )
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is imported, which the work does
@@ -68,11 +75,9 @@ def run(
     *,
     output: Output,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
-    volumes: Annotated[
-        ReconstructSettings, Parameter(name="*", group=VOLUMES, validator=within_bounds)
-    ] = ReconstructSettings(),  # noqa: B008
-    training: Annotated[TrainSettings, Parameter(name="*", group=SCORE, validator=within_bounds)] = TrainSettings(),  # noqa: B008
+    importing: Importing = ImportSettings(),
+    volumes: Volumes = ReconstructSettings(),
+    training: Training = TrainSettings(),
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -100,7 +105,7 @@ def import_(
     *,
     output: Output,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
+    importing: Importing = ImportSettings(),
     force: Force = False,
 ) -> None:
     """Read, check and prepare class averages: background to 0, circular mask, size; problems are listed.
@@ -121,9 +126,9 @@ def import_(
 
 @app.command(name="sample", sort_key=2)
 def sample_(
-    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    directory: Directory,
     *,
-    settings: Annotated[SampleSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = SampleSettings(),  # noqa: B008
+    settings: Sampling = SampleSettings(),
     force: Force = False,
 ) -> None:
     """Draw new images from the network score: do they look like class averages, and are they more than copies of these?
@@ -141,11 +146,9 @@ def sample_(
 
 @app.command(sort_key=2)
 def reconstruct(
-    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    directory: Directory,
     *,
-    volumes: Annotated[
-        ReconstructSettings, Parameter(name="*", group=VOLUMES, validator=within_bounds)
-    ] = ReconstructSettings(),  # noqa: B008
+    volumes: Volumes = ReconstructSettings(),
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -168,8 +171,8 @@ def train(
     *,
     output: Output,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
-    training: Annotated[TrainSettings, Parameter(name="*", group=TRAINING, validator=within_bounds)] = TrainSettings(),  # noqa: B008
+    importing: Importing = ImportSettings(),
+    training: TrainingAlone = TrainSettings(),
     seed: Annotated[int, Parameter(group=TRAINING, help="Seed of all random numbers.")] = 0,
     workers: Workers = None,
     force: Force = False,
@@ -198,7 +201,7 @@ def evaluate(
     maps: Annotated[Path, Parameter(name="--maps", group=WHERE)],
     *,
     truth: Annotated[Path, Parameter(group=WHERE)],
-    output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
+    output: MaybeOutput = None,
     workers: Workers = None,
 ) -> None:
     """Compare maps with a truth: align them (rotation, shift, hand), then Fourier shell correlation.
@@ -220,7 +223,7 @@ def evaluate(
 
 @app.command(sort_key=4)
 def landscape(
-    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    directory: Directory,
     *,
     umap: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
 ) -> None:
@@ -241,10 +244,10 @@ def landscape(
 
 @app.command(sort_key=4)
 def export(
-    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    directory: Directory,
     *,
     to: Annotated[Program, Parameter(group=WHERE)],
-    output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
+    output: MaybeOutput = None,
 ) -> None:
     """Export a run to another program: poses in its convention, and maps, masks and scripts to go on with.
 
@@ -265,9 +268,9 @@ def export(
 
 @app.command(sort_key=4)
 def figures(
-    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    directory: Directory,
     *,
-    output: Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)] = None,
+    output: MaybeOutput = None,
 ) -> None:
     """Draw movies along each mode and of the consensus turning (MP4, GIF, PNG), and figures for a paper (PDF, SVG).
 
@@ -287,7 +290,7 @@ def figures(
 
 
 @app.command(sort_key=4)
-def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)]) -> None:
+def report(directory: Directory) -> None:
     """Write report.html of a run: one page that opens offline.
 
     Parameters
@@ -303,7 +306,7 @@ def report(directory: Annotated[Path, Parameter(name="--directory", group=WHERE)
 
 @app.command(sort_key=4)
 def watch(
-    directory: Annotated[Path, Parameter(name="--directory", group=WHERE)],
+    directory: Directory,
     *,
     live: Annotated[bool, Parameter(group=WHERE, negative="")] = False,
 ) -> int:
@@ -330,13 +333,9 @@ def simulate(
     object_: Annotated[str, Parameter(name="--object", group=WHERE)],
     *,
     output: Output,
-    settings: Annotated[
-        SimulateSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)
-    ] = SimulateSettings(),  # noqa: B008
-    objects: Annotated[ObjectSettings, Parameter(name="*", group=OBJECT, validator=within_bounds)] = ObjectSettings(),  # noqa: B008
-    realism: Annotated[
-        RealismSettings, Parameter(name="*", group=REALISM, validator=within_bounds)
-    ] = RealismSettings(),  # noqa: B008
+    settings: Simulating = SimulateSettings(),
+    objects: Objects = ObjectSettings(),
+    realism: Realism = RealismSettings(),
     workers: Workers = None,
     force: Force = False,
 ) -> None:
@@ -361,9 +360,7 @@ def reproduce(
     experiment: Annotated[Literal["box", "capsid", "ribosome", "betagal"], Parameter(name="--experiment", group=WHERE)],
     *,
     output: Output,
-    settings: Annotated[
-        ReproduceSettings, Parameter(name="*", group=VOLUMES, validator=within_bounds)
-    ] = ReproduceSettings(),  # noqa: B008
+    settings: Reproducing = ReproduceSettings(),
     stack: Annotated[
         Path | None, Parameter(group=IMAGES, help="Class averages to use; simulated if not given.")
     ] = None,
@@ -386,12 +383,11 @@ def reproduce(
     output
         Directory for data/ and run/.
     """
-    refusals.reproduce(experiment, output, settings, stack=stack, truth=truth, pixel_size=pixel_size, force=force)
+    request = ReproduceRequest(experiment, output, settings, stack, truth, pixel_size)
+    refusals.reproduce(request, force=force)
     from ..commands.reproduce import reproduce_experiment
 
-    reproduce_experiment(
-        experiment, output, settings, stack=stack, truth=truth, pixel_size=pixel_size, workers=workers, force=force
-    )
+    reproduce_experiment(request, workers=workers, force=force)
 
 
 @app.command(sort_key=7)
@@ -400,7 +396,7 @@ def info(
     *,
     montage: Annotated[Path | None, Parameter(group=WHERE, show_default=False)] = None,
     pixel_size: PixelSize = None,
-    importing: Annotated[ImportSettings, Parameter(name="*", group=IMAGES, validator=within_bounds)] = ImportSettings(),  # noqa: B008
+    importing: Importing = ImportSettings(),
 ) -> None:
     """Describe a stack, a map or a run: size, Å/pixel, statistics, pictures, problems.
 

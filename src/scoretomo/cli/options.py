@@ -5,7 +5,18 @@ from typing import Annotated
 
 from cyclopts import Group, Parameter
 
-from ..config import Bounds, out_of_bounds
+from ..config import (
+    Bounds,
+    ImportSettings,
+    ObjectSettings,
+    RealismSettings,
+    ReconstructSettings,
+    ReproduceSettings,
+    SampleSettings,
+    SimulateSettings,
+    TrainSettings,
+    out_of_bounds,
+)
 
 IMAGES = Group("Images", sort_key=1)
 SCORE = Group("Network score (--denoiser network)", sort_key=3)
@@ -38,6 +49,11 @@ def _enough_workers(kind: type, workers: int | None) -> None:
         raise ValueError(f"--workers should be {_WORKERS}, got {workers}")
 
 
+def _block(group: Group) -> Parameter:
+    """An option for each field of a settings class, each within its bounds."""
+    return Parameter(name="*", group=group, validator=within_bounds)
+
+
 PixelSize = Annotated[
     float | None,
     Parameter(group=IMAGES, help="Å per pixel of the input; needed only where the file has none or a wrong one."),
@@ -57,3 +73,15 @@ Force = Annotated[
     Parameter(group=WHERE, negative="", help="Start afresh; earlier results are removed once the new run has begun."),
 ]
 Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
+Directory = Annotated[Path, Parameter(name="--directory", group=WHERE)]
+MaybeOutput = Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)]
+
+Importing = Annotated[ImportSettings, _block(IMAGES)]
+Volumes = Annotated[ReconstructSettings, _block(VOLUMES)]
+Training = Annotated[TrainSettings, _block(SCORE)]
+TrainingAlone = Annotated[TrainSettings, _block(TRAINING)]
+Sampling = Annotated[SampleSettings, _block(IMAGES)]
+Simulating = Annotated[SimulateSettings, _block(IMAGES)]
+Objects = Annotated[ObjectSettings, _block(OBJECT)]
+Realism = Annotated[RealismSettings, _block(REALISM)]
+Reproducing = Annotated[ReproduceSettings, _block(VOLUMES)]

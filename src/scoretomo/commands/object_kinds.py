@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from .. import files
-from ..config import ObjectSettings, point_group_name
+from ..config import ObjectSettings
+from ..point_groups import point_group_name
 from .pairing import MAP_ENDINGS
 
 Kind = Literal["shape", "strands", "model", "map"]

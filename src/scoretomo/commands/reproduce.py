@@ -4,7 +4,6 @@ import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,11 +12,10 @@ from .. import files
 from ..compute import available_cores, best_device, processes_for, random_stream, require_one_process, volumes_together
 from ..config import (
     ImportRequest,
-    ImportSettings,
     ObjectSettings,
     RealismSettings,
     ReconstructSettings,
-    ReproduceSettings,
+    ReproduceRequest,
     SampleSettings,
     SimulateSettings,
     TrainSettings,
@@ -39,48 +37,38 @@ from ..rundir.heartbeat import require_alone
 from ..rundir.settings_file import check_settings, write_settings
 from ..wording import duration
 from .evaluate import evaluate_maps
-from .requests import record_of_reproduction
+from .requests import images_of_an_experiment, record_of_reproduction
 from .sample import sample_run
 from .simulate import Plan, simulate_object
 
 
-def reproduce_experiment(
-    name: str,
-    output: Path,
-    settings: ReproduceSettings,
-    *,
-    stack: Path | None,
-    truth: Path | None,
-    pixel_size: float | None,
-    workers: int | None,
-    force: bool,
-) -> None:
+def reproduce_experiment(request: ReproduceRequest, *, workers: int | None, force: bool) -> None:
     """Do one of the paper's experiments from its data to a report, or continue to.
 
     Raises:
         InputError: the experiment needs images, and none are given.
     """
     require_one_process()
-    folder = ExperimentFolder(output)
+    folder = ExperimentFolder(request.output)
     run = RunDirectory(folder.run)
-    plan, record = record_of_reproduction(name, settings, stack, truth, pixel_size)
+    plan, record = record_of_reproduction(request)
     begun = check_settings(folder.config, record, force=force)
     files.make_folder(folder.run)
     require_alone(run.progress)
     if not begun:
         write_settings(folder.config, record)
-    if stack is not None and settings.images is None:
-        count = files.find_images(stack).shape[0]
+    if request.stack is not None and request.settings.images is None:
+        count = files.find_images(request.stack).shape[0]
         plan = replace(plan, images=count, volumes=min(plan.volumes, count))
     if not run.volumes_star.exists():
-        _show_costs(name, plan, workers or available_cores())
-    if stack is None:
-        _simulate(plan, folder, settings.seed, workers=workers, force=force)
-        request, truth = ImportRequest(folder.data.images, pixel_size), folder.data.truth
+        _show_costs(request.experiment, plan, workers or available_cores())
+    truth = request.truth
+    if request.stack is None:
+        _simulate(plan, folder, request.settings.seed, workers=workers, force=force)
+        images, truth = ImportRequest(folder.data.images), folder.data.truth
     else:
-        select = None if settings.images is None else f"0-{plan.images - 1}"
-        request = ImportRequest(stack, pixel_size, ImportSettings(size=plan.size, select=select))
-    _make_volumes(plan, run, request, settings.seed, workers=workers, force=force)
+        images = images_of_an_experiment(request, request.stack, plan)
+    _make_volumes(plan, run, images, request.settings.seed, workers=workers, force=force)
     if truth is not None and any(run.volume(number).exists() for number in read_prepared(run.images).numbers):
         evaluate_maps(run.path, truth, None, workers=workers)
     else:

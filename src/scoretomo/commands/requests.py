@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import files
-from ..config import ImportRequest, ImportSettings, ObjectSettings, RealismSettings, ReproduceSettings, SimulateSettings
+from ..config import ImportRequest, ImportSettings, ObjectSettings, RealismSettings, ReproduceRequest, SimulateSettings
 from ..experiments import Experiment, experiment_named
 from ..requirements import require_pixel_size, require_ranges
 from ..rundir.directory import EVALUATING, RunDirectory
@@ -88,20 +88,27 @@ def record_of_simulation(
     return {"simulate": {"object": path, **asdict(settings), **asdict(objects), **averages}}
 
 
-def record_of_reproduction(
-    name: str, settings: ReproduceSettings, stack: Path | None, truth: Path | None, pixel_size: float | None
-) -> tuple[Experiment, dict[str, Any]]:
+def record_of_reproduction(request: ReproduceRequest) -> tuple[Experiment, dict[str, Any]]:
     """An experiment, and what experiment.toml holds of it.
 
     Raises:
         InputError: it needs images, and none are given.
     """
-    plan = experiment_named(name, settings)
+    name, stack, truth = request.experiment, request.stack, request.truth
+    plan = experiment_named(name, request.settings)
     if stack is None and plan.simulated is None:
         raise files.InputError(
             f"{name} needs real class averages: give --stack FILE, and --truth MAP to have volumes evaluated"
         )
-    if stack is None and (truth is not None or pixel_size is not None):
+    if stack is None and (truth is not None or request.pixel_size is not None):
         raise files.InputError("--truth and --pixel-size are about images of your own: give them with --stack")
     paths = {"stack": stack and stack.absolute(), "truth": truth and truth.absolute()}
-    return plan, {"reproduce": {"experiment": name, **paths, "pixel_size": pixel_size, **asdict(settings)}}
+    return plan, {
+        "reproduce": {"experiment": name, **paths, "pixel_size": request.pixel_size, **asdict(request.settings)}
+    }
+
+
+def images_of_an_experiment(request: ReproduceRequest, stack: Path, plan: Experiment) -> ImportRequest:
+    """The images of an experiment that a user's stack gives, at the experiment's size."""
+    select = None if request.settings.images is None else f"0-{plan.images - 1}"
+    return ImportRequest(stack, request.pixel_size, ImportSettings(size=plan.size, select=select))

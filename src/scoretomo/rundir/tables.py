@@ -47,20 +47,18 @@ class CountedFrom:
     first: int
 
 
-class Table(Generic[Row]):
-    """A CSV file of typed rows.
-
-    Args:
-        path: of the file; it need not exist.
-        kind: type of its rows.
-    """
-
-    def __init__(self, path: Path, kind: type[Row]) -> None:
-        self.path, self.kind = path, kind
+@dataclass(frozen=True)
+class _TypedFile(Generic[Row]):
+    path: Path  # of the file; it need not exist
+    kind: type[Row]
 
     def exists(self) -> bool:
         """Whether it was written."""
         return self.path.exists()
+
+
+class Table(_TypedFile[Row]):
+    """A CSV file of typed rows."""
 
     def write(self, rows: Sequence[Row]) -> None:
         """Write all rows, and make the folder if need be."""
@@ -88,20 +86,8 @@ class Table(Generic[Row]):
             ) from None
 
 
-class Record(Generic[Row]):
-    """A JSON file of one typed record.
-
-    Args:
-        path: of the file; it need not exist.
-        kind: type of the record.
-    """
-
-    def __init__(self, path: Path, kind: type[Row]) -> None:
-        self.path, self.kind = path, kind
-
-    def exists(self) -> bool:
-        """Whether it was written."""
-        return self.path.exists()
+class Record(_TypedFile[Row]):
+    """A JSON file of one typed record."""
 
     def write(self, record: Row) -> None:
         """Write it, and make the folder if need be."""

@@ -6,6 +6,7 @@ from ... import files
 from ...commands.object_kinds import map_pixel_size, object_kind, read_motion, require_mask
 from ...commands.pairing import numbered, paired, true_poses
 from ...commands.requests import (
+    images_of_an_experiment,
     kind_to_show,
     record_of_reproduction,
     record_of_simulation,
@@ -15,10 +16,9 @@ from ...commands.requests import (
 )
 from ...config import (
     ImportRequest,
-    ImportSettings,
     ObjectSettings,
     RealismSettings,
-    ReproduceSettings,
+    ReproduceRequest,
     SimulateSettings,
 )
 from ...requirements import require_comparable, require_figures, require_picture, require_several, require_umap
@@ -89,26 +89,16 @@ def _check_model(path: Path, objects: ObjectSettings, parts: list[str]) -> None:
             files.select_atoms(model, part)
 
 
-def reproduce(
-    name: str,
-    output: Path,
-    settings: ReproduceSettings,
-    *,
-    stack: Path | None,
-    truth: Path | None,
-    pixel_size: float | None,
-    force: bool,
-) -> None:
+def reproduce(request: ReproduceRequest, *, force: bool) -> None:
     """Refuse what `reproduce_experiment` would refuse."""
-    plan, record = record_of_reproduction(name, settings, stack, truth, pixel_size)
-    folder = ExperimentFolder(output)
+    plan, record = record_of_reproduction(request)
+    folder = ExperimentFolder(request.output)
     files.recover(folder.run)
     check_settings(folder.config, record, force=force)
-    if stack is not None and not RunDirectory(folder.run).images.exists():
-        select = None if settings.images is None else f"0-{plan.images - 1}"
-        require_several(check_images(ImportRequest(stack, pixel_size, ImportSettings(size=plan.size, select=select))))
-    if truth is not None:
-        check_map(next(iter(numbered(truth).values())))
+    if request.stack is not None and not RunDirectory(folder.run).images.exists():
+        require_several(check_images(images_of_an_experiment(request, request.stack, plan)))
+    if request.truth is not None:
+        check_map(next(iter(numbered(request.truth).values())))
 
 
 def landscape(directory: Path, *, umap: bool) -> None:
