@@ -60,7 +60,7 @@ def write_run(
     path: Path,
     volumes: Mapping[int, np.ndarray | None],
     *,
-    asked: Sequence[int] = (),
+    missing: Sequence[int] = (),
     left_out: Mapping[int, str] | None = None,
     pixel_size: float | None = 3.54,
     source: str = "classes.mrcs",
@@ -73,7 +73,7 @@ def write_run(
     Args:
         path: where.
         volumes: density of each image's volume, or None if its descent diverged.
-        asked: images of which no volume is there yet.
+        missing: images of which no volume is there yet.
         left_out: images that could not be used, with their reasons.
         pixel_size: Å per pixel.
         source: the user's file.
@@ -83,7 +83,7 @@ def write_run(
     """
     run = RunDirectory(path)
     files.make_folder(path)
-    _write_images(run, volumes, asked, left_out or {}, pixel_size, source)
+    _write_images(run, volumes, missing, left_out or {}, pixel_size, source)
     files.write_text(run.config, SETTINGS)
     files.append_record(run.log, {**_NOW, "event": "start", "format": FORMAT, "scoretomo": "0.1.0", "torch": "2.9.9"})
     rows = []
@@ -100,13 +100,13 @@ def write_run(
 def _write_images(
     run: RunDirectory,
     volumes: Mapping[int, np.ndarray | None],
-    asked: Sequence[int],
+    missing: Sequence[int],
     left_out: Mapping[int, str],
     pixel_size: float | None,
     source: str,
 ) -> None:
     """The sums of the volumes along z as images."""
-    included = sorted({*volumes, *asked})
+    included = sorted({*volumes, *missing})
     size = next(len(density) for density in volumes.values() if density is not None)
     views = [density.sum(0) if (density := volumes.get(number)) is not None else np.eye(size) for number in included]
     files.write_images(run.images, np.stack(views).astype(np.float32), pixel_size)
@@ -138,7 +138,7 @@ def _write_images(
             mu=0.0,
             s=1.0,
             notes=("grey scales differ: made equal", "classes.mrcs does not say its pixel size"),
-            asked={},
+            request={},
             files=(),
             junk={},
         )

@@ -264,7 +264,7 @@ def test_command_refuses_a_directory_of_an_older_format_in_one_sentence(name, sm
     stack = tmp_path / "classes.mrcs"
     files.write_images(stack, files.read_images(small.images).images, None)
     begun = record_of_run(RunRequest(ImportRequest(stack), small.path))
-    small.import_record.write(small.import_record.read()._replace(asked=record_of_import(ImportRequest(stack))))
+    small.import_record.write(small.import_record.read()._replace(request=record_of_import(ImportRequest(stack))))
     write_settings(
         small.config, record_of_reconstruction(small.path, ReconstructSettings()) if name == "reconstruct" else begun
     )

@@ -146,7 +146,7 @@ def flexible_run(path: Path) -> Path:
 def rigid_run(path: Path) -> Path:
     """No motion, starts that disagree, a symmetry that was searched for, a diverged volume and a missing one."""
     volumes = {0: blob(16, 0), 1: blob(16, 1), 2: None}
-    run = write_run(path, volumes, asked=[3], pixel_size=None, finished=False, start_weight=0.4)
+    run = write_run(path, volumes, missing=[3], pixel_size=None, finished=False, start_weight=0.4)
     write_shared(run, [0, 1, 2, 3], agreeing=1, moves=False, soft=True)
     write_landscape(run, [0, 1], motions=0, moves=False)
     places = RunDirectory(run)
@@ -293,14 +293,14 @@ def test_without_a_truth_there_is_no_section_about_it(tmp_path: Path) -> None:
 
 
 def test_missing_volumes_of_an_unfinished_run_have_their_places(tmp_path: Path) -> None:
-    run = write_run(tmp_path, {0: blob(16, 0)}, asked=[1, 2], finished=False)
+    run = write_run(tmp_path, {0: blob(16, 0)}, missing=[1, 2], finished=False)
     summary = summary_of(results(run))
     assert (summary.done, summary.missing) == ([0], [1, 2])
     assert len(page_of(run).all("span", class_="missing")) == 2
 
 
 def test_run_without_any_volume_yet_has_a_page(tmp_path: Path) -> None:
-    path = write_run(tmp_path, {0: blob(16, 0)}, asked=[1])
+    path = write_run(tmp_path, {0: blob(16, 0)}, missing=[1])
     run = RunDirectory(path)
     for left in (run.volume_rows.path, run.log):
         left.unlink()

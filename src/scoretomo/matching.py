@@ -131,8 +131,8 @@ class Matcher:
             seen = rotation_about_z(-angle) @ grid[direction]
             rotations.append(torch.where(flip[:, None, None] > 0, behind @ seen, seen))
             correlations.append(tops.values[rows, chosen])
-        found = torch.cat(rotations)
-        return Poses(found, found.new_zeros(len(found), 2), torch.cat(correlations))
+        turns = torch.cat(rotations)
+        return Poses(turns, turns.new_zeros(len(turns), 2), torch.cat(correlations))
 
 
 def coverage(poses: Poses) -> float:

@@ -206,11 +206,11 @@ def resized_images(images: Tensor, size: int) -> Tensor:
 
 
 def assign_softly_again(
-    images: Tensor, found: Consensus, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
+    images: Tensor, consensus: Consensus, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
 ) -> Iterator[Iteration]:
     """Soft matching in detail once more, from what a consensus shows at 24 pixels; `assign_hard` makes a consensus of
     the last.
     """
-    size = found.volume.shape[-1]
-    coarse = at_size(Iteration(found.volume, -found.poses.shifts), min(COARSE_SIDE, size))
+    size = consensus.volume.shape[-1]
+    coarse = at_size(Iteration(consensus.volume, -consensus.poses.shifts), min(COARSE_SIDE, size))
     return fine_level(images, coarse, generator, group=group, soft=soft)

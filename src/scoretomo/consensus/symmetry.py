@@ -45,7 +45,7 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
     centred = rotate(volume, torch.eye(3, device=volume.device), -centre)
     grid = rotation_grid(_ORIENTATIONS).to(volume)
     steps = torch.cartesian_prod(*[torch.linspace(-1, 1, 4)] * 3).to(volume)
-    found = []
+    proposals = []
     for name in names:
         group = point_group(name).to(volume)
         turns = torch.cat([group[1:3], group[3:][-3:]])  # the smallest and the largest: about all of the group's axes
@@ -56,8 +56,8 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
             frames = near[_agreement(centred, near, turns, _LAST_SHELLS).topk(4).indices]
         value = float(_agreement(centred, frames[:1], group[1:], _LAST_SHELLS))
         if value >= _LIKELY:
-            found.append(Proposal(name, value, frames[0], centre, group))
-    return sorted(found, key=lambda proposal: len(proposal.group))
+            proposals.append(Proposal(name, value, frames[0], centre, group))
+    return sorted(proposals, key=lambda proposal: len(proposal.group))
 
 
 def _centre_of_mass(volume: Tensor) -> Tensor:

@@ -203,14 +203,14 @@ def train(
 
     with ThreadPoolExecutor(threads) as pool:
         for step in range(state.step, training.steps):
-            found = _sum_in_order(pool.map(gradient, repeat(step), mine))
+            sums = _sum_in_order(pool.map(gradient, repeat(step), mine))
             if add_up:
-                add_up(found)
+                add_up(sums)
             rate = training.rate_at(step)
-            _descend(state, weights, found[:-1], rate, training.clip)
+            _descend(state, weights, sums[:-1], rate, training.clip)
             _remember(state, training, step)
             state = state._replace(step=step + 1)
-            yield TrainingStep(state, float(found[-1]) / training.batch, rate)
+            yield TrainingStep(state, float(sums[-1]) / training.batch, rate)
 
 
 def _sum_in_order(found: Iterator[Tensor]) -> Tensor:

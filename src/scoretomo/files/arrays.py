@@ -157,24 +157,24 @@ def _number(header: "h5py.Group", name: str) -> float:
 def _find_only_array(path: Path, file: "h5py.File") -> StoredArray:
     import h5py
 
-    found: list[h5py.Dataset] = []
+    datasets: list[h5py.Dataset] = []
     file.visititems(
-        lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) and item.ndim in (2, 3) else None
+        lambda _, item: datasets.append(item) if isinstance(item, h5py.Dataset) and item.ndim in (2, 3) else None
     )
-    if len(found) != 1:
+    if len(datasets) != 1:
         raise InputError(
-            f"{path} is neither an EMAN file nor a file with one array: it holds {len(found)} arrays of 2 or 3 axes: "
-            "save the images as .mrcs"
+            f"{path} is neither an EMAN file nor a file with one array: it holds {len(datasets)} arrays of 2 or 3 "
+            "axes: save the images as .mrcs"
         )
-    name = found[0].name
-    _require_real(path, found[0])
-    check_memory(path, found[0].size)
+    name = datasets[0].name
+    _require_real(path, datasets[0])
+    check_memory(path, datasets[0].size)
 
     def read() -> np.ndarray:
         with _opened_hdf(path) as file:
             return np.asarray(file[name][()], dtype=np.float32)
 
-    return StoredArray(found[0].shape, None, None, [], read)
+    return StoredArray(datasets[0].shape, None, None, [], read)
 
 
 def _require_real(path: Path, dataset: "h5py.Dataset") -> None:

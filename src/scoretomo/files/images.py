@@ -42,8 +42,8 @@ def find_images(path: Path) -> FoundStack:
     """
     suffix = _suffix(path, (*MRC_ENDINGS, *HDF_ENDINGS, ".star", ".cs", ".npy"))
     file_size(path)
-    found = find_star(path) if suffix == ".star" else find_cs(path) if suffix == ".cs" else _find_stack(path, suffix)
-    return found._replace(notes=_once(found.notes))
+    stack = find_star(path) if suffix == ".star" else find_cs(path) if suffix == ".cs" else _find_stack(path, suffix)
+    return stack._replace(notes=_once(stack.notes))
 
 
 def _find_stack(path: Path, suffix: str) -> FoundStack:
@@ -63,8 +63,8 @@ def read_images(path: Path) -> ImageStack:
     Raises:
         InputError: the file cannot be read as images; what to do is said.
     """
-    found = find_images(path)
-    return ImageStack(found.read(), found.pixel_size, found.sources, found.notes, found.files, found.unused)
+    stack = find_images(path)
+    return ImageStack(stack.read(), stack.pixel_size, stack.sources, stack.notes, stack.files, stack.unused)
 
 
 def find_map(path: Path) -> StoredArray:
@@ -90,15 +90,15 @@ def read_map(path: Path) -> Map:
     Raises:
         InputError: the file cannot be read as a map, or the map is not cubic, constant or not finite.
     """
-    found = find_map(path)
-    density = found.read()
+    stored = find_map(path)
+    density = stored.read()
     if not np.isfinite(density).all():
         raise InputError(
             f"{path} has {np.count_nonzero(~np.isfinite(density))} voxels that are not numbers: make it again"
         )
     if density.min() == density.max():
         raise InputError(f"{path} is constant ({density.flat[0]:.4g} everywhere): give a map with something in it")
-    return Map(np.ascontiguousarray(density), found.pixel_size, _once(found.notes))
+    return Map(np.ascontiguousarray(density), stored.pixel_size, _once(stored.notes))
 
 
 def is_map(path: Path) -> bool:
@@ -129,17 +129,17 @@ def _kind_notes(path: Path, suffix: str, array: StoredArray) -> list[str]:
     return []
 
 
-def _suffix(path: Path, known: tuple[str, ...]) -> str:
+def _suffix(path: Path, suffixes: tuple[str, ...]) -> str:
     suffix = path.suffix.lower()
     if suffix in _PACKED:
         raise InputError(f"{path} is packed: unpack it first")
-    if suffix not in known and path.is_dir():
+    if suffix not in suffixes and path.is_dir():
         raise InputError(
-            f"{path} is a folder, expected a file that ends in one of {', '.join(known)}: give the file itself"
+            f"{path} is a folder, expected a file that ends in one of {', '.join(suffixes)}: give the file itself"
         )
-    if suffix not in known:
+    if suffix not in suffixes:
         raise InputError(
-            f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(known)}: give such a file"
+            f"{path} ends in {suffix or '(nothing)'}, expected one of {', '.join(suffixes)}: give such a file"
         )
     return suffix
 

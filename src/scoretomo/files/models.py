@@ -125,15 +125,15 @@ def _read_trajectory(path: Path, count: int, model: Path) -> np.ndarray:
     }
     try:
         with readers[suffix](str(path)) as opened:
-            found = np.asarray(opened.read()[0], dtype=np.float64)
+            frames = np.asarray(opened.read()[0], dtype=np.float64)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"{path} is not a trajectory ({' '.join(str(error).split())}): check the file") from None
-    if found.ndim != 3 or found.shape[1] != count:
+    if frames.ndim != 3 or frames.shape[1] != count:
         raise InputError(
-            f"{path} has {found.shape[1] if found.ndim == 3 else 0} atoms and {model} has {count}: give the model "
+            f"{path} has {frames.shape[1] if frames.ndim == 3 else 0} atoms and {model} has {count}: give the model "
             "it was made from"
         )
-    return found * (10.0 if suffix in _IN_NANOMETRES else 1.0)
+    return frames * (10.0 if suffix in _IN_NANOMETRES else 1.0)
 
 
 def select_atoms(model: Model, selection: str) -> np.ndarray:

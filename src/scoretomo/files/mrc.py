@@ -162,8 +162,8 @@ def _pixel_size(path: Path, fields: np.void, notes: list[str]) -> float | None:
     if abs(x - y) > 0.01 * x:
         notes.append(f"{path.name} has pixels of {x:.4g} × {y:.4g} Å in its header: ignored, pixels must be square")
         return None
-    size, said = pixel_size_in_header(path, x)
-    notes += said
+    size, doubtful = pixel_size_in_header(path, x)
+    notes += doubtful
     return size
 
 

@@ -149,8 +149,8 @@ def _number(text: str | None) -> float | None:
 
 def _whole(text: str | None) -> int | None:
     """A whole number as RELION reads it, by its first digits: 1.000000 is 1."""
-    found = re.match(r"[+-]?[0-9]+", text or "")
-    return int(found[0]) if found else None
+    match = re.match(r"[+-]?[0-9]+", text or "")
+    return int(match[0]) if match else None
 
 
 def write_pose_star(path: Path, rows: Sequence[Mapping[str, object]], *, pixel_size: float | None, size: int) -> None:

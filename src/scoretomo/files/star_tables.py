@@ -163,10 +163,10 @@ def _values(line: str) -> list[str]:
     if "'" not in line and '"' not in line and "#" not in line:  # as almost always
         return [value for value in line.replace("\t", " ").split(" ") if value]
     values: list[str] = []
-    for found in _VALUE.finditer(line):
-        if found["comment"] is not None:
+    for match in _VALUE.finditer(line):
+        if match["comment"] is not None:
             break
-        if found["unclosed"] is not None:
-            raise _Refused(f"has a quote ({found['unclosed'][0]}) that is not closed: correct the table")
-        values.append(found["plain"] if found["quote"] is None else found["quoted"].replace("\a", ""))
+        if match["unclosed"] is not None:
+            raise _Refused(f"has a quote ({match['unclosed'][0]}) that is not closed: correct the table")
+        values.append(match["plain"] if match["quote"] is None else match["quoted"].replace("\a", ""))
     return values

@@ -92,12 +92,12 @@ def _applied_masks(images: Tensor, distance: Tensor) -> tuple[Tensor, Tensor, Te
     """
     outside = images[:, [0, 0, -1, -1], [0, -1, 0, -1]].median(1).values
     none = torch.full((len(images), 2), torch.inf, device=images.device)
-    found = torch.tensor([_applied_mask(image, distance) for image in images], device=images.device)
-    masked = found[:, 0].isfinite()
+    edges = torch.tensor([_applied_mask(image, distance) for image in images], device=images.device)
+    masked = edges[:, 0].isfinite()
     if masked.sum() * 2 < len(images):
         return *none.T, outside
-    edge = found[masked].median(0).values
-    same = masked & ((found[:, 1] - edge[1]).abs() <= _SAME * edge[1])
+    edge = edges[masked].median(0).values
+    same = masked & ((edges[:, 1] - edge[1]).abs() <= _SAME * edge[1])
     if same.sum() * 2 < len(images):
         return *none.T, outside
     return *torch.where(same[:, None], edge, none).T, outside

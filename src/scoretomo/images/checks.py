@@ -36,14 +36,14 @@ def _duplicates(images: Tensor, *, chunk: int = 256) -> dict[int, int]:
     flat = images.flatten(1).double()
     flat = flat - flat.mean(1, keepdim=True)
     unit = (flat / flat.norm(dim=1, keepdim=True)).float()
-    found: dict[int, int] = {}
+    originals: dict[int, int] = {}
     for first in range(0, len(unit), chunk):
         same = unit[first : first + chunk] @ unit.T > _SAME
         for place, row in enumerate(same, start=first):
             earlier = int(row.nonzero()[0, 0]) if row.any() else place
             if earlier < place:
-                found[place] = earlier
-    return found
+                originals[place] = earlier
+    return originals
 
 
 def looks_inverted(images: Tensor) -> bool:
@@ -79,9 +79,9 @@ def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
     bright, total = bright_sum(inside), inside.sum(1)
     surround = -inside.clamp(max=0).sum(1) / inside.clamp(min=0).sum(1).clamp(min=1e-30)
     by_bright, by_total = _factors(bright), _factors(total)
-    told = bool(total.quantile(_FEW) > 0)  # the whole sum tells something
-    factors = by_total if told and bool(surround.median() < 0.1) else by_bright
-    trusted = [by_bright, by_total] if told else [by_bright]
+    informative = bool(total.quantile(_FEW) > 0)  # the whole sum tells something
+    factors = by_total if informative and bool(surround.median() < 0.1) else by_bright
+    trusted = [by_bright, by_total] if informative else [by_bright]
     differ = torch.stack([factor.log().abs() > math.log(_GREY_TOLERANCE) for factor in trusted]).all(0)
     if not differ.any():
         return None

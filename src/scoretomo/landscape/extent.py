@@ -46,7 +46,7 @@ def motion_extent(maps: np.ndarray) -> Extent:
 def _surface(density: np.ndarray, level: float) -> np.ndarray:
     """Points where edges of the grid cross a level, with the direction out, times `_TURN`; shape (n, 6), in voxels."""
     slopes = np.stack(np.gradient(density))
-    found = []
+    extents = []
     for axis in range(3):
         low, high = density.take(range(len(density) - 1), axis), density.take(range(1, len(density)), axis)
         crossed = (low > level) != (high > level)
@@ -54,10 +54,10 @@ def _surface(density: np.ndarray, level: float) -> np.ndarray:
         points = np.argwhere(crossed).astype(float)
         slope = slopes[:, *points.astype(int).T].T
         points[:, axis] += part
-        found.append(
+        extents.append(
             np.hstack([points, -_TURN * slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-9)])
         )
-    return np.concatenate(found)
+    return np.concatenate(extents)
 
 
 def _farthest(surfaces: Sequence[np.ndarray]) -> float:

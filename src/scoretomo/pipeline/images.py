@@ -120,7 +120,7 @@ def read_and_prepare(request: ImportRequest) -> Imported:
         mu=prepared.mu,
         s=prepared.s,
         notes=tuple(notes),
-        asked=record_of_import(request),
+        request=record_of_import(request),
         files=tuple(read_files),
         junk=asdict(JUNK),
     )

@@ -82,7 +82,7 @@ def methods_of(run: Run) -> Methods | None:
         return None
     start = last_start(run.records)
     original = run.imported.original_size if run.imported else ()
-    asked = run.imported.asked if run.imported else {}
+    request = run.imported.request if run.imported else {}
     named = (("python", "Python"), ("torch", "PyTorch"), ("finufft", "FINUFFT"))
     return Methods(
         method=str(settings["method"]),
@@ -90,8 +90,8 @@ def methods_of(run: Run) -> Methods | None:
         seed=int(settings.get("seed", 0)),
         steps=sorted({volume.row.steps for volume in done if volume.row}),
         cropped_from=original if original and original[0] != run.size else (),
-        inverted=bool(asked.get("invert")),
-        recentred=bool(asked.get("recentre")),
+        inverted=bool(request.get("invert")),
+        recentred=bool(request.get("recentre")),
         umap=run.landscape is not None and bool(run.landscape.rows[0].umap),
         version=str(start.get("scoretomo", "")),
         libraries=[f"{name} {start[key]}" for key, name in named if start.get(key)],

@@ -60,7 +60,7 @@ def is_imported(request: ImportRequest, output: Path, *, force: bool) -> bool:
         return False
     if not record.exists():
         raise files.InputError(f"{output} is there already and not from an import: give another --output, or --force")
-    if record.read().asked != record_of_import(request):
+    if record.read().request != record_of_import(request):
         raise files.InputError(
             f"{output} was imported with other settings: give another --output, or --force to replace it"
         )
@@ -81,4 +81,4 @@ def record_of_reconstruction(directory: Path, volumes: ReconstructSettings) -> d
             f"{directory} should hold images.mrcs from an import: scoretomo import STACK --output {run.images}"
         )
     require_same_input(run.import_record.path, f"import it again: scoretomo import STACK --output {run.images} --force")
-    return {"run": {**run.import_record.read().asked, **asdict(volumes)}}
+    return {"run": {**run.import_record.read().request, **asdict(volumes)}}

@@ -35,7 +35,7 @@ class ImportRecord(NamedTuple):
     mu: float  # a normalised image is (x − mu) / s
     s: float
     notes: tuple[str, ...]
-    asked: dict[str, Any]  # stack, pixel size and settings
+    request: dict[str, Any]  # stack, pixel size and settings
     files: tuple[dict[str, Any], ...]  # every file that was read: path, size, times, SHA-256
     junk: dict[str, float]  # criteria by which images were excluded
     format: int = FORMAT

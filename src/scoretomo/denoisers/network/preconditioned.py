@@ -69,8 +69,8 @@ class PreconditionedUNet(nn.Module):
         """
         factors, level, size = self.preconditioning, t[:, None, None], noisy.shape[-1]
         entering = pad_or_crop(factors.scale(level) * noisy, -(-size // self.multiple) * self.multiple, 2)
-        found = self.unet(entering[:, None], factors.label(t))[:, 0].to(noisy.dtype)
-        return factors.skip(level) * noisy + factors.out(level) * pad_or_crop(found, size, 2)
+        denoised = self.unet(entering[:, None], factors.label(t))[:, 0].to(noisy.dtype)
+        return factors.skip(level) * noisy + factors.out(level) * pad_or_crop(denoised, size, 2)
 
 
 class NetworkScore:
@@ -92,5 +92,5 @@ class NetworkScore:
         levels = torch.as_tensor(t, dtype=views.dtype, device=views.device).expand(len(views))
         together = max(1, _TOGETHER // self.size**2)
         parts = zip(views.split(together), levels.split(together), strict=True)
-        found = torch.cat([self.network(part, level) for part, level in parts])
-        return (found - self.background) * self.mask + self.background
+        denoised = torch.cat([self.network(part, level) for part, level in parts])
+        return (denoised - self.background) * self.mask + self.background
