@@ -74,10 +74,10 @@ def measured(report: Path, folder: Path, window: int) -> tuple[int, dict[str, Bo
     script = MEASURING.replace("SELECTORS", json.dumps(sorted(selectors)))
     copy.write_text(report.read_text(encoding="utf-8").replace("</body>", f"{script}</body>"), encoding="utf-8")
     page = browse(f"--window-size={WIDTH},{window}", "--dump-dom", copy.as_uri()).decode()
-    found = re.search(r'<pre id="boxes">(.*?)</pre>', page)
-    if found is None:
+    match = re.search(r'<pre id="boxes">(.*?)</pre>', page)
+    if match is None:
         raise SystemExit(f"{report} should be a report of scoretomo")
-    content = json.loads(html.unescape(found[1]))
+    content = json.loads(html.unescape(match[1]))
     missing = selectors - content["boxes"].keys()
     if missing:
         raise SystemExit(f"{report} lacks {', '.join(sorted(missing))}: correct the selectors of docs/draw_report.py")
@@ -100,8 +100,8 @@ def arranged(boxes: dict[str, Box]) -> list[Part]:
 
 def font(size: int, weight: str = "normal") -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which comes with matplotlib."""
-    found = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
-    return ImageFont.truetype(found, size)
+    path = font_manager.findfont(font_manager.FontProperties(family="DejaVu Sans", weight=weight))
+    return ImageFont.truetype(path, size)
 
 
 def badge(draw: ImageDraw.ImageDraw, x: float, y: float, number: int) -> None:
@@ -129,7 +129,7 @@ def drawn(page: Image.Image, boxes: dict[str, Box]) -> Image.Image:
     for number, (selector, text) in enumerate(CALL_OUTS, 1):
         left, top, *_ = boxes[selector]
         part = next(part for part in parts if part.top <= top <= part.bottom)
-        badge(draw, part.x + max(left * SCALE - 14, 15), part.y + max((top - part.top) * SCALE, 15), number)
+        badge(draw, part.x + max(left * SCALE - 14, 0), part.y + max((top - part.top) * SCALE, 15), number)
         column, row = divmod(number - 1, rows)
         x, y = GAP + 13 + column * (WIDTH * SCALE + GAP), foot + 16 + 34 * row
         badge(draw, x, y, number)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from ..evaluation import conformation_gain
-from ..monitor.progress import console, warn
+from ..monitor.progress import console, print_warning
 from ..rundir.rows import Agreement, Comparison, EvaluationSummary
 from ..wording import resolution
 from .comparison_remarks import each_once
@@ -58,7 +58,7 @@ def _with_gain(summary: EvaluationSummary, single: Agreement, ceiling: Agreement
 def show(comparisons: Sequence[Comparison], summary: EvaluationSummary) -> None:
     """Print FSC results as a table, and the means."""
     for note in summary.notes:
-        warn(note)
+        print_warning(note)
     console.print(_table(comparisons[:_SHOWN], summary))
     if len(comparisons) > _SHOWN:
         console.print(f"and {len(comparisons) - _SHOWN} more in fsc.csv")

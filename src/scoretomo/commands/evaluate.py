@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from .. import files
 from ..compute import available_cores, run_tasks
-from ..monitor.progress import activity_of, console, progress_bar, say, warn, working
+from ..monitor.progress import activity_of, console, print_line, print_warning, progress_bar, working
 from ..pipeline.report import write_report
 from ..report import render_report
 from ..rundir.directory import EVALUATING, RunDirectory, Stopwatch, entry
@@ -81,7 +81,9 @@ def _evaluation(run: RunDirectory | None, maps: Path, truth: Path, workers: int 
     pairs = paired(there, truths, truth)
     without = [path.name for number, path in there.items() if number not in pairs]
     if without:
-        warn(f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}")
+        print_warning(
+            f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}"
+        )
     poses = true_poses(truth, truths) if len(truths) > 1 else {}
     return Evaluation(pairs, truths, truth, poses, _scale(run) if run else None, run.progress if run else None, workers)
 
@@ -100,7 +102,7 @@ def _evaluate_run(run: RunDirectory, evaluation: Evaluation) -> None:
         write_report(run)
     else:
         _compare_volumes(run, evaluation)
-    say(f"FSC results, curves and moved maps: {run.evaluation.path}")
+    print_line(f"FSC results, curves and moved maps: {run.evaluation.path}")
 
 
 def _compare_volumes(run: RunDirectory, evaluation: Evaluation) -> None:
@@ -124,7 +126,7 @@ def _evaluate_into(path: Path, evaluation: Evaluation) -> None:
         comparisons, _ = _compare_all(evaluation, EvaluationFolder(path / EVALUATING / "new"))
         files.put_in_place(path / EVALUATING, folder.names)
     show(comparisons, summarise(comparisons))
-    say(f"FSC results, curves and moved maps: {path}")
+    print_line(f"FSC results, curves and moved maps: {path}")
 
 
 def _compare_all(evaluation: Evaluation, folder: EvaluationFolder) -> tuple[list[Comparison], EvaluationSummary]:

@@ -13,7 +13,7 @@ from ..fourier import resample
 from ..graphics import shading, surfaces
 from ..images import otsu_level
 from ..landscape import soft_mask
-from ..monitor.progress import say, warn
+from ..monitor.progress import print_line, print_warning
 from ..pipeline.images import PreparedStack, read_prepared
 from ..pipeline.posed import explained_images
 from ..rotations import vector_from_rotation
@@ -68,16 +68,16 @@ def export_run(directory: Path, to: files.Program, output: Path | None) -> None:
     with files.replaced_together(folder, to, _of_an_earlier_export(folder, to)) as new:
         result = writers[to](run, Place(new, folder.absolute()), prepared, poses)
     if prepared.pixel_size is None and to in ("relion", "cryosparc", "eman2"):
-        warn(f"the pixel size is unknown, and 1 Å is written for {to}: give --pixel-size to scoretomo run")
+        print_warning(f"the pixel size is unknown, and 1 Å is written for {to}: give --pixel-size to scoretomo run")
     if to == "relion":
-        say(
+        print_line(
             "300 kV, Cs 2.7 mm and amplitude contrast 0.1 in the STAR file are placeholders: class averages have no "
             "microscope"
         )
     excluded = len(prepared.images) - len(poses.places)
     if excluded and to != "chimerax":
-        say(f"{excluded} of {len(prepared.images)} images are excluded: they are outliers, or of class 2")
-    say(result)
+        print_line(f"{excluded} of {len(prepared.images)} images are excluded: they are outliers, or of class 2")
+    print_line(result)
 
 
 def _require_readable(run: RunDirectory, folder: Path, to: files.Program, prepared: PreparedStack) -> None:

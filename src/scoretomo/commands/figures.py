@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .. import files
 from ..graphics import figures, movies
-from ..monitor.progress import progress_bar, say
+from ..monitor.progress import print_line, progress_bar
 from ..requirements import require_figures
 from ..rundir.directory import RunDirectory, Stopwatch
 from ..rundir.results import Run, read_run
@@ -51,7 +51,7 @@ def draw_figures(directory: Path, output: Path | None) -> None:
     with files.replaced_together(place, "figures", names) as new:
         _draw_all(run_directory, run, new / folder.name if output is None else new)
     run_directory.record("figures", folder=str(folder), seconds=clock.seconds())
-    say(f"movies and figures: {folder.absolute()}")
+    print_line(f"movies and figures: {folder.absolute()}")
 
 
 def _draw_all(directory: RunDirectory, run: Run, folder: Path) -> None:

@@ -10,7 +10,7 @@ from .. import files
 from ..config import ImportRequest, ImportSettings
 from ..graphics.montage import in_characters, in_rows, sheet, shows_pictures, tiles
 from ..images import prepare
-from ..monitor.progress import console, say, warn
+from ..monitor.progress import console, print_line, print_warning
 from ..pipeline.images import pixel_size_notes, read_prepared
 from ..requirements import require_picture, require_pixel_size
 from ..rundir.directory import RunDirectory, require_run
@@ -43,7 +43,7 @@ def show_info(request: ImportRequest, montage: Path | None) -> None:
     if montage is not None:
         with files.atomic(montage) as temporary:
             sheet(in_rows(shown), _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
-        say(f"montage of {len(shown)} pictures: {montage}")
+        print_line(f"montage of {len(shown)} pictures: {montage}")
 
 
 def _show_stack(request: ImportRequest) -> list[np.ndarray]:
@@ -52,33 +52,33 @@ def _show_stack(request: ImportRequest) -> list[np.ndarray]:
     read = files.read_images(file)
     pixel_size = request.pixel_size or read.pixel_size
     count, height, width = read.images.shape
-    say(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(pixel_size)}")
+    print_line(f"{file}: {count} images of {height}×{width} pixels, {_pixel_size(pixel_size)}")
     _statistics(read.images)
     for note in [*read.notes, *pixel_size_notes(file, read.pixel_size, request.pixel_size)]:
-        warn(note)
+        print_warning(note)
     if height != width and settings.crop is None:
-        warn(f"images are not square: import them with --crop {min(height, width)}")
+        print_warning(f"images are not square: import them with --crop {min(height, width)}")
         return [np.nan_to_num(image) for image in read.images]
     prepared = prepare(torch.from_numpy(read.images), settings, name=file.name, unused=read.unused)
     for note in prepared.notes:
-        warn(note)
+        print_warning(note)
     if settings == ImportSettings():
-        say(f"{len(prepared.numbers)} of {count} images can be used as they are")
+        print_line(f"{len(prepared.numbers)} of {count} images can be used as they are")
         return [np.nan_to_num(image) for image in read.images]
     side = prepared.images.shape[-1]
     scale = "" if pixel_size is None else f", {_pixel_size(pixel_size * prepared.pixel_factor)}"
-    say(f"{len(prepared.numbers)} of {count} images can be used so, at {side}×{side} pixels{scale}")
+    print_line(f"{len(prepared.numbers)} of {count} images can be used so, at {side}×{side} pixels{scale}")
     return list(prepared.images.numpy())
 
 
 def _show_map(file: Path) -> list[np.ndarray]:
     read = files.read_map(file)
     side = len(read.density)
-    say(f"{file}: a map of {side}×{side}×{side} voxels, {_pixel_size(read.pixel_size)}")
+    print_line(f"{file}: a map of {side}×{side}×{side} voxels, {_pixel_size(read.pixel_size)}")
     _statistics(read.density)
     for note in read.notes:
-        warn(note)
-    say("projections along z, y, x and central slices:")
+        print_warning(note)
+    print_line("projections along z, y, x and central slices:")
     centre = side // 2
     density = read.density
     return [*(density.sum(axis) for axis in range(3)), density[centre], density[:, centre], density[:, :, centre]]
@@ -89,13 +89,13 @@ def _show_run(directory: Path) -> list[np.ndarray]:
     prepared = read_prepared(run.images)
     logged = (from_json(VolumeRow, record) for record in files.read_records(run.log) if record["event"] == "volume")
     status = {row.image: row.status for row in logged}
-    say(
+    print_line(
         f"{directory}: a run of {len(prepared.numbers)} images of {prepared.source_count}, "
         f"{prepared.images.shape[-1]} pixels, {_pixel_size(prepared.pixel_size)}"
     )
     done = [number for number, state in status.items() if state == "done"]
-    say(f"{len(done)} volumes done, {len(status) - len(done)} diverged; {_progress(run)}")
-    say(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
+    print_line(f"{len(done)} volumes done, {len(status) - len(done)} diverged; {_progress(run)}")
+    print_line(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
     return _views_of(run, done) or list(prepared.images.numpy())
 
 
@@ -119,7 +119,7 @@ def _statistics(values: np.ndarray) -> None:
     finite = values[np.isfinite(values)].astype(np.float64)
     if finite.size:
         low, mean, high, spread = (float(f(finite)) for f in (np.min, np.mean, np.max, np.std))
-        say(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")
+        print_line(f"values {low:.4g} … {high:.4g}, mean {mean:.4g}, standard deviation {spread:.4g}")
 
 
 def _draw(images: Sequence[np.ndarray]) -> None:

@@ -24,7 +24,7 @@ from ..denoisers.network import NetworkScore, PreconditionedUNet, architecture_f
 from ..denoisers.training import begin_training, train
 from ..experiments import Experiment
 from ..images import disc
-from ..monitor.progress import say
+from ..monitor.progress import print_line
 from ..pipeline.images import read_prepared
 from ..pipeline.report import write_report
 from ..pipeline.runner import reconstruct_prepared, train_imported
@@ -103,10 +103,12 @@ def _make_volumes(
 
 def _show_costs(name: str, plan: Experiment, cores: int) -> None:
     """Time a few steps of both computations on this machine, and print how long all of them take."""
-    say(f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes")
+    print_line(
+        f"{name}: {plan.images} class averages of {plan.size}², network “{plan.network}”, {plan.volumes} volumes"
+    )
     where = "a GPU" if torch.cuda.is_available() else f"{cores} cores"
     times = duration(_training_time(plan, cores)), duration(_descent_time(plan, cores))
-    say(f"on {where}, training takes about {times[0]}, and the volumes about {times[1]}")
+    print_line(f"on {where}, training takes about {times[0]}, and the volumes about {times[1]}")
 
 
 def _training_time(plan: Experiment, cores: int) -> float:

@@ -16,7 +16,7 @@ from ..denoisers.sampling import noise_levels, sample
 from ..graphics import surfaces
 from ..graphics.montage import sheet
 from ..images import correlation
-from ..monitor.progress import activity_of, progress_bar, say, working
+from ..monitor.progress import activity_of, print_line, progress_bar, working
 from ..pipeline.denoising import measure_score
 from ..pipeline.images import read_prepared
 from ..pipeline.report import write_report
@@ -44,7 +44,7 @@ def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:
         with working("writing the report", run.progress):
             files.write_text(new / run.report.name, render_report(drawn))
     _show_place(run, settings)
-    say(f"report: {run.report.absolute()}")
+    print_line(f"report: {run.report.absolute()}")
 
 
 def sample_run(path: Path, settings: SampleSettings, *, force: bool) -> None:
@@ -62,12 +62,12 @@ def _is_finished(run: RunDirectory, settings: SampleSettings, *, force: bool) ->
     begun = check_settings(run.samples.config, {"sample": asdict(settings)}, force=force, beside=None)
     finished = begun and run.samples.rows.exists()
     if finished:
-        say(f"{run.samples.path} is finished")
+        print_line(f"{run.samples.path} is finished")
     return finished
 
 
 def _show_place(run: RunDirectory, settings: SampleSettings) -> None:
-    say(f"{settings.samples} samples, each above its nearest class average: {run.samples.montage}")
+    print_line(f"{settings.samples} samples, each above its nearest class average: {run.samples.montage}")
 
 
 def _draw(run: RunDirectory, folder: SampleFolder, settings: SampleSettings) -> None:

@@ -10,7 +10,7 @@ import torch
 from .. import files
 from ..compute import available_cores, run_tasks
 from ..config import ObjectSettings, RealismSettings, SimulateSettings
-from ..monitor.progress import progress_bar, say, warn
+from ..monitor.progress import print_line, print_warning, progress_bar
 from ..rundir.folders import SimulationFolder
 from ..rundir.inputs import remember, require_same_input
 from ..rundir.settings_file import check_settings, write_settings
@@ -52,19 +52,19 @@ def simulate_object(plan: Plan, output: Path, *, workers: int | None, force: boo
     if begun:
         require_same_input(folder.inputs)
     if begun and folder.images.exists() and folder.poses.exists() and len(folder.volumes()) == settings.images:
-        say(f"{output} is finished: {settings.images} images with their truths")
+        print_line(f"{output} is finished: {settings.images} images with their truths")
         return
     open_object.cache_clear()  # its file may be another one than the last time
     scene = open_object(plan.object, settings.size, settings.pixel_size, plan.objects)
     for note in scene.notes:
-        warn(note)
+        print_warning(note)
     if not begun:
         _begin(folder, plan, record)
     files.make_folder(folder.truth)
     files.remove_unfinished(output)
     _simulate_all(plan, scene.pixel_size, folder, workers or available_cores())
     scale = "" if scene.pixel_size is None else f" of {scene.pixel_size:.3g} Å"
-    say(
+    print_line(
         f"{settings.images} images of {settings.size}² pixels{scale}: {folder.images}; their volumes and poses: "
         f"{folder.truth}"
     )

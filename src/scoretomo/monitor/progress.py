@@ -37,12 +37,12 @@ class PipeConsole(Console):
 console = PipeConsole(highlight=False, soft_wrap=True, markup=False)  # file names may hold brackets
 
 
-def say(sentence: str) -> None:
+def print_line(sentence: str) -> None:
     """Print a sentence."""
     console.print(sentence)
 
 
-def warn(sentence: str) -> None:
+def print_warning(sentence: str) -> None:
     """Print a sentence that the user should not miss."""
     console.print(f"· {sentence}", style="yellow")
 

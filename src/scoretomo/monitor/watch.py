@@ -26,7 +26,7 @@ from ..rundir.directory import RunDirectory, require_begun
 from ..rundir.opened_run import OpenRun
 from ..wording import duration
 from .live import served
-from .progress import console, say
+from .progress import console, print_line
 from .state import Stage, StageState, State, read_state
 
 INTERVAL = 1.0  # seconds between two looks
@@ -98,11 +98,11 @@ def _show(run: RunDirectory, looks: Iterator[State], address: str | None) -> Sta
 def _list_changes(run: RunDirectory, looks: Iterator[State], address: str | None) -> State:
     """A line for each change."""
     if address:
-        say(f"live report: {address}")
+        print_line(f"live report: {address}")
     before = None
     for state in looks:
         for line in changes(run, before, state):
-            say(f"{datetime.now():%H:%M:%S} {line}")
+            print_line(f"{datetime.now():%H:%M:%S} {line}")
         before = state
     return state
 

@@ -22,7 +22,7 @@ from ..consensus.hard_assignment import assign_hard, best_poses
 from ..consensus.outliers import find_outliers
 from ..consensus.soft_assignment import FINE, assign_softly_again, at_size
 from ..matching import choose
-from ..monitor.progress import say
+from ..monitor.progress import print_line
 from ..rundir.directory import RunDirectory
 from ..rundir.rows import AssignmentRow, AssignmentTest
 from ..rundir.tables import Table
@@ -79,7 +79,7 @@ def _soft_is_better(run: RunDirectory, job: Job) -> bool:
 
 
 def _say_result(result: AssignmentComparison) -> None:
-    say(
+    print_line(
         f"assignment of images to poses: {'soft' if result.soft else 'hard'} (residual fraction of held-out images "
         f"{100 * result.hard_residual:.3g} % with hard assignment, {100 * result.soft_residual:.3g} % with soft, "
         f"a difference of {result.standard_errors:.1f} standard errors)"

@@ -19,7 +19,7 @@ from ..consensus.soft_assignment import COARSE, FINE, at_size, coarse_level, fin
 from ..consensus.starts import STARTS, agreements, best_start, starts_to_average
 from ..consensus.symmetry import propose, symmetric_start
 from ..matching import Poses, choose, coverage
-from ..monitor.progress import say, warn
+from ..monitor.progress import print_line, print_warning
 from ..rundir.directory import RunDirectory
 from ..rundir.rows import StartRow, SymmetryRow
 from ..wording import images as images_named
@@ -87,7 +87,7 @@ def find_consensus(run: RunDirectory, job: Job) -> None:
 def _warn_of_outliers(numbers: Sequence[int], assigned: Assigned) -> None:
     outliers = [number for number, is_one in zip(numbers, assigned.outliers.tolist(), strict=True) if is_one]
     if outliers:
-        warn(
+        print_warning(
             f"no view of the consensus volume explains {images_named(outliers)}: excluded from the fit; see the report"
         )
 
@@ -108,9 +108,13 @@ def _separated(run: RunDirectory, images: Tensor, alone: Assigned, group: Tensor
     with job.estimate.working("assigning every image to one of two consensus volumes"):
         assigned = assign_classes(images, alone, second, group=group)
     if assigned is None:
-        say(f"fewer than {MIXTURE.fewest} images are explained better by the second consensus volume: it is dropped")
+        print_line(
+            f"fewer than {MIXTURE.fewest} images are explained better by the second consensus volume: it is dropped"
+        )
         return alone
-    warn(f"{int(assigned.in_class_2.sum())} images show a second molecule, which is in {run.first.class_2.name}")
+    print_warning(
+        f"{int(assigned.in_class_2.sum())} images show a second molecule, which is in {run.first.class_2.name}"
+    )
     return assigned
 
 
@@ -165,9 +169,9 @@ def _second_consensus(run: RunDirectory, images: Tensor, consensus: Consensus, j
         f"residual fraction of held-out images {100 * residual:.1f} %, with the consensus volume {100 * before:.1f} %"
     )
     if not shows_second_molecule(residual, before, int(good.sum())):
-        say(f"the {len(places)} images explained least do not show a second molecule ({comparison})")
+        print_line(f"the {len(places)} images explained least do not show a second molecule ({comparison})")
         return None
-    say(f"the {len(places)} images explained least may show a second molecule ({comparison})")
+    print_line(f"the {len(places)} images explained least may show a second molecule ({comparison})")
     return Consensus(own.volume, best_poses(own.volume, images, consensus.poses.shifts))
 
 
@@ -262,7 +266,7 @@ def _best_symmetry(
             best, name, chosen = validation, proposal.name, tried
     run.symmetries.write(rows)
     table = "; ".join(f"{row.symmetry} {100 * row.held_out_residual:.2f} %" for row in rows)
-    say(f"symmetry: {name} (residual fraction of held-out images: {table})")
+    print_line(f"symmetry: {name} (residual fraction of held-out images: {table})")
     return name, chosen, best
 
 
@@ -278,9 +282,9 @@ def _compare(run: RunDirectory, starts: Sequence[Consensus], best: int) -> list[
     agreeing = sum(row.agrees for row in others)
     values = ", ".join(f"{row.fsc:.2f}" for row in sorted(others, key=lambda row: row.fsc))
     if agreeing == len(others):
-        say(f"all {len(starts)} starts came to the same volume: mean FSC with the best {values}")
+        print_line(f"all {len(starts)} starts came to the same volume: mean FSC with the best {values}")
     else:
-        warn(
+        print_warning(
             f"only {agreeing + 1} of {len(starts)} starts came to the same volume (mean FSC with the best {values}): "
             "the images may be too few, or too different, to determine the shape"
         )

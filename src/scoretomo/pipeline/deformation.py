@@ -19,7 +19,7 @@ from ..deformation.schedule import DeformationSettings
 from ..fourier import low_pass
 from ..images import correlation, disc
 from ..matching import Poses, choose
-from ..monitor.progress import say
+from ..monitor.progress import print_line
 from ..projection import rotate
 from ..rundir.directory import RunDirectory
 from ..rundir.rows import LatentRow
@@ -67,7 +67,7 @@ def _fit_levels(run: RunDirectory, data: ModelData, job: Job) -> None:
         if level == 0:
             run.record("pose rescue", images=rescued)
             if rescued:
-                say(f"pose rescue moved {rescued} images to other poses and conformations")
+                print_line(f"pose rescue moved {rescued} images to other poses and conformations")
         _write(path, model, at)
 
 

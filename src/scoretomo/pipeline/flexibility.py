@@ -15,7 +15,7 @@ from ..deformation.flexibility import FLEXIBILITY, judge_flexibility
 from ..deformation.model import DeformationModel, displacements, model_from_consensus
 from ..deformation.principal_modes import principal_modes
 from ..deformation.schedule import DeformationSettings
-from ..monitor.progress import say
+from ..monitor.progress import print_line
 from ..rundir.directory import RunDirectory
 from ..rundir.folders import ConsensusFolder
 from ..rundir.rows import FlexibilityTest, HeldOutRow, ModeRow, Verdict
@@ -87,7 +87,7 @@ def _judge(run: RunDirectory, fitting: DeformationSettings, size: int) -> None:
             verdict,
         )
     )
-    say(
+    print_line(
         f"flexibility test: the molecule is {verdict} (statistic {result.statistic:.2g}, threshold "
         f"{FLEXIBILITY.threshold:g}): "
         f"residual fraction of held-out images {100 * result.rigid_residual:.2f} % by a rigid model, "

@@ -12,7 +12,7 @@ from .. import files
 from ..compute import one_thread
 from ..config import ImportRequest
 from ..images import JUNK, Prepared, prepare
-from ..monitor.progress import say, warn
+from ..monitor.progress import print_line, print_warning
 from ..requirements import require_pixel_size, select_numbers
 from ..rundir.directory import RunDirectory
 from ..rundir.inputs import remember, require_unchanged
@@ -77,13 +77,13 @@ def prepare_images(run: RunDirectory, job: Job) -> None:
 def import_stack(request: ImportRequest, output: Path, *, force: bool) -> None:
     """Read, check, prepare and write class averages, and show what was found."""
     if is_imported(request, output, force=force):
-        say(f"{output} is finished")
+        print_line(f"{output} is finished")
         return
     imported = read_and_prepare(request)
     parts = [output.with_suffix(suffix).name for suffix in (".csv", ".json", ".mrcs")]
     with files.replaced_together(output.parent, output.name, parts) as folder:
         write_prepared(folder / output.name, imported)
-    say(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
+    print_line(f"prepared images: {output}, what was done to each: {output.with_suffix('.csv')}")
 
 
 def read_and_prepare(request: ImportRequest) -> Imported:
@@ -106,9 +106,11 @@ def read_and_prepare(request: ImportRequest) -> Imported:
     kept, count = len(prepared.numbers), len(images)
     output_size = None if input_size is None else input_size * prepared.pixel_factor
     scale = "" if output_size is None else f", {output_size:.4g} Å/pixel"
-    say(f"{stack}: {count} images of {'×'.join(map(str, images.shape[1:]))}; {kept} used, at {size}×{size}{scale}")
+    print_line(
+        f"{stack}: {count} images of {'×'.join(map(str, images.shape[1:]))}; {kept} used, at {size}×{size}{scale}"
+    )
     for note in notes:
-        warn(note)
+        print_warning(note)
     record = ImportRecord(
         source=str(stack.absolute()),
         image_count=count,

@@ -30,7 +30,7 @@ from ..landscape import (
     umap_embedding,
     variability_map,
 )
-from ..monitor.progress import say
+from ..monitor.progress import print_line
 from ..rundir.directory import RunDirectory
 from ..rundir.poses import rotations_of
 from ..rundir.rows import LandscapeRow, LandscapeSummary, ObservabilityRow, ScreeRow, StateRow, Trajectory, Verdict
@@ -108,7 +108,7 @@ def analyse_volumes(run: RunDirectory, job: Job) -> None:
     """Write landscape.csv and landscape/, and show how many modes there are."""
     with job.estimate.working("landscape of the volumes"):
         write_landscape(run)
-    say_modes(run)
+    show_modes(run)
 
 
 def write_landscape(run: RunDirectory, *, umap: bool = False) -> None:
@@ -132,15 +132,15 @@ def write_landscape(run: RunDirectory, *, umap: bool = False) -> None:
     run.landscape.rows.write(_rows(read, landscape, umap=umap))
 
 
-def say_modes(run: RunDirectory) -> None:
+def show_modes(run: RunDirectory) -> None:
     """Show how many modes a run has."""
     if not run.landscape.rows.exists():
         return
     modes = run.landscape.summary.read().modes
     if modes is None:
-        say(f"heterogeneity of the volumes: {run.landscape.rows.path}")
+        print_line(f"heterogeneity of the volumes: {run.landscape.rows.path}")
     else:
-        say(f"{modes or 'no'} mode{'' if modes == 1 else 's'} of motion: {run.landscape.rows.path}")
+        print_line(f"{modes or 'no'} mode{'' if modes == 1 else 's'} of motion: {run.landscape.rows.path}")
 
 
 def _analyse(read: _Volumes, verdict: Verdict, trial_modes: dict[int, tuple[float, ...]]) -> _Landscape:

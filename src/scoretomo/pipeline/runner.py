@@ -9,7 +9,7 @@ import torch
 from .. import files
 from ..compute import best_device, joined_group, processes_for, require_one_process
 from ..config import ImportRequest, ReconstructSettings, RunRequest, TrainSettings
-from ..monitor.progress import say, working
+from ..monitor.progress import print_line, working
 from ..monitor.time_estimate import TimeEstimate
 from ..report import render_report
 from ..requirements import require_umap
@@ -25,7 +25,7 @@ from .criteria import record_criteria
 from .denoising import measure_score
 from .images import PreparedStack, import_stack, read_and_prepare, read_prepared, write_prepared
 from .job import Job
-from .landscape import LANDSCAPE, landscape_numbers, say_modes, write_landscape
+from .landscape import LANDSCAPE, landscape_numbers, show_modes, write_landscape
 from .reliability import write_reliability
 from .report import write_report
 from .train import open_network, train_network
@@ -47,7 +47,7 @@ def run_all(request: RunRequest, *, workers: int | None, force: bool) -> None:
         else:
             _stage("images").run(run, job)
         if not run_stages(run, job, STAGES):
-            say(f"{run.path} is finished: {run.report.absolute()}")
+            print_line(f"{run.path} is finished: {run.report.absolute()}")
         run.end()
         require_volumes(run)
 
@@ -116,7 +116,7 @@ def _show_estimate(run: RunDirectory, job: Job, stages: Sequence[Stage], prepare
     costs = [sum(_costs(run, job, stages, prepared, rigid=rigid).values()) for rigid in (False, True)]
     usual, rigid = (duration(60 * math.ceil(cost / 60)).removesuffix(" 00 s") for cost in costs)
     more = f", {rigid} if the molecule is rigid" if rigid != usual else ""
-    say(f"time estimate: {usual} on {counted(processes, 'core')} of a usual CPU{more}")
+    print_line(f"time estimate: {usual} on {counted(processes, 'core')} of a usual CPU{more}")
 
 
 def run_landscape(directory: Path, *, umap: bool) -> None:
@@ -145,8 +145,8 @@ def run_landscape(directory: Path, *, umap: bool) -> None:
         with working("writing the report", run.progress):
             files.write_text(new / run.report.name, render_report(written, event))
     files.append_record(run.log, event)
-    say_modes(run)
-    say(f"report: {run.report.absolute()}")
+    show_modes(run)
+    print_line(f"report: {run.report.absolute()}")
 
 
 def report_only(directory: Path) -> None:
@@ -162,7 +162,7 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
         run.end()
         require_volumes(run)
     done = "" if worked else f"{directory} is finished: "
-    say(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
+    print_line(f"{done}volumes are in {directory / 'volumes'}; write a report with: scoretomo report {directory}")
 
 
 def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> bool:
@@ -211,7 +211,7 @@ def train_imported(
 def end_training(output: Path) -> None:
     """Release the run, and show what can be done with its network."""
     RunDirectory(output).end()
-    say(
+    print_line(
         f"samples: scoretomo sample {output}; volumes: scoretomo reconstruct {output} --method paper --denoiser network"
     )
 

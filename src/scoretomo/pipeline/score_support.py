@@ -14,7 +14,7 @@ from ..denoisers.exact import ExactScore
 from ..denoisers.network import NetworkScore
 from ..denoisers.tangent import TangentScore
 from ..images import disc
-from ..monitor.progress import say
+from ..monitor.progress import print_line
 from ..projection import project
 from ..reconstruction.score_support import ScoreSupport, consensus_views, score_support
 from ..rotations import random_rotations
@@ -119,10 +119,10 @@ def _say_result(support: ScoreSupport, *, has_model: bool) -> None:
     else:
         errors = "so few images leave gaps between them"
     kind = "the images and views of the consensus volume" if support.includes_views else "the images alone"
-    say(f"score support: {kind} ({errors})")
+    print_line(f"score support: {kind} ({errors})")
     if has_model:
         length = "short" if support.model_is_near else "long"
-        say(
+        print_line(
             f"refinement will be {length}: denoising changes views of the deformation model by "
             f"{support.model_error:.3f}, "
             f"held-out images by {support.low_noise_error:.3f}"

@@ -15,7 +15,7 @@ from ..config import ReconstructSettings
 from ..errors import NoVolumesError
 from ..fourier import mean_fsc, resample
 from ..images import correlation
-from ..monitor.progress import warn
+from ..monitor.progress import print_warning
 from ..projection import project, rotate
 from ..reconstruction.algorithm import EXPLODED, Denoiser, Descent, Step, reconstruct
 from ..reconstruction.refinement import Refined, Refinement, Streams, refine_volumes
@@ -238,7 +238,7 @@ def warn_of_excluded(prepared: PreparedStack, settings: ReconstructSettings) -> 
         numbers = selected_numbers(prepared, settings)
         missing = sorted(set(parse_selection(settings.images, prepared.source_count)) - set(numbers))
         if missing:
-            warn(f"not reconstructed, because import excluded {images_named(missing)}")
+            print_warning(f"not reconstructed, because import excluded {images_named(missing)}")
 
 
 def finished_rows(run: RunDirectory) -> dict[int, VolumeRow]:
@@ -306,7 +306,7 @@ def require_volumes(run: RunDirectory) -> None:
 def _warn_of_diverged(run: RunDirectory, rows: Sequence[VolumeRow]) -> None:
     diverged = [row.image for row in rows if row.status == "diverged"]
     if diverged and len(diverged) < len(rows):  # a run without any ends with this sentence
-        warn(f"{counted(len(diverged), 'volume')} could not be made: {_why_diverged(run, diverged)}")
+        print_warning(f"{counted(len(diverged), 'volume')} could not be made: {_why_diverged(run, diverged)}")
 
 
 def _why_diverged(run: RunDirectory, diverged: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ Two = Annotated[float, Decimals(2)]
 Three = Annotated[float, Decimals(3)]
 Four = Annotated[float, Decimals(4)]
 Five = Annotated[float, Decimals(5)]
+SixDecimals = Annotated[float, Decimals(6)]
 SixDigits = Annotated[float, Digits(6)]
 Verdict = Literal["flexible", "rigid", "undetermined"]  # the last where images are too few for a test
 Label = Literal["reliable", "caution", "unreliable"]
@@ -68,7 +69,7 @@ class StartRow(NamedTuple):
 class SymmetryRow(NamedTuple):
     """consensus/symmetry.csv: point groups that were tried."""
 
-    symmetry: str
+    symmetry: str  # point group: C1, D2, …
     fsc: Four  # of the consensus with itself, turned
     held_out_residual: Five  # mean residual fraction of held-out images
 
@@ -76,7 +77,7 @@ class SymmetryRow(NamedTuple):
 class ConsensusSummary(NamedTuple):
     """consensus/summary.json: how well the consensus explains its images."""
 
-    symmetry: str
+    symmetry: str  # point group that was imposed
     correlation: Five  # mean, of the images that it explains with their views
     held_out_correlation: Five  # the same with views of a consensus of other images
     held_out_resolution: Four  # down to which such views agree with the images (Fourier ring correlation 0.5)
@@ -86,7 +87,7 @@ class PoseRow(NamedTuple):
     """poses.csv: the image is f(V, R(rot, tilt, psi)) moved by the shift."""
 
     image: int
-    rot: Four
+    rot: Four  # Euler angles as in RELION
     tilt: Four
     psi: Four
     shift_x: Four
@@ -100,7 +101,7 @@ class HeldOutRow(NamedTuple):
     """flexibility/rigid.csv and flexible.csv: a held-out image and the model that was fitted to the others."""
 
     image: int
-    residual_fraction: Annotated[float, Decimals(8)]
+    residual_fraction: Annotated[float, Decimals(8)]  # of its view in the best pose and conformation
     displacement: Five  # root mean square over the mass, in pixels of the model's side
 
 
@@ -118,13 +119,11 @@ class FlexibilityTest(NamedTuple):
     undetermined.
     """
 
-    rigid_residual: (
-        Annotated[float, Decimals(6)] | None
-    )  # mean residual fraction of held-out images, by the rigid model
-    flexible_residual: Annotated[float, Decimals(6)] | None  # by the deformation model
+    rigid_residual: SixDecimals | None  # mean residual fraction of held-out images, by the rigid model
+    flexible_residual: SixDecimals | None  # the same by the deformation model
     displacement: Four | None  # of its mass, in one image of five
-    statistic: Four | None
-    threshold: float
+    statistic: Four | None  # explanation/flexibility-test.md has its formula
+    threshold: float  # flexible where the statistic is above
     verdict: Verdict
 
 
@@ -132,14 +131,14 @@ class AssignmentRow(NamedTuple):
     """assignment/hard.csv and soft.csv: a held-out image and the consensus of the others."""
 
     image: int
-    residual_fraction: Annotated[float, Decimals(7)]
+    residual_fraction: Annotated[float, Decimals(7)]  # by the consensus of the others
 
 
 class AssignmentTest(NamedTuple):
     """assignment/test.json: whether held-out images of a rigid molecule are explained better by a soft assignment."""
 
     hard_residual: SixDigits  # mean residual fraction of held-out images
-    soft_residual: SixDigits
+    soft_residual: SixDigits  # the same with soft assignment
     standard_errors: SixDigits  # of the difference
     soft: bool  # the consensus was made again with soft assignment
 
@@ -169,12 +168,12 @@ class VolumeRow(NamedTuple):
     image: int
     file: str  # within the run; empty if the descent diverged
     status: Status
-    seconds: Two
-    steps: int
+    seconds: Two  # of the descents of its batch, shared evenly
+    steps: int  # of its descent
     start_weight: float | None  # share of the start in the volume
     anchor_correlation: Five  # of the image with the view in its pose
-    anchor_residual: Five
-    view_residual: Five
+    anchor_residual: Five  # ‖f(V, I) − x‖ / ‖x‖ of its image x, at the last step
+    view_residual: Five  # root mean square of f(V, R) − D(f(V, R), t) over random views, at the last step
     replicate_fsc: Five | None  # mean FSC of pairs of replicates
 
 
@@ -182,9 +181,9 @@ class ConvergenceRow(NamedTuple):
     """convergence/000.csv: one step of a descent."""
 
     step: int
-    t: float
-    views: int
-    anchor_residual: float
+    t: float  # noise level
+    views: int  # how many the step has
+    anchor_residual: float  # as in volumes.csv
     view_residual: float
 
 
@@ -201,9 +200,9 @@ class LandscapeRow(NamedTuple):
 class ScreeRow(NamedTuple):
     """landscape/scree.csv: a principal component of the volumes."""
 
-    component: int
-    variance: SixDigits
-    share: Five
+    component: int  # from 1
+    variance: SixDigits  # of the volumes along it
+    share: Five  # of the whole variance
     noise_floor: SixDigits  # variance of replicates along it
 
 
@@ -211,7 +210,7 @@ class StateRow(NamedTuple):
     """landscape/states.csv: a group of volumes."""
 
     state: int  # from 1
-    volumes: int
+    volumes: int  # how many
     representative: int  # image whose volume is in its middle
     frame: int  # of landscape/states/, at which it is
 
@@ -222,7 +221,7 @@ class ObservabilityRow(NamedTuple):
     """
 
     image: int
-    observability: tuple[Three, ...]
+    observability: tuple[Three, ...]  # of each mode
 
 
 class Trajectory(NamedTuple):
@@ -253,10 +252,10 @@ class ReliabilityRow(NamedTuple):
     image: int
     expected_fsc: Three | None  # mean FSC with the truth, down to the resolution
     low: Three | None  # lower end of its 80 % interval
-    high: Three | None
-    resolution: Two | None
+    high: Three | None  # upper end
+    resolution: Two | None  # of the last shell that counts
     label: Label
-    reason: str
+    reason: str  # the predictor that decided
     replicate_fsc: Five | None  # mean, in the shells that images determine
     correlation: Five  # of the image with its view
     isolation: Five | None  # of its conformation from those of other images
@@ -267,16 +266,16 @@ class FscRow(NamedTuple):
     """evaluation/fsc.csv: a map against its truth, and the alignment that moves it there."""
 
     image: int
-    truth: str
+    truth: str  # file
     hand: Literal["same", "mirrored"]
-    mean_fsc: Five
-    auc: Five
-    resolution_0_5: Three
-    resolution_0_143: Three
-    rot: Three | None
+    mean_fsc: Five  # over shells 1 to half the side
+    auc: Five  # area under the FSC from 0 to 0.5 cycles per pixel, at most 0.5
+    resolution_0_5: Three  # where the FSC falls below 0.5
+    resolution_0_143: Three  # where it falls below 0.143
+    rot: Three | None  # of the rotation that moves the map onto its truth
     tilt: Three | None
     psi: Three | None
-    shift_x: Three | None
+    shift_x: Three | None  # voxels
     shift_y: Three | None
     shift_z: Three | None
 
@@ -338,28 +337,28 @@ class EvaluationSummary(NamedTuple):
 class LossRow(NamedTuple):
     """score/loss.csv: a stretch of training."""
 
-    images_seen: int
-    loss: float
-    rate: float
-    seconds: float
+    images_seen: int  # since the beginning
+    loss: float  # mean of the stretch
+    rate: float  # learning rate at its end
+    seconds: float  # since the beginning
 
 
 class DenoisingRow(NamedTuple):
     """score/denoising.csv: denoising error at noise level t."""
 
-    t: Five
-    network_training: float | None
+    t: Five  # noise level
+    network_training: float | None  # error of the network on training images
     network_held_out: float | None
-    exact_training: float | None
+    exact_training: float | None  # error of the exact score of the training images
     exact_held_out: float | None
-    wiener: float
+    wiener: float  # error of the best linear filter
 
 
 class SampleRow(NamedTuple):
     """samples/samples.csv: an image drawn from the network score, and the class average nearest to it."""
 
-    sample: int
-    nearest: int
+    sample: int  # its place in the stack of samples
+    nearest: int  # a prepared image
     angle: Two  # from x to y, after the flip
     flipped: bool  # x → −x
     correlation: Five  # with the nearest
