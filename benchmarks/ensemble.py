@@ -1,265 +1,167 @@
 """The ensemble method: one frame, all volumes; how good, how sure, how long.
 
-    python benchmarks/ensemble.py box  300 images of 32², all volumes, their lid angles   about 15 min a seed on 2 cores
-    python benchmarks/ensemble.py robust        the same with 10 seeds, 8 volumes each                      about 15 min
-    python benchmarks/ensemble.py betagal  16 real class averages: 5 seeds at 32 px, 10 at 64 px, 3 with D2  about 40
-    min python benchmarks/ensemble.py 60S       47 real class averages: 10 seeds at 24 and 48 px, no truth      about 20
-    min python benchmarks/ensemble.py capsid        200 images of 64², 8 volumes                         about 25 min a
-    seed python benchmarks/ensemble.py symmetry  which one is found in box, capsid and β-gal; the capsid with it  about
-    12 min python benchmarks/ensemble.py particle  asymmetric, nearly rigid: the consensus against a truth, 3 seeds
-    about 15 min python benchmarks/ensemble.py still         300 images of a rigid molecule
-    about 40 min python benchmarks/ensemble.py mixture      200 images of the box and 60 of the capsid in one stack
-    about 5 min python benchmarks/ensemble.py cost         seconds and memory against side and number of images
-    about 60 min python benchmarks/ensemble.py box88  the paper's size: 300 images of 88²; nine volumes of other seeds
-    about 180 min python benchmarks/ensemble.py landscape     landscape and report of 300 volumes of 64²
-    about 2 min python benchmarks/ensemble.py flexibility  the flexibility test of rigid molecules, and in all runs
-    there  about 60 min python benchmarks/ensemble.py match      one match of 300 images with 1,000 directions, both
-    ways      a few seconds
+    python benchmarks/ensemble.py box          300 images of 32², all volumes, their lid angles           15 min a seed
+    python benchmarks/ensemble.py demo         the same with every twelfth volume                         10 min
+    python benchmarks/ensemble.py robust       the same with 10 seeds, 8 volumes each                     15 min
+    python benchmarks/ensemble.py betagal      16 real class averages: 32 and 64 px, 10 seeds; 3 with D2  40 min
+    python benchmarks/ensemble.py 60S          47 real class averages: 10 seeds at 24 and 48 px           20 min
+    python benchmarks/ensemble.py capsid       200 images of 64², 8 volumes                               25 min a seed
+    python benchmarks/ensemble.py symmetry     of box, capsid and β-gal; the capsid's volumes with it     12 min
+    python benchmarks/ensemble.py particle     asymmetric, nearly rigid: the consensus against a truth    15 min
+    python benchmarks/ensemble.py still        300 images of a rigid molecule                             40 min
+    python benchmarks/ensemble.py mixture      200 images of the box, with 60 of the capsid and alone     10 min
+    python benchmarks/ensemble.py cost         seconds and memory against side and number of images       60 min
+    python benchmarks/ensemble.py box88        the paper's size: 300 images of 88²; nine of other seeds   180 min
+    python benchmarks/ensemble.py landscape    landscape and report of 300 volumes of 64², after box      2 min
+    python benchmarks/ensemble.py flexibility  the flexibility test, in runs of other benchmarks      a second
+    python benchmarks/ensemble.py match        one match of 300 images with 1,000 directions, both ways   10 s
 
-Real images: --data, as for benchmarks/cold.py. Results stay in benchmarks/results/; what is finished there is not
-computed again.
+Times are on two cores. --seeds gives fewer, without a record. Real images, and where results stay: see runs.py.
 """
 
 import argparse
-import itertools
-import os
-import shutil
 import statistics
-import subprocess
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from cold import COMMAND, EIGHT, EIGHT_OF_200, RESULTS, ROOT, heading, judge, line, scoretomo, stage_seconds
-from molecules import SETS, STILL, whole_run
+from betagal import betagal, large_subunit
+from costs import cost, landscape, match
+from lids import COMPONENTS, lids_of_modes, lids_of_volumes
+from machine import Row, shown, write_record
+from molecules import SETS, STILL
+from runs import (
+    CONSENSUS_ONLY,
+    DATA,
+    EIGHT,
+    EIGHT_OF_200,
+    RESULTS,
+    Judged,
+    beside_consensus,
+    betagal_files,
+    density,
+    extremes,
+    gained,
+    judge,
+    only,
+    quality,
+    results,
+    run_seconds,
+    scored,
+    scoretomo,
+    simulated,
+    stage_seconds,
+)
 
 from scoretomo import files
-from scoretomo.alignment import moved_onto
-from scoretomo.compute import available_cores
-from scoretomo.evaluation import Score, compare
-from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample, resolution_at
-from scoretomo.matching import Matcher, directions
-from scoretomo.projection import project
-from scoretomo.rotations import angular_distance, point_group
+from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resample
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.folders import SimulationFolder
-from scoretomo.rundir.poses import rotations_of
-
-_COMPONENTS = 20
-CONSENSUS_ONLY = ("--images", 0, "--steps", 20)  # one volume, in few steps: only the consensus is of interest
-
-
-def scored(path: Path, truth: torch.Tensor) -> Score:
-    """A map against a truth of any size."""
-    found = files.read_map(path)
-    return compare(torch.from_numpy(found.density), resample(truth, len(found.density), 3), found.pixel_size)
-
-
-def beside_consensus(run: Path, data: Path, numbers: Iterable[int]) -> None:
-    """Volumes of some images against their truths, and the consensus against the same ones."""
-    found: dict[str, list[float]] = {"volumes": [], "consensus": []}
-    for number in numbers:
-        truth = torch.from_numpy(files.read_map(SimulationFolder(data).volume(number)).density)
-        found["volumes"].append(scored(RunDirectory(run).volume(number), truth).mean_fsc)
-        found["consensus"].append(scored(RunDirectory(run).assigned.volume, truth).mean_fsc)
-    for name, values in found.items():
-        print(
-            f"{name}: mean FSC {statistics.mean(values):.3f} ({min(values):.3f} – {max(values):.3f}) to {len(values)} "
-            f"truths",
-            flush=True,
-        )
 
 
 def box(seeds: int) -> None:
-    data = RESULTS / "box32"
-    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
-    heading()
+    data, rows, lids, runs = simulated("box", 300, 32), [], [], []
     for seed in range(seeds):
         run = RESULTS / f"box32-ensemble-{seed}"
         scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed)
-        line("box, all 300", seed, judge(run, data / "truth"))
-        directory = RunDirectory(run)
-        truths = [row.mean_fsc for row in directory.evaluation.rows.read()]
-        replicates = [row.replicate_fsc for row in directory.volume_rows.read()]
-        print(f"mean FSC to the truth and of replicates: correlation {np.corrcoef(truths, replicates)[0, 1]:.2f}")
-        first, second, sides = lids(run, data)
-        print(
-            f"lid angles from {_COMPONENTS} components: R² {first:.3f}, {second:.3f}; found in the other of two "
-            f"poses: {sides}"
-        )
-        first, second, count = modes(run, data)
-        print(f"{count} modes; lid angles from the first two: R² {first:.3f}, {second:.3f}", flush=True)
+        judged = judge(run, data / "truth")
+        described = {"set": "box", "images": 300, "side / px": 32, "volumes judged": judged.summary.n, "seed": seed}
+        rows.append(shown({**described, "mean FSC": judged.summary.mean_fsc, **gained(judged)}))
+        replicates = [row.replicate_fsc for row in RunDirectory(run).volume_rows.read()]
+        correlation = np.corrcoef([row.mean_fsc for row in judged.rows], replicates)[0, 1]
+        print(f"mean FSC with the truth and of replicates: correlation {correlation:.2f}")
+        lids += [
+            shown({"seed": seed, "source": source, "R², lid 1": first, "R², lid 2": second})
+            for source, (first, second) in (
+                (f"volumes ({COMPONENTS} components)", lids_of_volumes(run, data)),
+                ("two modes", lids_of_modes(run, data)),
+            )
+        ]
+        runs.append(run)
+    spent = stage_seconds(runs[0])
+    stages = [shown({"stage": stage, "seconds": seconds}) for stage, seconds in spent.items()]
+    write_record("volumes", rows, seeds=range(seeds), seconds=run_seconds(runs))
+    write_record("lids", lids[::2] + lids[1::2], seeds=range(seeds), seconds=run_seconds(runs))
+    write_record("stages", stages, seeds=[0], seconds=sum(spent.values()))
 
 
-def lids(run: Path, data: Path) -> tuple[float, float, int]:
-    """R² of both lid angles, regressed from the volumes' first principal components (mean of the 5 nearest others)."""
-    directory = RunDirectory(run)
-    numbers = [row.image for row in directory.volume_rows.read() if row.status == "done"]
-    volumes = [files.read_map(directory.volume(number)).density for number in numbers]
-    angles, swapped = lid_angles(run, data)
-    flat = np.stack(volumes).reshape(len(volumes), -1)
-    left, values, _ = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
-    return *regressed(left[:, :_COMPONENTS] * values[:_COMPONENTS], angles[numbers]), swapped
-
-
-def modes(run: Path, data: Path) -> tuple[float, float, int]:
-    """The same from the modes of the landscape, and how many there are."""
-    rows = RunDirectory(run).landscape.rows.read()
-    places = np.array([row.mode[:2] for row in rows])
-    angles, _ = lid_angles(run, data)
-    return *regressed(places, angles[[row.image for row in rows]]), len(rows[0].mode)
-
-
-class TruePose(NamedTuple):
-    """The true pose of a simulated image."""
-
-    rot: float
-    tilt: float
-    psi: float
-
-
-def true_rotations(rows: Iterable[Mapping[str, str]]) -> torch.Tensor:
-    """Poses in rows of truth.csv as matrices, (n, 3, 3)."""
-    return rotations_of([TruePose(*(float(row[name]) for name in TruePose._fields)) for row in rows])
-
-
-def lid_angles(run: Path, data: Path) -> tuple[np.ndarray, int]:
-    """Both angles of every image (n, 2), in the order in which its volume has the lids; and how many are swapped."""
-    truth = files.read_table(SimulationFolder(data).poses)
-    angles = np.array([[float(row["lid_1"]), float(row["lid_2"])] for row in truth])
-    swapped = other_side(rotations_of(RunDirectory(run).poses.read()), true_rotations(truth))
-    angles[swapped] = angles[swapped, ::-1]
-    return angles, int(swapped.sum())
-
-
-def regressed(places: np.ndarray, angles: np.ndarray) -> tuple[float, float]:
-    """R² of angles (n, 2) as means of those at the five nearest other places (n, k)."""
-    apart = torch.cdist(torch.from_numpy(places), torch.from_numpy(places)).fill_diagonal_(torch.inf)
-    found = angles[apart.topk(5, largest=False).indices.numpy()].mean(1)
-    r2 = 1 - ((found - angles) ** 2).sum(0) / ((angles - angles.mean(0)) ** 2).sum(0)
-    return float(r2[0]), float(r2[1])
-
-
-def other_side(found: torch.Tensor, true: torch.Tensor) -> np.ndarray:
-    """Which boxes stand turned by half a turn about z or y, so that their lids change places.
-
-    The box is its own mirror image, y → −y, and a view does not change with z → −z: each image has two poses, equally
-    right.
-    """
-    flat = [torch.diag(torch.tensor(signs, dtype=torch.float64)) for signs in ((1.0, 1.0, -1.0), (1.0, -1.0, 1.0))]
-    frames = torch.stack([found.mT @ true, found.mT @ flat[0] @ true @ flat[1]])  # (2, n, 3, 3)
-    turns = point_group("D2")
-    best: tuple[float, torch.Tensor] | None = None
-    for reference in frames[:, :20].flatten(0, 1):
-        apart = angular_distance((reference.mT @ frames)[:, :, None], turns)  # (2, n, 4)
-        nearest = apart.amin(0)
-        if best is None or float(nearest.amin(1).median()) < best[0]:
-            best = float(nearest.amin(1).median()), nearest.argmin(1)
-    assert best is not None
-    swaps = torch.tensor([turn[0, 0] < 0 for turn in turns])  # x → −x
-    return swaps[best[1]].numpy()
+def demo() -> None:
+    data, run = simulated("box", 300, 32), RESULTS / "box32-demo"
+    scoretomo("run", data / "images.mrcs", "--output", run, *only(range(0, 300, 12)))
+    judged = judge(run, data / "truth")
+    described = {"images": 300, "volumes": judged.summary.n, "AUC": judged.summary.auc}
+    row = shown({**described, **quality(judged, "lowest", "highest"), **gained(judged)})
+    write_record("volumes-demo", [row], seeds=[0], seconds=run_seconds([run]))
 
 
 def robust(seeds: int) -> None:
-    data = RESULTS / "box32"
-    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
-    means = []
+    data, runs = simulated("box", 300, 32), []
     for seed in range(seeds):
         run = RESULTS / f"box32-ensemble-{seed}"  # has them, too
         if not RunDirectory(run).evaluation.summary.exists():
             run = RESULTS / f"box32-robust-{seed}"
-            scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, "--images", EIGHT)
+            scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, *only(EIGHT))
             scoretomo("evaluate", run, "--truth", data / "truth")
-        results = {row.image: row.mean_fsc for row in RunDirectory(run).evaluation.rows.read()}
-        eight = [results[int(image)] for image in EIGHT.split(",")]
-        print(f"seed {seed}: mean FSC {statistics.mean(eight):.3f} ({min(eight):.3f} – {max(eight):.3f})", flush=True)
-        means.append(statistics.mean(eight))
-    print(f"{seeds} seeds: {min(means):.3f} – {max(means):.3f}, mean {statistics.mean(means):.3f}")
+        runs.append(run)
+    each, rows = [of_eight(results(run)) for run in runs], []
+    for seed, quantities in enumerate(each):
+        shown({"seed": seed, **quantities})
+    for quantity in each[0]:
+        values = [row[quantity] for row in each if row[quantity] is not None]
+        described = {"set": "box, 300 × 32²", "quantity": quantity, "seeds counted": len(values)}
+        rows.append(shown({**described, **extremes(values)}))
+    write_record("volumes-eight", rows, seeds=range(seeds), seconds=run_seconds(runs))
 
 
-def betagal(seeds: int, folder: Path) -> None:
-    folder = folder / "betagal_relion16"
-    stack, truth = folder / "betagal_cavgs16_64px_3.54A.mrcs", folder / "betaGal_map_64px_3.54A.mrc"
-    known = torch.from_numpy(files.read_map(truth).density)
-    heading()
-    for group, count in (("C1", min(5, seeds)), ("D2", min(3, seeds))):
-        for seed in range(count):
-            run = RESULTS / f"betagal32-{group}-{seed}"
-            scoretomo("run", stack, "--size", 32, "--symmetry", group, "--seed", seed, "--output", run)
-            line(f"β-gal 32 {group}", seed, judge(run, truth))
-            print(f"their mean: {as_words(scored(RunDirectory(run).mean, known))}", flush=True)
-    for group, count in (("C1", seeds), ("D2", min(3, seeds))):
-        runs = [RunDirectory(RESULTS / f"betagal64-{group}-{seed}") for seed in range(count)]
-        paths = [run.assigned.volume for run in runs]
-        for seed, path in enumerate(paths):
-            scoretomo("run", stack, "--symmetry", group, "--seed", seed, "--output", runs[seed].path, *CONSENSUS_ONLY)
-            print(f"consensus at 64 px, {group}, seed {seed}: {as_words(scored(path, known))}", flush=True)
-        agreement([files.read_map(path) for path in paths])
-
-
-def as_words(score: Score) -> str:
-    """A map's agreement with its truth."""
-    correlation = score.alignment.correlation
-    return f"mean FSC {score.mean_fsc:.3f}, FSC 0.5 at {score.resolution_half:.1f} Å, correlation {correlation:.3f}"
-
-
-def agreement(maps: list) -> None:
-    """Print how far maps of different seeds agree, pair by pair."""
-    values, resolutions = [], []
-    for first, second in itertools.combinations([torch.from_numpy(each.density) for each in maps], 2):
-        curve = fourier_shell_correlation(moved_onto(first, second), second)
-        values.append(float(mean_fsc(curve)))
-        resolutions.append(maps[0].pixel_size / resolution_at(curve, len(first), 0.5).frequency)
-    print(
-        f"{len(maps)} seeds with each other: mean FSC {min(values):.3f} – {max(values):.3f}, "
-        f"FSC 0.5 at {min(resolutions):.1f} – {max(resolutions):.1f} Å",
-        flush=True,
-    )
-
-
-def large_subunit(seeds: int, folder: Path) -> None:
-    stack = folder / "slicem_60S" / "cavgs_60S_47_96px_4.36A.mrcs"
-    for size in (24, 48):
-        maps = []
-        for seed in range(seeds):
-            run = RESULTS / f"60S{size}-ensemble-{seed}"
-            scoretomo("run", stack, "--size", size, "--recentre", "--seed", seed, "--output", run, *CONSENSUS_ONLY)
-            maps.append(files.read_map(RunDirectory(run).assigned.volume))
-        print(f"60S at {size} px")
-        agreement(maps)
+def of_eight(run: Judged) -> Row:
+    """Quantities of eight volumes; a run of more of them has a best single map of more truths."""
+    rows = [row for row in run.rows if row.image in EIGHT]
+    each = [row.mean_fsc for row in rows]
+    return {
+        "mean FSC": statistics.mean(each),
+        "worst volume": min(each),
+        "best volume": max(each),
+        "AUC": statistics.mean(row.auc for row in rows),
+        **(gained(run) if len(run.rows) == len(rows) else dict.fromkeys(gained(run))),
+    }
 
 
 def capsid(seeds: int) -> None:
-    data = RESULTS / "capsid64"
-    scoretomo("simulate", "capsid", "--images", 200, "--size", 64, "--seed", 0, "--output", data)
-    heading()
+    data, rows, runs = simulated("capsid", 200, 64), [], []
     for seed in range(seeds):
         run = RESULTS / f"capsid64-ensemble-{seed}"
-        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, "--images", EIGHT_OF_200)
-        line("capsid 64", seed, judge(run, data / "truth"))
+        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, *only(EIGHT_OF_200))
+        judged = judge(run, data / "truth")
+        described = {"set": "capsid", "images": 200, "side / px": 64, "volumes judged": judged.summary.n, "seed": seed}
+        rows.append(shown({**described, **quality(judged, "lowest", "highest"), **gained(judged)}))
+        runs.append(run)
+    write_record("volumes-large", rows, seeds=range(seeds), seconds=run_seconds(runs), key=["set"])
 
 
 def symmetry(folder: Path) -> None:
     """What --symmetry auto proposes and takes; and volumes of the capsid without and with the symmetry that it has."""
-    stacks = {"betagal": folder / "betagal_relion16" / "betagal_cavgs16_64px_3.54A.mrcs"}
-    for name, count in (("box", 300), ("capsid", 200)):
-        scoretomo("simulate", name, "--images", count, "--size", 32, "--seed", 0, "--output", RESULTS / f"{name}32")
-        stacks[name] = RESULTS / f"{name}32" / "images.mrcs"
-    for name, stack in stacks.items():
-        run = RESULTS / f"{name}32-auto"
+    data = simulated("capsid", 200, 32)
+    stacks = {
+        "β-gal": ("betagal", betagal_files(folder)[0]),
+        "box": ("box", simulated("box", 300, 32) / "images.mrcs"),
+        "capsid": ("capsid", data / "images.mrcs"),
+    }
+    rows, runs = [], []
+    for name, (short, stack) in stacks.items():
+        run = RESULTS / f"{short}32-auto"
         scoretomo("run", stack, "--size", 32, "--symmetry", "auto", "--output", run, *CONSENSUS_ONLY)
-        directory = RunDirectory(run)
-        tried = ", ".join(f"{row.symmetry} {100 * row.held_out_residual:.2f} %" for row in directory.symmetries.read())
-        symmetry = directory.first.summary.read().symmetry
-        print(f"{name}: {symmetry} imposed; residual fraction of held-out images {tried}", flush=True)
-    heading()
+        imposed = RunDirectory(run).first.summary.read().symmetry
+        for tried in RunDirectory(run).symmetries.read():
+            described = {"set": name, "group": tried.symmetry, "taken": "yes" if tried.symmetry == imposed else ""}
+            rows.append(shown({**described, "held-out residual / %": 100 * tried.held_out_residual}))
+        runs.append(run)
     for group in ("C1", "I"):
         run = RESULTS / f"capsid32-{group}"
-        scoretomo("run", stacks["capsid"], "--symmetry", group, "--images", EIGHT_OF_200, "--output", run)
-        line(f"capsid 32 {group}", 0, judge(run, RESULTS / "capsid32" / "truth"))
+        scoretomo("run", data / "images.mrcs", "--symmetry", group, *only(EIGHT_OF_200), "--output", run)
+        judged = judge(run, data / "truth")
+        shown({"set": "capsid", "group": group, **quality(judged), **gained(judged)})
+    write_record("symmetry", rows, seeds=[0], seconds=run_seconds(runs))
 
 
 def particle(seeds: int) -> None:
@@ -269,186 +171,151 @@ def particle(seeds: int) -> None:
     for name in ("realistic", "noise"):
         data = RESULTS / f"particle-{name}"
         SETS[f"particle-{name}"].simulate(data)
-        truth = torch.from_numpy(files.read_map(SimulationFolder(data).volume(0)).density)
-        for seed in range(seeds):
-            run = RESULTS / f"particle-{name}-ensemble-{seed}"
-            numbers = ",".join(map(str, range(0, 100, 13)))
-            scoretomo("run", data / "images.mrcs", "--recentre", "--seed", seed, "--images", numbers, "--output", run)
-            for path in (RunDirectory(run).assigned.volume, RunDirectory(run).mean):
-                if path.exists():  # the mean only of a rigid molecule
-                    print(f"ribosome, {name}, seed {seed}, {path.stem}: {as_words(scored(path, truth))}", flush=True)
+        runs = [RESULTS / f"particle-{name}-ensemble-{seed}" for seed in range(seeds)]
+        for seed, run in enumerate(runs):
+            chosen = only(range(0, 100, 13))
+            scoretomo("run", data / "images.mrcs", "--recentre", "--seed", seed, *chosen, "--output", run)
+        rows = [shown(row) for row in particle_rows(runs, data)]
+    write_record("particle", rows, seeds=range(seeds), seconds=run_seconds(runs), key=["map"])
+
+
+def particle_rows(runs: list[Path], data: Path) -> list[Row]:
+    """Maps of a particle, each from the lowest to the highest seed; some are compared with the first truth."""
+    directories, truth = [RunDirectory(run) for run in runs], density(SimulationFolder(data).volume(0))
+    judged = [judge(run, data / "truth") for run in runs]
+    verdicts = ", ".join(sorted({f"verdict {run.flexibility.read().verdict}" for run in directories}))
+    maps: dict[str, list[float | None]] = {
+        "consensus volume, with --recentre": [scored(run.assigned.volume, truth).mean_fsc for run in directories],
+        "mean of eight volumes, with --recentre": [
+            scored(run.mean, truth).mean_fsc
+            for run in directories
+            if run.mean.exists()  # of a rigid molecule
+        ],
+        "volumes, each with its own truth, with --recentre": [run.summary.mean_fsc for run in judged],
+        "best single map": [run.summary.single_map_mean_fsc for run in judged],
+    }
+    return [
+        {"map": name, **extremes(values), "seeds": len(values), "note": verdicts if "consensus" in name else ""}
+        for name, values in maps.items()
+    ]
 
 
 def still(seeds: int, folder: Path) -> None:
     """A rigid molecule: verdict of the flexibility test, and variance of its volumes beside that of replicates."""
-    data = RESULTS / "still32"
-    source = files.read_map(folder / "betagal_relion16" / "betaGal_map_64px_3.54A.mrc")
+    data, rows = RESULTS / "still32", []
     files.make_folder(data)
-    if not (data / "map.mrc").exists():
-        files.write_map(data / "map.mrc", resample(torch.from_numpy(source.density), 32, 3).numpy(), 7.08)
-    scoretomo(
-        "simulate", data / "map.mrc", "--images", 300, "--size", 32, "--pixel-size", 7.08, "--output", data / "images"
-    )
-    for seed in range(seeds):
-        run = RESULTS / f"still32-ensemble-{seed}"
-        scoretomo(
-            "run", data / "images" / "images.mrcs", "--output", run, "--seed", seed, *(("--images", 0) if seed else ())
-        )
-        print(f"still, seed {seed}: {RunDirectory(run).flexibility.read()}", flush=True)
-    run = RESULTS / "still32-ensemble-0"
-    rows = RunDirectory(run).volume_rows.read()
-    volumes = np.stack([files.read_map(RunDirectory(run).volume(row.image)).density for row in rows])
+    truth = data / "map.mrc"
+    if not truth.exists():
+        files.write_map(truth, resample(density(betagal_files(folder)[1]), 32, 3).numpy(), 7.08)
+    scoretomo("simulate", truth, "--images", 300, "--size", 32, "--pixel-size", 7.08, "--output", data / "images")
+    runs = [RESULTS / f"still32-ensemble-{seed}" for seed in range(seeds)]
+    for seed, run in enumerate(runs):
+        few = ("--images", 0) if seed else ()
+        scoretomo("run", data / "images" / "images.mrcs", "--output", run, "--seed", seed, *few)
+        test = RunDirectory(run).flexibility.read()
+        residuals = {
+            "rigid residual / %": percent(test.rigid_residual),
+            "flexible residual / %": percent(test.flexible_residual),
+        }
+        rows.append(shown({"seed": seed, **residuals, "verdict": test.verdict}))
+    print_variance(RunDirectory(runs[0]))
+    print(f"mean FSC of its volumes with the map: {judge(runs[0], truth).summary.mean_fsc:.3f}")
+    write_record("still", rows, seeds=range(seeds), seconds=run_seconds(runs))
+
+
+def percent(share: float | None) -> float | None:
+    """A share in percent."""
+    return None if share is None else 100 * share
+
+
+def print_variance(run: RunDirectory) -> None:
+    """How far the volumes of a rigid molecule differ."""
+    rows = run.volume_rows.read()
+    volumes = np.stack([files.read_map(run.volume(row.image)).density for row in rows])
     mean = torch.from_numpy(volumes.mean(0))
     curves = [float(mean_fsc(fourier_shell_correlation(torch.from_numpy(volume), mean))) for volume in volumes]
-    replicates = [row.replicate_fsc for row in rows]
+    replicates = np.mean([row.replicate_fsc for row in rows])
     share = float((volumes - volumes.mean(0)).var() / volumes.mean(0).var())
-    print(
-        f"300 volumes with their mean: mean FSC {np.mean(curves):.4f} (worst {min(curves):.4f}); replicates "
-        f"{np.mean(replicates):.4f}"
-    )
-    print(f"variance between volumes: {100 * share:.3f} % of that of their mean")
-    heading()
-    line("still", 0, judge(run, data / "map.mrc"))
+    print(f"volumes with their mean: mean FSC {np.mean(curves):.4f}, worst {min(curves):.4f}")
+    print(f"replicates: {replicates:.4f}; variance of the volumes: {100 * share:.3f} % of that of their mean")
 
 
 def mixture() -> None:
-    """Two molecules in one stack: how many images of each are in class 2."""
-    parts = []
+    """Two molecules in one stack, and one alone: how many images of each are in class 2."""
+    parts, rows, runs = [], [], []
     for what, count in (("box", 200), ("capsid", 60)):
         data = RESULTS / f"mixture-{what}"
         scoretomo("simulate", what, "--images", count, "--size", 32, "--seed", 0, "--output", data)
         images = files.read_images(data / "images.mrcs").images
         parts.append(images / images.std())
-    stack, run = RESULTS / "mixture.mrcs", RESULTS / "mixture-run"
-    if not stack.exists():
-        files.write_images(stack, np.concatenate(parts), None)
-    scoretomo("run", stack, "--output", run, "--images", "0,50,100,150,200,220,240,259")
-    class_2 = [row.class_number == 2 for row in RunDirectory(run).poses.read()]
-    print(f"in class 2: {sum(class_2[:200])} of 200 boxes, {sum(class_2[200:])} of 60 capsids")
-
-
-def cost() -> None:
-    """Where the time goes, for boxes of several sides and numbers; eight volumes are made, the rest is as for all.
-
-    The memory is of the largest process, and only right where the run is not there yet.
-    """
-    stages = "consensus  flexibility  deformation  score support"
-    print(f"images  side  {stages}  core-seconds a volume  all, two cores (est.)  largest process")
-    for count, size in ((100, 32), (300, 32), (1000, 32), (300, 64), (300, 88)):
-        data, run = RESULTS / f"cost-{count}-{size}", RESULTS / f"cost-{count}-{size}-run"
-        scoretomo("simulate", "box", "--images", count, "--size", size, "--seed", 0, "--output", data)
-        numbers = ",".join(str(count * eighth // 8) for eighth in range(8))
-        process = subprocess.Popen([*COMMAND, "run", data / "images.mrcs", "--output", run, "--images", numbers])
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        spent = stage_seconds(run)
-        names = ("consensus", "flexibility", "deformation", "score support")
-        volume = statistics.mean(row.seconds for row in RunDirectory(run).volume_rows.read())
-        minutes = (sum(spent[name] for name in names) + count * volume / 2) / 60
-        stages = "  ".join(f"{spent[name]:>{len(name) - 2}.0f} s" for name in names)
-        print(
-            f"{count:>6}  {size:>4}  {stages}  {volume:>21.2f}  {minutes:>18.1f} min  "
-            f"{usage.ru_maxrss / 2**20:>11.2f} GiB",
-            flush=True,
-        )
+    for name, images in (("mixture", np.concatenate(parts)), ("box alone", parts[0])):
+        run = RESULTS / f"{name.replace(' ', '-')}-run"
+        stack = run.with_suffix(".mrcs")
+        if not stack.exists():
+            files.write_images(stack, images, None)
+        scoretomo("run", stack, "--output", run, *only(range(0, len(images), 37)))
+        class_2 = [row.class_number == 2 for row in RunDirectory(run).poses.read()]
+        capsids = class_2[200:]
+        row = {
+            "stack": name,
+            "images of the box": 200,
+            "images of the capsid": len(capsids),
+            "box images in class 2": sum(class_2[:200]),
+            "capsid images in class 2": sum(capsids) if capsids else None,
+        }
+        rows.append(shown(row))
+        runs.append(run)
+    write_record("mixture", rows, seeds=[0], seconds=run_seconds(runs))
 
 
 def box88(seeds: int) -> None:
     """Whole runs at the paper's size; volumes and the consensus against the truth. Only seed 0 makes all volumes."""
-    data = RESULTS / "cost-300-88"
+    data, nine, rows = RESULTS / "cost-300-88", range(0, 300, 37), []
     scoretomo("simulate", "box", "--images", 300, "--size", 88, "--seed", 0, "--output", data)
-    for seed in range(seeds):
-        run, nine = RESULTS / f"cost-300-88-all-{seed}", range(0, 300, 37)
-        some = ("--images", ",".join(map(str, nine))) if seed else ()
-        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, *some)
-        spent = sum(stage_seconds(run).values())
-        print(f"seed {seed}, {'nine' if seed else 'all'} volumes: all stages {spent / 60:.0f} min", flush=True)
-        for numbers in (nine,) if seed else (range(0, 300, 10), nine):
-            beside_consensus(run, data, numbers)
-
-
-def landscape() -> None:
-    """Seconds and memory of landscape, reliability and report for a finished run of 300 volumes: those of `box`, made
-    larger.
-    """
-    source, run = RESULTS / "box32-ensemble-0", RESULTS / "box64-landscape"
-    if not run.exists():
-        shutil.copytree(source, run, ignore=shutil.ignore_patterns("landscape", "evaluation", "report.html"))
-        directory = RunDirectory(run)
-        numbers = [row.image for row in directory.volume_rows.read()]
-        maps = [path for number in numbers for path in (directory.volume(number), directory.difference(number))]
-        for path in (directory.assigned.volume, *maps):
-            files.write_map(path, resample(torch.from_numpy(files.read_map(path).density), 64, 3).numpy(), None)
-        images = torch.from_numpy(files.read_images(directory.images).images)
-        files.write_images(directory.images, resample(images, 64, 2).numpy(), None)
-    process = subprocess.Popen([*COMMAND, "landscape", run])
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    size = RunDirectory(run).report.stat().st_size / 1e6
-    print(
-        f"{usage.ru_utime + usage.ru_stime:.0f} CPU-seconds, {usage.ru_maxrss / 2**20:.1f} GiB, a page of {size:.1f} MB"
-    )
+    runs = [RESULTS / f"cost-300-88-all-{seed}" for seed in range(seeds)]
+    for seed, run in enumerate(runs):
+        scoretomo("run", data / "images.mrcs", "--output", run, "--seed", seed, *(only(nine) if seed else ()))
+        fsc = beside_consensus(run, data, nine).volumes
+        described = {"set": "box", "images": 300, "side / px": 88, "volumes judged": len(fsc), "seed": seed}
+        judgement = {"mean FSC": statistics.mean(fsc), **extremes(fsc, "lowest", "highest")}
+        rows.append(shown({**described, **judgement, "best single map": None, "conformation gain": None}))
+    spent = stage_seconds(runs[0])
+    stages = [
+        shown({"stage": stage, "minutes": seconds / 60, "memory / GiB": None}) for stage, seconds in spent.items()
+    ]
+    write_record("volumes-large", rows, seeds=range(seeds), seconds=run_seconds(runs), key=["set"])
+    write_record("stages-88", stages, seeds=[0], seconds=sum(spent.values()))
 
 
 def flexibility() -> None:
-    """The flexibility test in the runs of all benchmarks: of flexible molecules, and of rigid ones."""
-    for name in STILL:
-        whole_run(name)
-    print("run                               rigid residual  flexible residual  displacement     statistic  verdict")
-    for run in map(RunDirectory, sorted(RESULTS.iterdir())):
-        test = run.flexibility.read() if run.flexibility.exists() else None
-        if test and test.rigid_residual is not None:
-            shares = f"{100 * test.rigid_residual:>12.2f} %  {100 * test.flexible_residual:>15.2f} %"
-            print(
-                f"{run.path.name:<32}  {shares}  {test.displacement:>9.2f} px  {test.statistic:>12.3f}  {test.verdict}"
-            )
+    """The flexibility test of moving and rigid molecules, in the runs that other benchmarks have made."""
+    tested = {f"{name}-all": (images.title, "no" if name in STILL else "yes") for name, images in SETS.items()}
+    tested["still32-ensemble-0"] = "β-gal, noise-free", "no"
+    tested |= {f"60S48-ensemble-{seed}": (f"60S, real averages, seed {seed}", "unknown") for seed in (0, 1)}
+    runs = [RESULTS / name for name in tested if RunDirectory(RESULTS / name).flexibility.exists()]
+    rows = []
+    for run in runs:
+        (title, moves), test = tested[run.name], RunDirectory(run).flexibility.read()
+        rows.append(shown({"set": title, "moves": moves, "statistic": test.statistic, "verdict": test.verdict}))
+    write_record("flexibility", rows, seeds=None, seconds=run_seconds(runs), key=["set"])
 
 
-def match() -> None:
-    """Seconds of one match on all cores, in two steps and with every direction compared in full."""
-    torch.set_num_threads(available_cores())
-    data = RESULTS / "box32"
-    scoretomo("simulate", "box", "--images", 300, "--size", 32, "--seed", 0, "--output", data)
-    images = torch.from_numpy(files.read_images(data / "images.mrcs").images)
-    volume = torch.from_numpy(files.read_map(SimulationFolder(data).volume(0)).density)
-    matcher, grid = Matcher(images), directions(1000)
-    ways = {
-        "two steps": lambda: matcher.match(volume, grid).correlations,
-        "all in full": lambda: torch.cat(
-            [part.values.transpose(0, 1).flatten(1).amax(1) for part in matcher.likeness(project(volume, grid))]
-        ),
-    }
-    found = {}
-    for name, way in ways.items():
-        way()
-        times = []
-        for _ in range(5):
-            start = time.perf_counter()
-            found[name] = way()
-            times.append(time.perf_counter() - start)
-        print(f"{name}: {statistics.median(times):.2f} s (median of five)")
-    lost = found["all in full"] - found["two steps"]
-    print(
-        f"another pose for {int((lost > 1e-5).sum())} of {len(lost)} images, at most {float(lost.max()):.4f} less "
-        f"correlated"
-    )
-
-
-JOBS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "box": lambda asked: box(asked.seeds or 3),
-    "robust": lambda asked: robust(asked.seeds or 10),
-    "betagal": lambda asked: betagal(asked.seeds or 10, asked.data),
-    "60S": lambda asked: large_subunit(asked.seeds or 10, asked.data),
-    "capsid": lambda asked: capsid(asked.seeds or 3),
-    "symmetry": lambda asked: symmetry(asked.data),
-    "particle": lambda asked: particle(asked.seeds or 3),
-    "still": lambda asked: still(asked.seeds or 3, asked.data),
-    "mixture": lambda _: mixture(),
-    "cost": lambda _: cost(),
-    "box88": lambda asked: box88(asked.seeds or 3),
-    "landscape": lambda _: landscape(),
-    "flexibility": lambda _: flexibility(),
-    "match": lambda _: match(),
+JOBS: dict[str, tuple[Callable[[int, Path], None], int]] = {  # what is done with so many seeds and the real images
+    "box": (lambda seeds, _: box(seeds), 3),
+    "demo": (lambda *_: demo(), 1),
+    "robust": (lambda seeds, _: robust(seeds), 10),
+    "betagal": (betagal, 10),
+    "60S": (large_subunit, 10),
+    "capsid": (lambda seeds, _: capsid(seeds), 3),
+    "symmetry": (lambda _, data: symmetry(data), 1),
+    "particle": (lambda seeds, _: particle(seeds), 3),
+    "still": (still, 3),
+    "mixture": (lambda *_: mixture(), 1),
+    "cost": (lambda *_: cost(), 1),
+    "box88": (lambda seeds, _: box88(seeds), 3),
+    "landscape": (lambda *_: landscape(), 1),
+    "flexibility": (lambda *_: flexibility(), 1),
+    "match": (lambda *_: match(), 1),
 }
 
 
@@ -456,10 +323,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=JOBS)
     parser.add_argument("--seeds", type=int)
-    parser.add_argument("--data", type=Path, default=ROOT.parent.parent / "shared" / "data")
-    asked = parser.parse_args()
+    parser.add_argument("--data", type=Path, default=DATA)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    JOBS[asked.what](asked)
+    job, seeds = JOBS[options.what]
+    job(options.seeds or seeds, options.data)
 
 
 if __name__ == "__main__":

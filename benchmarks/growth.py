@@ -1,12 +1,12 @@
 """How the cost of the ensemble method grows with the number of images and their side, and where it goes.
 
-    python benchmarks/growth.py                        all sets, one after the other            about 25 min on one core
-    python benchmarks/growth.py --sets 300x32,300x88
+    python benchmarks/growth.py                       all sets, one after the other   25 min on one core
+    python benchmarks/growth.py --sets 300x32,300x88  these sets, without a record
 
 Of every stage some iterations are timed on one core and multiplied by how many a run has; poses and the volume are the
 true ones, so that each stage can be timed without those before it. Not in it: comparing the starts, a second consensus,
-pose rescue, ring weights, landscape and report. The memory is that of the
-process; a run on two cores has up to three such processes.
+pose rescue, ring weights, landscape and report. The memory is that of the process; a run on two cores has up to three
+such processes.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from machine import Row, shown, write_record
 from torch import Tensor
 
 from scoretomo.compute import volumes_together
@@ -57,25 +58,25 @@ _FEW = 4  # steps of a volume
 _TIMED = 4  # iterations of soft assignment that are timed, the last of which centres the images
 
 
-class Known(NamedTuple):
-    """A stack, and what a run would know of it."""
+class Posed(NamedTuple):
+    """A stack with its true poses and volume."""
 
     images: Tensor  # (n, d, d), empty space 0
     rotations: Tensor  # (n, 3, 3)
     volume: Tensor  # (d, d, d), in the common frame
 
 
-def boxes(count: int, size: int) -> Known:
+def boxes(count: int, size: int) -> Posed:
     """Images of the moving box, and a volume of it."""
     made = simulate(MovingBox(), count, size, seed=0)
     first = next(made)
-    images, rotations = [first.image], [first.rotation]
+    views, rotations = [first.image], [first.rotation]
     for each in made:
-        images.append(each.image)
+        views.append(each.image)
         rotations.append(each.rotation)
-    stack, turns = torch.stack(images).float(), torch.stack(rotations).float()
-    scale = stack.std()
-    return Known(stack / scale, turns, rotate(first.volume.float(), turns[0].mT) / scale)
+    images, turns = torch.stack(views).float(), torch.stack(rotations).float()
+    scale = images.std()
+    return Posed(images / scale, turns, rotate(first.volume.float(), turns[0].mT) / scale)
 
 
 def clocked(work: Callable[[], object]) -> float:
@@ -85,10 +86,10 @@ def clocked(work: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
-def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
+def of_soft_matching(stack: Posed, annealing: Annealing, side: int) -> float:
     """Core-seconds of all iterations: the first one prepares, and some centre the images."""
-    side = min(side, known.images.shape[-1])
-    small = resample(known.images, side, 2) * inscribed(side, 2)
+    side = min(side, stack.images.shape[-1])
+    small = resample(stack.images, side, 2) * inscribed(side, 2)
     few = assign_softly(
         small, random_blob(small, torch.Generator()), replace(annealing, iterations=_TIMED), torch.Generator()
     )
@@ -98,50 +99,55 @@ def of_soft_matching(known: Known, annealing: Annealing, side: int) -> float:
     return first + (annealing.iterations - 1) * each + centring * max(0.0, last - each)
 
 
-def of_trial(known: Known) -> float:
+def of_hard_matching(stack: Posed, last: Iteration) -> float:
+    """Core-seconds after the last iteration of soft assignment, where the images leave no gaps."""
+    return clocked(lambda: assign_hard(stack.images, last, stays=False))
+
+
+def of_trial(stack: Posed) -> float:
     """Core-seconds of both trials."""
-    training = torch.arange(len(known.images)) >= _HELD_OUT * len(known.images)
-    each = of_epoch(first_model(known, DEFORMATION), known, DEFORMATION, DEFORMATION.trial / 2, training=training)
-    return 2 * DEFORMATION.trial_epochs(len(known.images)) * each
+    training = torch.arange(len(stack.images)) >= _HELD_OUT * len(stack.images)
+    each = of_epoch(first_model(stack, DEFORMATION), stack, DEFORMATION, DEFORMATION.trial / 2, training=training)
+    return 2 * DEFORMATION.trial_epochs(len(stack.images)) * each
 
 
-def of_deformation(known: Known) -> float:
+def of_deformation(stack: Posed) -> float:
     """Core-seconds of fitting the deformation model at all levels."""
-    size, spent, model = known.images.shape[-1], 0.0, None
+    size, spent, model = stack.images.shape[-1], 0.0, None
     for at in DEFORMATION.levels(size):
-        model = first_model(known, at) if model is None else sharpened_model(model, size, at, torch.Generator())
-        each = sum(of_epoch(model, known, at, moment) for moment in _MOMENTS) / len(_MOMENTS)
-        spent += at.epochs_for(len(known.images)) * each
+        model = first_model(stack, at) if model is None else sharpened_model(model, size, at, torch.Generator())
+        each = sum(of_epoch(model, stack, at, moment) for moment in _MOMENTS) / len(_MOMENTS)
+        spent += at.epochs_for(len(stack.images)) * each
     return spent
 
 
 def of_epoch(
-    model: DeformationModel, known: Known, at: DeformationSettings, moment: float, *, training: Tensor | None = None
+    model: DeformationModel, stack: Posed, at: DeformationSettings, moment: float, *, training: Tensor | None = None
 ) -> float:
     """Core-seconds of an epoch after a share of all, without what a fit prepares once."""
-    of = at.epochs_for(len(known.images))
+    of = at.epochs_for(len(stack.images))
     number = round(moment * of)
 
     def spent(epochs: int) -> float:
         some = range(number, number + epochs)
         return clocked(
-            lambda: list(fit(model, known.images, at, torch.Generator(), epochs=some, of=of, training=training))
+            lambda: list(fit(model, stack.images, at, torch.Generator(), epochs=some, of=of, training=training))
         )
 
     spent(1)
     return (spent(4) - spent(1)) / 3
 
 
-def first_model(known: Known, fitting: DeformationSettings) -> DeformationModel:
+def first_model(stack: Posed, fitting: DeformationSettings) -> DeformationModel:
     """The model that a fit begins with."""
-    return model_from_consensus(known.volume, known.rotations, fitting, torch.Generator())
+    return model_from_consensus(stack.volume, stack.rotations, fitting, torch.Generator())
 
 
-def of_volumes(known: Known) -> float:
+def of_volumes(stack: Posed) -> float:
     """Core-seconds of a volume, without what a process prepares once."""
-    size = known.images.shape[-1]
-    score, together = TangentScore(known.images, 0.0, inscribed(size, 2)), volumes_together(size)
-    starts = torch.stack([rotate(known.volume, turn) for turn in known.rotations[:together]])
+    size = stack.images.shape[-1]
+    score, together = TangentScore(stack.images, 0.0, inscribed(size, 2)), volumes_together(size)
+    starts = torch.stack([rotate(stack.volume, turn) for turn in stack.rotations[:together]])
     usual = REFINEMENTS["modelled"].at_side(size)
 
     def streams(_: int) -> Streams:
@@ -150,61 +156,82 @@ def of_volumes(known: Known) -> float:
     def spent(steps: int) -> float:
         few = usual.in_steps(steps)
         return clocked(
-            lambda: list(refine_volumes(known.images[:together], score, few, starts, background=0.0, streams=streams))
+            lambda: list(refine_volumes(stack.images[:together], score, few, starts, background=0.0, streams=streams))
         )
 
     spent(_FEW)
     return (spent(3 * _FEW) - spent(_FEW)) / (2 * _FEW) * usual.steps / together
 
 
-def stages(count: int, size: int) -> dict[str, float]:
-    """Core-seconds of each stage of a run, and the memory of this process in GiB."""
+def stages(count: int, size: int) -> Row:
+    """A row of the record: core-seconds of each stage of a run, and the memory of this process."""
     torch.set_num_threads(1)
-    known = boxes(count, size)
+    stack = boxes(count, size)
     mask = inscribed(size, 2)
-    last = Iteration(FINE.iterations, known.volume, torch.zeros(count, 2))
-    coarse = at_size(last, min(size, COARSE_SIDE))
-    found = {
-        "starts": _STARTS
-        * (of_soft_matching(known, COARSE, COARSE_SIDE) + clocked(lambda: assign_hard(known.images, coarse)))
-    }
+    last = Iteration(stack.volume, torch.zeros(count, 2))
     detail = replace(FINE, directions=fine_directions(min(size, FINE_SIDE)))
-    found["detail"] = of_soft_matching(known, detail, FINE_SIDE)
-    found["detail"] += clocked(lambda: assign_hard(known.images, last))
-    poses = Poses(known.rotations, torch.zeros(count, 2), torch.ones(count))
-    found["detail"] += clocked(lambda: cross_validate(known.images, poses))
-    found["flexibility"], found["deformation"] = of_trial(known), of_deformation(known)
-    views = project(known.volume, known.rotations[:_MODEL_VIEWS]) * mask
-    found["support"] = clocked(
-        lambda: score_support(
-            known.images,
-            known.rotations,
-            lambda images: TangentScore(images, 0.0, mask),
-            0.0,
-            mask,
-            torch.Generator(),
-            modelled=views,
-        )
+    poses = Poses(stack.rotations, torch.zeros(count, 2), torch.ones(count))
+    views = project(stack.volume, stack.rotations[:_MODEL_VIEWS]) * mask
+    coarse = at_size(last, min(size, COARSE_SIDE))
+    start = of_soft_matching(stack, COARSE, COARSE_SIDE) + of_hard_matching(stack, coarse)
+    consensus = of_soft_matching(stack, detail, FINE_SIDE) + of_hard_matching(stack, last)
+    seconds = {
+        "four starts": _STARTS * start,
+        "consensus at full size": consensus + clocked(lambda: cross_validate(stack.images, poses)),
+        "flexibility test": of_trial(stack),
+        "deformation model": of_deformation(stack),
+        "score support": clocked(lambda: support(stack, views, mask)),
+        "a volume": of_volumes(stack),
+    }
+    return {
+        "images": count,
+        "side / px": size,
+        **seconds,
+        "all": sum(seconds.values()) + (count - 1) * seconds["a volume"],
+        "memory / GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+    }
+
+
+def support(stack: Posed, views: Tensor, mask: Tensor) -> object:
+    """Decide the support of the score; views are those of the deformation model."""
+    return score_support(
+        stack.images,
+        stack.rotations,
+        lambda images: TangentScore(images, 0.0, mask),
+        0.0,
+        mask,
+        torch.Generator(),
+        modelled=views,
     )
-    found["a volume"] = of_volumes(known)
-    found["all"] = sum(found.values()) + (count - 1) * found["a volume"]
-    return {**found, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+
+
+def write(rows: list[Row], seconds: float) -> None:
+    """All rows, and those of one side or of one number of images with the largest parts."""
+    by_images = [
+        {
+            "images": row["images"],
+            "all": row["all"],
+            "deformation model": row["deformation model"],
+            "consensus": row["four starts"] + row["consensus at full size"],
+        }
+        for row in rows
+        if row["side / px"] == 32
+    ]
+    shown_by_side = ("side / px", "all", "deformation model", "a volume")
+    by_side = [{name: row[name] for name in shown_by_side} for row in rows if row["images"] == 300]
+    for name, part in (("growth", rows), ("growth-images", by_images), ("growth-side", by_side)):
+        write_record(name, part, seeds=[0], seconds=seconds, cores=1)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", default=SETS)
     sets = [tuple(map(int, each.split("x"))) for each in parser.parse_args().sets.split(",")]
-    names = ("starts", "detail", "flexibility", "deformation", "support", "a volume", "all")
-    print("core-seconds:", flush=True)
-    print("images  side  " + "  ".join(f"{name:>11}" for name in names) + "  memory of the process", flush=True)
+    begin, rows = time.monotonic(), []
     for count, size in sets:
         with multiprocessing.get_context("spawn").Pool(1) as fresh:  # each has a memory of its own
-            found = fresh.apply(stages, (count, size))
-        figures = "  ".join(
-            f"{found[name]:>11.2f}" if name == "a volume" else f"{found[name]:>11.0f}" for name in names
-        )
-        print(f"{count:>6}  {size:>4}  {figures}  {found['memory']:>10.2f} GiB", flush=True)
+            rows.append(shown(fresh.apply(stages, (count, size))))
+    write(rows, time.monotonic() - begin)
 
 
 if __name__ == "__main__":

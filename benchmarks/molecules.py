@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from cold import RESULTS, scoretomo
+from runs import RESULTS, only, scoretomo
 from scipy.ndimage import gaussian_filter
 from sklearn.cluster import KMeans
 
@@ -17,6 +17,7 @@ _BRIGHT = 0.2  # of the highest value: voxels of the molecule
 _SIDE, _RADIUS = 32, 13.0  # of a random molecule, in voxels, and how far from the middle the molecule goes
 _PIXEL = 8.0  # Å
 _POPULATION = 12
+SEEN = ("noise-free", "noise", "realistic")  # how each third of the random molecules is seen
 
 
 class ImageSet(NamedTuple):
@@ -24,12 +25,14 @@ class ImageSet(NamedTuple):
 
     Attributes:
         simulate: makes them in a folder.
+        title: the set, as records name it.
         molecule: its name; sets of one molecule are never used to judge each other.
         asymmetric: whether each image has one pose only.
         volumes: images of which a volume is made; None is all.
     """
 
     simulate: Callable[[Path], None]
+    title: str
     molecule: str
     asymmetric: bool
     volumes: range | None = None
@@ -135,11 +138,11 @@ def _parts(source: Path, count: int) -> list[Path]:
     """Masks of the parts that a molecule falls into, the smallest first."""
     read = files.read_map(source)
     places = np.argwhere(read.density > _BRIGHT * read.density.max())
-    found = KMeans(count, n_init=10, random_state=0).fit(places)
+    clusters = KMeans(count, n_init=10, random_state=0).fit(places)
     grid = np.indices(read.density.shape).reshape(3, -1).T
-    nearest = found.predict(grid).reshape(read.density.shape)
+    nearest = clusters.predict(grid).reshape(read.density.shape)
     masks = []
-    for rank, part in enumerate(np.argsort(np.bincount(found.labels_))):
+    for rank, part in enumerate(np.argsort(np.bincount(clusters.labels_))):
         masks.append(source.parent.parent / f"part-{rank}.mrc")
         files.write_map(masks[-1], (nearest == part).astype(np.float32), read.pixel_size)
     return masks
@@ -155,30 +158,36 @@ def few_ribosomes(folder: Path, more: tuple[object, ...]) -> None:
     scoretomo("simulate", "ribosome", "--images", 100, "--size", _SIDE, *more, "--output", folder)
 
 
+_FIFTY, _EIGHT = range(0, 200, 4), range(0, 100, 13)
+_NOISY, _REALISTIC = (partial(few_ribosomes, more=more) for more in (("--noise", 0.3), ("--realistic",)))
+
+# fmt: off
 MOVING = {
-    "box32": ImageSet(box, "box", False),
-    "capsid32": ImageSet(capsid, "capsid", False),
-    "arm32": ImageSet(arm, "ribosome", True),
-    "twoarms32": ImageSet(two_arms, "large subunit", True),
-    "noisyarm32": ImageSet(noisy_arm, "ribosome", True),
-    "realisticbox32": ImageSet(realistic_box, "box", False, range(0, 200, 4)),
-    "realisticarm32": ImageSet(realistic_arm, "ribosome", True, range(0, 200, 4)),
-    "realistictwo32": ImageSet(realistic_two, "large subunit", True, range(0, 200, 4)),
-    "particle-noise": ImageSet(partial(few_ribosomes, more=("--noise", 0.3)), "ribosome", True, range(0, 100, 13)),
-    "particle-realistic": ImageSet(partial(few_ribosomes, more=("--realistic",)), "ribosome", True, range(0, 100, 13)),
-    "box88": ImageSet(partial(box, side=88), "box", False, range(0, 300, 10)),
-    **{
-        f"random{number:02d}": ImageSet(random_molecule(number), f"random molecule {number}", True, range(0, 120, 4))
-        for number in range(_POPULATION)
-    },
+    "box32":              ImageSet(box,           "box",                              "box",           False),
+    "capsid32":           ImageSet(capsid,        "capsid",                           "capsid",        False),
+    "arm32":              ImageSet(arm,           "ribosome, a third turns ± 25°",    "ribosome",      True),
+    "twoarms32":          ImageSet(two_arms,      "large subunit, two parts turn",    "large subunit", True),
+    "noisyarm32":         ImageSet(noisy_arm,     "ribosome ± 15°, noise 0.1 σ",      "ribosome",      True),
+    "realisticbox32":     ImageSet(realistic_box, "box, realistic",                   "box",           False, _FIFTY),
+    "realisticarm32":     ImageSet(realistic_arm, "ribosome ± 15°, realistic",        "ribosome",      True,  _FIFTY),
+    "realistictwo32":     ImageSet(realistic_two, "large subunit, realistic",         "large subunit", True,  _FIFTY),
+    "particle-noise":     ImageSet(_NOISY,        "ribosome, moves less, noise 0.3 σ", "ribosome",     True,  _EIGHT),
+    "particle-realistic": ImageSet(_REALISTIC,    "ribosome, moves less, realistic",  "ribosome",      True,  _EIGHT),
+    "box88": ImageSet(partial(box, side=88),     "box of 88², every tenth",          "box",   False, range(0, 300, 10)),
+} | {
+    f"random{number:02d}": ImageSet(
+        random_molecule(number), f"random {number:02d}, {SEEN[number % 3]}",
+        f"random molecule {number}", True, range(0, 120, 4))
+    for number in range(_POPULATION)
 }
 
 STILL = {
     f"random-still{number:02d}": ImageSet(
-        random_molecule(number, still=True), f"random molecule {number}", True, range(0, 120, 15)
-    )
+        random_molecule(number, still=True), f"random {number:02d} held still, {SEEN[number % 3]}",
+        f"random molecule {number}", True, range(0, 120, 15))
     for number in range(_POPULATION)
 }
+# fmt: on
 
 SETS = MOVING | STILL
 
@@ -187,6 +196,6 @@ def whole_run(name: str) -> tuple[Path, Path]:
     """The images of a set with their truth, and a run of them."""
     data, run, images = RESULTS / name, RESULTS / f"{name}-all", SETS[name]
     images.simulate(data)
-    some = () if images.volumes is None else ("--images", ",".join(map(str, images.volumes)))
+    some = () if images.volumes is None else only(images.volumes)
     scoretomo("run", data / "images.mrcs", "--output", run, *some)
     return data, run

@@ -1,99 +1,133 @@
-"""The network score beside the exact one: volumes, denoising, and the fast network beside the paper's.
+"""The network score beside the exact one: volumes, samples, denoising, and the fast network beside the paper's.
 
-    python benchmarks/network.py box    300 images of 32², 8 volumes, 3 seeds with each score    about 25 min on 2 cores
-    python benchmarks/network.py box64        300 images of 64², 10 volumes with each score                 about 30 min
-    python benchmarks/network.py betagal      16 real class averages at 32 px with each score               about 15 min
-    python benchmarks/network.py budget       both networks trained for the same time on 300 images of 32²   about 4 min
+    python benchmarks/network.py box      300 images of 32², 8 volumes, 3 seeds with each score   25 min
+    python benchmarks/network.py box64    300 images of 64², 10 volumes with each score           30 min
+    python benchmarks/network.py betagal  16 real class averages at 32 px with each score         15 min
+    python benchmarks/network.py budget   both networks trained for the same time, 300 × 32²      4 min
 
-Real images, and where results stay: see cold.py.
+Times are on two cores. Real images, and where results stay: see runs.py.
 """
 
 import argparse
 import shutil
 import statistics
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from cold import EIGHT, RESULTS, heading, judge, line, scoretomo
+from cold import betagal_row, cold_row
+from machine import Row, shown, write_record
+from runs import DATA, EIGHT, RESULTS, Judged, betagal_files, judge, only, run_seconds, scoretomo, simulated
 
+from scoretomo import files
 from scoretomo.rundir.directory import RunDirectory
 
-TEN = ",".join(map(str, range(0, 300, 30)))
+TEN = range(0, 300, 30)
+EXAMPLES = {"box": 240_000, "β-gal": 120_000}
 BUDGET = {"fast": 24_000, "paper": 4_950}  # examples that take the same time
 
 
 def train(stack: Path, name: str, *options: object) -> Path:
     """Train a network; the run directory, in which there is nothing else."""
     run = RESULTS / f"network-{name}"
-    begin = time.monotonic()
     scoretomo("train", stack, "--output", run, *options)
-    print(f"{name}: trained, or found trained, in {time.monotonic() - begin:.0f} s")
     return run
 
 
-def compare(trained: Path, truth: Path, name: str, numbers: str | None, seeds: int) -> None:
-    """Reconstruct the same images with both scores, from the same random numbers."""
-    heading()
+def both_scores(trained: Path, truth: Path, seeds: int, *options: object) -> Iterator[tuple[str, int, Judged]]:
+    """Reconstruct the same images with both scores, from the same random numbers: score, seed, result."""
     for denoiser in ("exact", "network"):
-        means = []
         for seed in range(seeds):
-            run = RESULTS / f"{name}-{denoiser}-{seed}"
+            run = trained.with_name(f"{trained.name}-{denoiser}-{seed}")
             if not run.exists():
                 shutil.copytree(trained, run, ignore=shutil.ignore_patterns("report.html", "samples"))
-            chosen = () if numbers is None else ("--images", numbers)
-            scoretomo("reconstruct", run, "--method", "annealed", "--denoiser", denoiser, "--seed", seed, *chosen)
-            found = judge(run, truth)
-            line(f"{name} {denoiser}", seed, found)
-            means.append(found["mean_fsc"])
-        print(f"{'':<18} all   {statistics.mean(means):.3f}")
+            method = ("--method", "annealed", "--denoiser", denoiser)
+            scoretomo("reconstruct", run, *method, "--seed", seed, *options)
+            yield denoiser, seed, judge(run, truth)
 
 
-def denoising(run: Path) -> dict[float, tuple[float, float, float]]:
-    """Error of the network on training and on held-out images, and of the exact score, by t."""
-    rows = RunDirectory(run).denoising.read()
-    return {row.t: (row.network_training, row.network_held_out or 0.0, row.exact_training) for row in rows}
-
-
-def budget(stack: Path) -> None:
-    """The two networks after the same time of training."""
-    runs = {
-        network: train(stack, f"budget-{network}", "--network", network, "--examples", BUDGET[network])
-        for network in BUDGET
+def samples(name: str, trained: Path) -> None:
+    """Samples of a network beside the class averages nearest to them."""
+    scoretomo("sample", trained)
+    directory = RunDirectory(trained)
+    drawn = directory.samples.rows.read()
+    row = {
+        "set": name,
+        "images": len(files.read_images(directory.images).images),
+        "examples": EXAMPLES[name],
+        "median correlation with the nearest class average": statistics.median(row.correlation for row in drawn),
+        "the same between class averages": statistics.median(row.natural_correlation for row in drawn),
+        "class averages near a sample": len({row.nearest for row in drawn}),
     }
-    errors = {network: denoising(run) for network, run in runs.items()}
-    print(f"{'t':>8}  {'fast':>7}  {'paper':>7}  {'exact':>7}   (root mean square error, training images)")
-    for t in errors["fast"]:
-        print(f"{t:8.3f}  {errors['fast'][t][0]:7.4f}  {errors['paper'][t][0]:7.4f}  {errors['fast'][t][2]:7.4f}")
+    write_record("samples", [shown(row)], seeds=[0], seconds=run_seconds([trained]), key=["set"])
 
 
-def boxes(size: int) -> Path:
-    """The moving box; its folder."""
-    data = RESULTS / f"box{size}"
-    scoretomo("simulate", "box", "--images", 300, "--size", size, "--seed", 0, "--output", data)
-    return data
+def box() -> None:
+    data = simulated("box", 300, 32)
+    trained = train(data / "images.mrcs", "box32", "--examples", EXAMPLES["box"])
+    rows, runs = [], [trained]
+    for score, seed, run in both_scores(trained, data / "truth", 3, *only(EIGHT)):
+        rows.append(shown(cold_row("annealed", score, seed, run)))
+        runs.append(run.path)
+    write_record("cold-box", of_network(rows), seeds=range(3), seconds=run_seconds(runs), key=["score"])
+    samples("box", trained)
+
+
+def of_network(rows: list[Row]) -> list[Row]:
+    """Rows of the network score; cold.py measures the others, with more seeds."""
+    return [row for row in rows if row["score"] == "network"]
+
+
+def box64() -> None:
+    data = simulated("box", 300, 64)
+    trained = train(data / "images.mrcs", "box64")
+    rows, runs = [], [trained]
+    for score, seed, run in both_scores(trained, data / "truth", 1, *only(TEN)):
+        rows.append(shown(cold_row("annealed", score, seed, run)))
+        runs.append(run.path)
+    write_record("cold-box64", rows, seeds=[0], seconds=run_seconds(runs))
+
+
+def betagal(folder: Path) -> None:
+    stack, truth = betagal_files(folder)
+    trained = train(stack, "betagal32", "--size", 32, "--examples", EXAMPLES["β-gal"])
+    rows, runs = [], [trained]
+    for score, seed, run in both_scores(trained, truth, 1):
+        rows.append(shown(betagal_row(32, score, seed, run)))
+        runs.append(run.path)
+    write_record("cold-betagal", of_network(rows), seeds=[0], seconds=run_seconds(runs), key=["score"])
+    samples("β-gal", trained)
+
+
+def budget() -> None:
+    """The two networks after the same time of training: error of denoised training images, by noise level."""
+    stack = simulated("box", 300, 32) / "images.mrcs"
+    runs = {
+        network: train(stack, f"budget-{network}", "--network", network, "--examples", count)
+        for network, count in BUDGET.items()
+    }
+    fast, paper = (RunDirectory(run).denoising.read() for run in runs.values())
+    rows = [
+        shown({"t": a.t, "fast": a.network_training, "paper": b.network_training, "exact score": a.exact_training})
+        for a, b in zip(fast, paper, strict=True)
+    ]
+    write_record("network-budget", rows, seeds=[0], seconds=run_seconds(runs.values()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("which", choices=["box", "box64", "betagal", "budget"])
-    parser.add_argument("--data", type=Path, default=RESULTS.parents[2] / "shared" / "data")
-    asked = parser.parse_args()
+    parser.add_argument("--data", type=Path, default=DATA)
+    options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    match asked.which:
+    match options.which:
         case "box":
-            data = boxes(32)
-            compare(train(data / "images.mrcs", "box32"), data / "truth", "box32", EIGHT, 3)
+            box()
         case "box64":
-            data = boxes(64)
-            compare(train(data / "images.mrcs", "box64"), data / "truth", "box64", TEN, 1)
+            box64()
         case "betagal":
-            folder = asked.data / "betagal_relion16"
-            trained = train(
-                folder / "betagal_cavgs16_64px_3.54A.mrcs", "betagal32", "--size", 32, "--examples", 120_000
-            )
-            compare(trained, folder / "betaGal_map_64px_3.54A.mrc", "betagal32", None, 1)
+            betagal(options.data)
         case "budget":
-            budget(boxes(32) / "images.mrcs")
+            budget()
 
 
 if __name__ == "__main__":

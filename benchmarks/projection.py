@@ -1,21 +1,20 @@
 """Fourier slices (the package's back end) against rotating grid sampling: time, and error against closed forms.
 
-    OMP_NUM_THREADS=2 python benchmarks/projection.py [--sizes 32 64 88 136] [--views 16 64] [--device cpu]
+    OMP_NUM_THREADS=2 python benchmarks/projection.py [--sizes 32 64 88 136] [--views 16 64] [--device cpu]  3 min
 
 The volume is 16 Gaussian blobs of 1.5 to 3 voxels width at every size: detail close to what the voxels can hold. Their
-views are known in closed form. The error is ‖views − truth‖ / ‖truth‖; the mismatch of the adjoint is that of the two
-scalar products.
+views have a closed form. The error is ‖views − truth‖ / ‖truth‖; the mismatch of the adjoint is that of the two scalar
+products.
 """
 
 import argparse
 import math
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from machine import Row, processor, shown, write_record
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
@@ -78,8 +77,8 @@ def sampled_backprojection(views: Tensor, rotations: Tensor) -> Tensor:
 
 Operator = Callable[[Tensor, Tensor], Tensor]
 BACK_ENDS: dict[str, tuple[Operator, Operator]] = {
-    "Fourier slice": (project, backproject),
-    "grid sampling": (sampled_views, sampled_backprojection),
+    "slice": (project, backproject),
+    "grid": (sampled_views, sampled_backprojection),
 }
 
 
@@ -95,16 +94,22 @@ def timed(operator: Operator, values: Tensor, rotations: Tensor) -> tuple[float,
     return min(seconds), result
 
 
-def processor(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    listing = Path("/proc/cpuinfo")
-    names = (
-        [line.split(":")[1].strip() for line in listing.read_text().splitlines() if line.startswith("model name")]
-        if listing.exists()
-        else []
-    )
-    return names[0] if names else platform.processor()
+def measure(size: int, count: int, device: torch.device) -> Row:
+    """A row of the record: both back ends on the same volume and poses."""
+    generator = torch.Generator().manual_seed(size)
+    blobs = Blobs(*(part.to(device) for part in draw_blobs(size, generator)))
+    rotations = random_rotations(count, generator, device=device)
+    volume = gaussians(blobs, size, 3)
+    truth = torch.stack([gaussians(blobs._replace(centres=blobs.centres @ turn.T), size, 2) for turn in rotations])
+    row: Row = {"side / px": size, "views": count}
+    for name, (forward, adjoint) in BACK_ENDS.items():
+        ahead, views = timed(forward, volume, rotations)
+        back, spread = timed(adjoint, truth, rotations)
+        error = float((views - truth).norm() / truth.norm())
+        mismatch = 1 - float((views.double() * truth).sum() / (spread.double() * volume).sum())
+        print(f"{name}: mismatch of the adjoint {abs(mismatch):.1e}")
+        row |= {f"{name}, forward / s": ahead, f"{name}, adjoint / s": back, f"{name}, error": error}
+    return row
 
 
 def main() -> None:
@@ -112,29 +117,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 88, 136])
     parser.add_argument("--views", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    args = parser.parse_args()
-    print(f"{processor(args.device)}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32")
-    print(
-        f"{'size':>5} {'views':>5}  {'back end':<13}  {'forward s':>9}  {'adjoint s':>9}  {'error':>7}  {'mismatch':>8}"
-    )
-    for size in args.sizes:
-        for count in args.views:
-            generator = torch.Generator().manual_seed(size)
-            blobs = Blobs(*(part.to(args.device) for part in draw_blobs(size, generator)))
-            rotations = random_rotations(count, generator, device=args.device)
-            volume = gaussians(blobs, size, 3)
-            truth = torch.stack(
-                [gaussians(blobs._replace(centres=blobs.centres @ turn.T), size, 2) for turn in rotations]
-            )
-            for name, (forward, adjoint) in BACK_ENDS.items():
-                ahead, views = timed(forward, volume, rotations)
-                back, spread = timed(adjoint, truth, rotations)
-                error = (views - truth).norm() / truth.norm()
-                mismatch = 1 - (views.double() * truth).sum() / (spread.double() * volume).sum()
-                print(
-                    f"{size:5} {count:5}  {name:<13}  {ahead:9.3f}  {back:9.3f}  {error:7.1e}  {abs(mismatch):8.1e}",
-                    flush=True,
-                )
+    options = parser.parse_args()
+    machine = torch.cuda.get_device_name(options.device) if options.device.type == "cuda" else processor()
+    print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, float32")
+    begin = time.monotonic()
+    rows = [shown(measure(size, count, options.device)) for size in options.sizes for count in options.views]
+    write_record("projection", rows, seeds=None, seconds=time.monotonic() - begin, cores=torch.get_num_threads())
 
 
 if __name__ == "__main__":

@@ -1,21 +1,27 @@
 """Simulated class averages beside real ones: radial power spectra, backgrounds, and pictures of both.
 
-.venv/bin/python benchmarks/realism.py SHARED_DATA docs/realism.png
+    python benchmarks/realism.py  2 min
+
+It draws docs/realism.png. Real images: --data, as in runs.py.
 """
 
-import sys
+import argparse
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
 import torch
+from machine import ROOT, Row, shown, write_record
+from matplotlib.figure import SubFigure
+from runs import DATA
 from torch import Tensor
 
 from scoretomo import files
 from scoretomo.commands.objects import open_object
 from scoretomo.compute import random_stream
 from scoretomo.config import ObjectSettings, RealismSettings
-from scoretomo.simulation import average_class, measure, simulate_image
+from scoretomo.simulation import StackStatistics, average_class, measure, simulate_image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -32,12 +38,21 @@ class Stack(NamedTuple):
     path: str
     pixel_size: float
     object: str
+    described: str  # the object, as the record names it
     realism: RealismSettings
 
 
+MORE_SHIFTS = RealismSettings(shift_scatter=0.6)
 STACKS = (
-    Stack("80S", "ribosome80S/pf80S_cavgs_first24_136px_2.68A.mrcs", 2.68, "ribosome", RealismSettings()),
-    Stack("60S", "slicem_60S/cavgs_60S_47_96px_4.36A.mrcs", 4.36, "large-subunit", RealismSettings(shift_scatter=0.6)),
+    Stack("80S", "ribosome80S/pf80S_cavgs_first24_136px_2.68A.mrcs", 2.68, "ribosome", "ribosome", RealismSettings()),
+    Stack(
+        "60S",
+        "slicem_60S/cavgs_60S_47_96px_4.36A.mrcs",
+        4.36,
+        "large-subunit",
+        "large-subunit, shifts of 0.6 px",
+        MORE_SHIFTS,
+    ),
 )
 
 
@@ -50,48 +65,64 @@ def simulated(stack: Stack, size: int) -> Tensor:
     )
 
 
+def compared(stack: Stack, real: Tensor, statistics: tuple[StackStatistics, StackStatistics]) -> Row:
+    """A row of the record: statistics of real and simulated images."""
+    first, second = statistics
+    rings = int(stack.pixel_size / FINEST * real.shape[-1])
+    ratio = (second.power / first.power)[1 : rings + 1]
+    print("power, simulated / real, ring by ring:", " ".join(f"{value:.2f}" for value in ratio.tolist()))
+    return {
+        "real stack": stack.title,
+        "images": len(real),
+        "side / px": real.shape[-1],
+        "Å/px": stack.pixel_size,
+        "object": stack.described,
+        "rings within 20 % of the real power": int(((ratio > 0.8) & (ratio < 1.2)).sum()),
+        "rings": rings,
+        "mean deviation of log power": float(ratio.log().abs().mean()),
+        "background, real": first.ring,
+        "background, simulated": second.ring,
+    }
+
+
+def draw_power(figure: SubFigure, stack: Stack, statistics: tuple[StackStatistics, StackStatistics]) -> None:
+    """Radial power of both."""
+    axis = figure.subplots()
+    for name, each, colour in zip(("real", "simulated"), statistics, ("#222222", "#0072b2"), strict=True):
+        axis.semilogy(each.frequency[1:] / stack.pixel_size, each.power[1:], label=name, color=colour)
+    axis.axvline(1 / FINEST, color="#999999", linestyle=":")
+    axis.set(title=stack.title, xlabel="frequency (1/Å)", ylabel="mean power")
+    axis.legend(frameon=False)
+
+
+def draw_images(figure: SubFigure, real: Tensor, made: Tensor) -> None:
+    """Some real images above simulated ones."""
+    order = torch.randperm(len(real), generator=random_stream(0, "shown"))[:SHOWN]
+    panels = figure.subplots(2, SHOWN)
+    for line, name, images in zip(panels, ("real", "simulated"), (real[order], made[:SHOWN]), strict=True):
+        line[0].set_ylabel(name)
+        for axis, image in zip(line, images, strict=True):
+            axis.imshow(image, cmap="gray")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+
+
 def main() -> None:
-    data, output = Path(sys.argv[1]), Path(sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    folder = parser.parse_args().data
+    begin, rows = time.monotonic(), []
     figure = plt.figure(figsize=(13, 3.4 * len(STACKS)), facecolor="white", layout="constrained")
     parts = figure.subfigures(len(STACKS), 2, width_ratios=(1, 2.4), squeeze=False)
-    for row, stack in enumerate(STACKS):
-        real = torch.from_numpy(files.read_images(data / stack.path).images)
-        size = real.shape[-1]
-        made = simulated(stack, size)
-        band = stack.pixel_size / FINEST
-        first, second = measure(real, band), measure(made, band)
-        rings = int(band * size)
-        ratio = (second.power / first.power)[1 : rings + 1]
-        within = int(((ratio > 0.8) & (ratio < 1.2)).sum())
-        print(
-            f"{stack.title}: {len(real)} real images of {size}² at {stack.pixel_size} Å, {SIMULATED} simulated "
-            f"({stack.object})"
-        )
-        print(
-            "  power, simulated / real, ring by ring up to 1/15 Å:",
-            " ".join(f"{value:.2f}" for value in ratio.tolist()),
-        )
-        print(f"  {within} of {rings} rings within 20 %; mean |log ratio| {float(ratio.log().abs().mean()):.2f}")
-        for name, found in (("real", first), ("simulated", second)):
-            print(
-                f"  background of the {name}: mean {found.ring:+.2f}, spread {found.rim:.2f} (of the image's standard "
-                f"deviation)"
-            )
-        axis = parts[row][0].subplots()
-        for name, found, colour in (("real", first, "#222222"), ("simulated", second, "#0072b2")):
-            axis.semilogy(found.frequency[1:] / stack.pixel_size, found.power[1:], label=name, color=colour)
-        axis.axvline(1 / FINEST, color="#999999", linestyle=":")
-        axis.set(title=stack.title, xlabel="frequency (1/Å)", ylabel="mean power")
-        axis.legend(frameon=False)
-        order = torch.randperm(len(real), generator=random_stream(0, "shown"))[:SHOWN]
-        panels = parts[row][1].subplots(2, SHOWN)
-        for line, name, images in zip(panels, ("real", "simulated"), (real[order], made[:SHOWN]), strict=True):
-            line[0].set_ylabel(name)
-            for axis, image in zip(line, images, strict=True):
-                axis.imshow(image, cmap="gray")
-                axis.set(xticks=[], yticks=[])
-                axis.spines[:].set_visible(False)
-    figure.savefig(output, dpi=80)
+    for (left, right), stack in zip(parts, STACKS, strict=True):
+        real = torch.from_numpy(files.read_images(folder / stack.path).images)
+        made = simulated(stack, real.shape[-1])
+        statistics = measure(real, stack.pixel_size / FINEST), measure(made, stack.pixel_size / FINEST)
+        rows.append(shown(compared(stack, real, statistics)))
+        draw_power(left, stack, statistics)
+        draw_images(right, real, made)
+    figure.savefig(ROOT.parent / "docs" / "realism.png", dpi=80)
+    write_record("realism", rows, seeds=[0], seconds=time.monotonic() - begin)
 
 
 if __name__ == "__main__":

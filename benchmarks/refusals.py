@@ -1,11 +1,10 @@
-"""How long a mistake takes to be told: CPU-seconds from the command to its sentence, each in a process of its own.
+"""Time until a mistake is reported: CPU-seconds from the command to its message, each in a process of its own.
 
-    python benchmarks/refusals.py         all kinds of tests/refusals.py, the median of three          about two minutes
+    python benchmarks/refusals.py  all kinds of tests/refusals.py, the median of three   2 min
 
 The result goes to benchmarks/refusals.json.
 """
 
-import json
 import resource
 import shlex
 import statistics
@@ -14,12 +13,11 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from machine import described
+from machine import ROOT, described, save
 
-ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT.parent / "tests"))
 
-from refusals import REFUSALS, Refusal, write_inputs  # noqa: E402
+from refusals import REFUSALS, Refusal, write_inputs
 
 TIMES = 3
 
@@ -45,12 +43,7 @@ def main() -> None:
         for kind, refusal in REFUSALS.items():
             measured[kind] = round(statistics.median(seconds(refusal, folder) for _ in range(TIMES)), 2)
             print(f"{measured[kind]:5.2f} s  {kind}", flush=True)
-    record = {
-        **described(),
-        "times": TIMES,
-        "cpu_seconds": measured,
-    }
-    (ROOT / "refusals.json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    save(ROOT / "refusals.json", {**described(), "times": TIMES, "cpu_seconds": measured})
     print(f"at most {max(measured.values())} CPU-seconds, median {statistics.median(measured.values())}")
 
 

@@ -1,21 +1,25 @@
 """Runs of simulated molecules with truth: how well the predictors of reliability predict the FSC with the truth.
 
-    python benchmarks/reliability.py runs        images, runs and evaluations of all sets         about 3.5 h on 2 cores
-    python benchmarks/reliability.py calibrate   the calibration of all sets, and of each molecule by that of the others
+    python benchmarks/reliability.py runs       images, runs and evaluations of all sets                  3.5 h
+    python benchmarks/reliability.py calibrate  all sets, and each molecule by the other molecules        2 min
 
-Results stay in benchmarks/results/; what is finished there is not computed again.
+Times are on two cores. --sets gives some sets of molecules.py, without a record. Where results stay: see runs.py.
 """
 
 import argparse
+import statistics
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from cold import RESULTS, scoretomo
-from ensemble import beside_consensus, lids, true_rotations
-from molecules import SETS, whole_run
+from lids import lids_of_volumes, true_rotations
+from machine import Row, shown, write_record
+from molecules import SEEN, SETS, STILL, whole_run
+from runs import RESULTS, Judged, Truths, beside_consensus, gained, judge, quality, run_seconds
 from scipy.optimize import nnls
 from scipy.stats import t as student
 from sklearn.metrics import roc_auc_score
@@ -34,48 +38,123 @@ _WRONG = 25  # degrees
 _LEVEL = 5.0  # added to log(1.02 − rings), so that it is above 0
 
 
+class JudgedSet(NamedTuple):
+    """A set of images and the run of it."""
+
+    name: str
+    data: Path
+    run: Judged
+    truths: Truths  # of every twentieth image, as far as it has a volume
+    correlations: list[float | None]  # of each parameter of the truth with the mode most like it; None without modes
+
+
 def runs(names: list[str]) -> None:
+    """Make the runs of all sets, and judge them."""
+    rows: dict[str, list[Row]] = {}
+    paths = []
     for name in names:
-        data, run = whole_run(name)
-        directory = RunDirectory(run)
-        if not directory.evaluation.summary.exists():
-            scoretomo("evaluate", run, "--truth", data / "truth")
-        compared = {row.image for row in directory.evaluation.rows.read()}
-        print(f"{name}, every twentieth image:")
-        beside_consensus(run, data, sorted(compared & set(range(0, 200, 20))))
-        if SETS[name].molecule == "box":
-            first, second, _ = lids(run, data)
-            print(f"{name}: lid angles from the volumes: R² {first:.2f}, {second:.2f}", flush=True)
-        else:
-            true_modes(name, run, data)
-        if SETS[name].asymmetric:
-            rows, truth = directory.poses.read(), files.read_table(SimulationFolder(data).poses)
-            wrong = wrong_poses(rotations_of(rows), true_rotations(truth[row.image] for row in rows))
-            print(f"{name}: {wrong} poses are more than {_WRONG}° wrong", flush=True)
+        each = judged_set(name)
+        print(f"{SETS[name].title}: {'; '.join(remarks(each))}")
+        for record, row in rows_of(each):
+            rows.setdefault(record, []).append(shown(row))
+        paths.append(each.run.path)
+    for record, measured_rows in rows.items():
+        key = ["set"] if record == "volumes-large" else []
+        write_record(record, measured_rows, seeds=[0], seconds=run_seconds(paths), key=key)
 
 
-def true_modes(name: str, run: Path, data: Path) -> None:
+def judged_set(name: str) -> JudgedSet:
+    """Images, run and evaluation of a set."""
+    data, path = whole_run(name)
+    run = judge(path, data / "truth")
+    numbers = sorted({row.image for row in run.rows} & set(range(0, 200, 20)))
+    return JudgedSet(name, data, run, beside_consensus(path, data, numbers), true_modes(path, data))
+
+
+def rows_of(each: JudgedSet) -> Iterator[tuple[str, Row]]:
+    """Names of the records that have the set, and its row in each."""
+    if each.name in STILL:
+        return
+    if each.name.startswith("random"):
+        yield "random-molecules", random_row(each)
+    elif each.name == "box88":
+        yield "volumes-large", {**set_row(each), "side / px": 88, "seed": 0}
+    else:
+        yield "volumes-sets", {**set_row(each), "AUC": each.run.summary.auc}
+    if each.name.startswith("realistic"):
+        yield "realistic", realistic_row(each)
+
+
+def set_row(each: JudgedSet) -> Row:
+    """The quality of the volumes of a set."""
+    images = len(files.read_table(SimulationFolder(each.data).poses))
+    described = {"set": SETS[each.name].title, "images": images, "volumes judged": each.run.summary.n}
+    return {**described, **quality(each.run, "lowest", "highest"), **gained(each.run)}
+
+
+def heterogeneity(each: JudgedSet) -> Row:
+    """Volumes and consensus of a set beside the same truths, and how many modes there are."""
+    return {
+        "volumes": statistics.mean(each.truths.volumes),
+        "consensus volume": statistics.mean(each.truths.consensus),
+        "true modes": len(each.correlations),
+        "modes": RunDirectory(each.run.path).landscape.summary.read().modes,
+    }
+
+
+def random_row(each: JudgedSet) -> Row:
+    """A random molecule."""
+    number, (first, second) = int(each.name.removeprefix("random")), [*each.correlations, None][:2]
+    return {
+        "molecule": f"{number:02d}",
+        "images of it": SEEN[number % 3],
+        "verdict": RunDirectory(each.run.path).flexibility.read().verdict,
+        **heterogeneity(each),
+        "correlation, mode 1": first,
+        "correlation, mode 2": second,
+    }
+
+
+def realistic_row(each: JudgedSet) -> Row:
+    """Realistic class averages."""
+    return {
+        "set": SETS[each.name].title,
+        "volumes judged": len(each.truths.volumes),
+        **heterogeneity(each),
+        "best single map": each.run.summary.single_map_mean_fsc,
+        "note": "; ".join(remarks(each)),
+    }
+
+
+def remarks(each: JudgedSet) -> Iterator[str]:
+    """How like the true parameters the modes are, and how many poses are wrong."""
+    if SETS[each.name].molecule == "box":
+        first, second = lids_of_volumes(each.run.path, each.data)
+        yield f"R² of the lids {first:.2f} and {second:.2f}"
+    elif values := [f"{value:.2f}" for value in each.correlations if value is not None]:
+        yield f"correlation of the modes with the true angles {' and '.join(values)}"
+    if SETS[each.name].asymmetric:
+        rows, truth = RunDirectory(each.run.path).poses.read(), files.read_table(SimulationFolder(each.data).poses)
+        wrong = wrong_poses(rotations_of(rows), true_rotations(truth[row.image] for row in rows))
+        yield f"{wrong} of {len(rows)} averages are more than {_WRONG}° wrong"
+
+
+def true_modes(run: Path, data: Path) -> list[float | None]:
     """Correlation of each parameter of the truth with the mode that is most like it."""
     truth, rows = files.read_table(SimulationFolder(data).poses), RunDirectory(run).landscape.rows.read()
-    parameters = list(truth[0])[1 : list(truth[0]).index("rot")]
     places = np.array([row.mode for row in rows])
-    count = places.shape[1]
-    for parameter in parameters:
+    correlations = []
+    for parameter in list(truth[0])[1 : list(truth[0]).index("rot")]:
         true = np.array([float(truth[row.image][parameter]) for row in rows])
-        alike = [abs(np.corrcoef(true, place)[0, 1]) for place in places.T]
-        best = f"most like mode {np.argmax(alike) + 1}, correlation {max(alike):.2f}" if alike else "in no mode"
-        print(f"{name}: {count} modes; {parameter} is {best}", flush=True)
+        correlations.append(max((abs(np.corrcoef(true, place)[0, 1]) for place in places.T), default=None))
+    return correlations
 
 
-def wrong_poses(found: torch.Tensor, true: torch.Tensor) -> int:
+def wrong_poses(assigned: torch.Tensor, true: torch.Tensor) -> int:
     """How many poses are far from the true ones, in the frame and hand in which that are fewest; (n, 3, 3) each."""
-    across = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=found.dtype))
-    frames = torch.stack(
-        [found.mT @ true, (across @ found @ across).mT @ true]
-    )  # the same for all images, where all are right
-    apart = angular_distance(
-        frames[:, :, None], frames[:, None]
-    )  # (2, n, n): each image says how the frames stand to each other
+    across = torch.diag(torch.tensor([1.0, 1.0, -1.0], dtype=assigned.dtype))
+    frames = torch.stack([assigned.mT @ true, (across @ assigned @ across).mT @ true])  # where right, all the same
+    apart = angular_distance(frames[:, :, None], frames[:, None])  # (2, n, n): all images in the frame of each one
     return int((apart > _WRONG).sum(2).min())
 
 
@@ -101,8 +180,7 @@ def fitted(sets: list[Measured], *, flexible: bool) -> Calibration:
     """Least squares in which every set counts the same, with weights of at least 0.
 
     Weights of the predictors are fitted within the sets, and from these the level of a molecule between the sets.
-    Volumes of a
-    rigid molecule hardly differ: their predictors have no weight.
+    Volumes of a rigid molecule hardly differ: their predictors have no weight.
     """
     rows, aims = [], []
     for each in sets:
@@ -152,52 +230,70 @@ def is_flexible(run: RunDirectory) -> bool:
 
 def calibrate(names: list[str]) -> None:
     """Flexible and rigid molecules have calibrations of their own."""
+    begin = time.monotonic()
     flexible = {name: is_flexible(RunDirectory(RESULTS / f"{name}-all")) for name in names}
     for kind in (True, False):
-        cross_validate({name: measured(name) for name in names if flexible[name] is kind}, flexible=kind)
+        sets = {name: measured(name) for name in names if flexible[name] is kind}
+        print("flexible:" if kind else "rigid:")
+        if len({SETS[name].molecule for name in sets}) < 3:
+            print("each molecule is judged by the others, and these by each other: name sets of three or more")
+            continue
+        rows = cross_validate(sets, flexible=kind)
+        seconds = time.monotonic() - begin
+        write_record(f"reliability-{'flexible' if kind else 'rigid'}", rows, seeds=[0], seconds=seconds)
+        if kind:
+            write_record("reliability-outliers", [shown(outliers(sets))], seeds=[0], seconds=seconds)
 
 
-def cross_validate(sets: dict[str, Measured], *, flexible: bool) -> None:
-    """Each molecule by the others: its expected FSC, and its interval from the residuals of these by each other."""
-    print("flexible:" if flexible else "rigid:")
-    if len({SETS[name].molecule for name in sets}) < 3:
-        print("each molecule is predicted by the others, and these by each other: name sets of three or more")
-        return
-    apart, pairs, inside, marked = held_out(sets, flexible=flexible), [], [], []
-    print(
-        "set                 volumes  mean FSC  expected  in the 80 % interval"
-        + "  AUROC of the worst quarter" * flexible
-    )
+def cross_validate(sets: dict[str, Measured], *, flexible: bool) -> list[Row]:
+    """Rows of the record: each molecule by the others, its interval from the residuals of these by each other."""
+    apart, pairs, inside, rows = held_out(sets, flexible=flexible), [], [], []
     for name, each in sets.items():
         others = {key: other for key, other in sets.items() if SETS[key].molecule != SETS[name].molecule}
         expected, worst = each.wrong - apart[name], each.wrong >= np.quantile(each.wrong, 0.75)
         inside.append(float(np.mean(np.abs(apart[name]) <= spread(held_out(others, flexible=flexible)))))
         pairs.append(np.column_stack([1 - np.exp(expected), 1 - np.exp(each.wrong)]))
-        means = f"{1 - np.exp(each.wrong).mean():>8.3f}  {1 - np.exp(expected).mean():>8.3f}"
-        area = (
-            f"{roc_auc_score(worst, expected):>28.3f}" * flexible
-        )  # volumes of a rigid molecule are expected to be alike
-        print(f"{name:<19} {len(each.wrong):>7}  {means}  {inside[-1]:>20.0%}{area}")
-        unusual = each.apart[:, 1:] @ [FLEXIBLE.fit, FLEXIBLE.isolation] > RELIABILITY.unusual
-        marked.append(np.column_stack([unusual, each.wrong > np.median(each.wrong) + np.log(2)]))
-    print("calibration curve, a tenth of all volumes each: expected and true mean FSC")
-    both = np.concatenate(pairs)
-    for tenth in np.array_split(both[np.argsort(both[:, 0])], 10):
-        print(f"  {tenth[:, 0].mean():.3f}  {tenth[:, 1].mean():.3f}")
-    unusual, bad = np.concatenate(marked).T
-    if flexible:
-        both_kinds = f"unusual: {unusual.sum()}; both: {(unusual & bad).sum()}"
-        print(f"twice as wrong as the median of their set: {bad.sum()} of {len(bad)}; {both_kinds}")
+        row = {
+            "set": SETS[name].title,
+            "volumes": len(each.wrong),
+            "expected FSC": pairs[-1][:, 0].mean(),
+            "true FSC": pairs[-1][:, 1].mean(),
+            "inside / %": 100 * inside[-1],
+        }
+        ranked = {"AUROC": roc_auc_score(worst, expected)} if flexible else {}  # rigid volumes are expected to be alike
+        rows.append(shown(row | ranked))
+    print_curve(np.concatenate(pairs))
     print(f"in the 80 % interval, every set counted the same: {np.mean(inside):.0%}")
     print(replace(fitted(list(sets.values()), flexible=flexible), spread=spread(apart)))
+    return rows
+
+
+def print_curve(pairs: np.ndarray) -> None:
+    """The calibration curve of expected and true mean FSC, (n, 2)."""
+    print("calibration curve, a tenth of all volumes each: expected and true mean FSC")
+    for tenth in np.array_split(pairs[np.argsort(pairs[:, 0])], 10):
+        print(f"  {tenth[:, 0].mean():.3f}  {tenth[:, 1].mean():.3f}")
+
+
+def outliers(sets: dict[str, Measured]) -> Row:
+    """Volumes more than twice as wrong as the median of their set, and those of unusual images."""
+    bad = np.concatenate([each.wrong > np.median(each.wrong) + np.log(2) for each in sets.values()])
+    isolation = np.concatenate([each.apart[:, 1:] @ [FLEXIBLE.fit, FLEXIBLE.isolation] for each in sets.values()])
+    unusual = isolation > RELIABILITY.unusual
+    return {
+        "volumes": len(bad),
+        "twice as wrong": int(bad.sum()),
+        "downgraded": int(unusual.sum()),
+        "both": int((unusual & bad).sum()),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["runs", "calibrate"])
     parser.add_argument("--sets", default=",".join(SETS))
-    asked = parser.parse_args()
-    {"runs": runs, "calibrate": calibrate}[asked.what](asked.sets.split(","))
+    options = parser.parse_args()
+    {"runs": runs, "calibrate": calibrate}[options.what](options.sets.split(","))
 
 
 if __name__ == "__main__":

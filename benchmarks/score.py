@@ -1,11 +1,11 @@
 """The exact score beside the plain matrix product over every turned image: seconds a view, memory, error.
 
-    python benchmarks/score.py              about 3 min on 2 cores
+    python benchmarks/score.py  3 min on two cores
 
 The images are views of the moving box. The matrix product uses as many turns as the exact score does, and its turned
 images are made by the same band-limited rotation, so the difference is the error of the compression alone. Where the
 turned images would take more than 2 GB, only the exact score is measured. Then the errors of the exact and the tangent
-score on images that they do not know.
+score on held-out images.
 """
 
 import math
@@ -16,6 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from machine import Row, shown, write_record
 from torch import Tensor
 
 from scoretomo.denoisers.denoising_error import denoising_error
@@ -74,59 +75,85 @@ def boxes(count: int, size: int) -> tuple[Tensor, Tensor]:
     return torch.stack([made.image for made in simulate(MovingBox(), count, size, seed=0)]) * mask, mask
 
 
-def measure_left_out() -> None:
-    """Errors on 30 left-out images of 300."""
-    images, mask = boxes(300, 32)
+def normalised(images: Tensor, mask: Tensor) -> tuple[Tensor, float, float]:
+    """Images of mean 0 and standard deviation 1 inside the mask, their background, and the scale."""
     mean, scale = float(images[:, mask > 0].mean()), float(images[:, mask > 0].std())
-    normalised, background = (images - mean) / scale, -mean / scale
-    held = torch.arange(300) % 10 == 3
+    return (images - mean) / scale, -mean / scale, scale
+
+
+def held_out_errors() -> list[Row]:
+    """Rows of the record of denoising errors: 30 held-out images of 300."""
+    raw, mask = boxes(300, 32)
+    images, background, _ = normalised(raw, mask)
+    held_out = torch.arange(300) % 10 == 3
     noise = torch.randn(30, 32, 32, generator=torch.Generator().manual_seed(1)) * mask
-    print("error on 30 left-out images of 300, 32², at t = " + ", ".join(map(str, LEVELS)))
-    for kind in (ExactScore, TangentScore):
-        score = kind(normalised[~held], background, mask)
-        errors = [denoising_error(score, normalised[held], noise, t, mask) for t in LEVELS]
-        print(f"{kind.__name__}: " + ", ".join(f"{error:.3f}" for error in errors), flush=True)
+    exact, tangent = (kind(images[~held_out], background, mask) for kind in (ExactScore, TangentScore))
+    return [
+        shown(
+            {
+                "t": t,
+                "exact": denoising_error(exact, images[held_out], noise, t, mask),
+                "tangent": denoising_error(tangent, images[held_out], noise, t, mask),
+            }
+        )
+        for t in LEVELS
+    ]
 
 
-def measure(count: int, size: int) -> str:
-    """One row of the table; measured in a process of its own, so that no memory is left over from another."""
+def measure(count: int, size: int) -> Row:
+    """A row of the record of the exact score; in a process of its own, so that no memory is left over from another."""
     torch.set_num_threads(1)
-    images, mask = boxes(count, size)
-    mean, scale = float(images[:, mask > 0].mean()), float(images[:, mask > 0].std())
-    normalised, background = (images - mean) / scale, -mean / scale
-    noise = torch.randn(VIEWS, size, size, generator=torch.Generator().manual_seed(0))
-    views = normalised[:VIEWS] + T * noise
+    raw, mask = boxes(count, size)
+    images, background, scale = normalised(raw, mask)
+    views = images[:VIEWS] + T * torch.randn(VIEWS, size, size, generator=torch.Generator().manual_seed(0))
     with Peak() as peak:
         start = time.perf_counter()
-        score = ExactScore(normalised, background, mask)
+        score = ExactScore(images, background, mask)
         setup = time.perf_counter() - start
-        found = score(views, T)
+        denoised = score(views, T)
         start = time.perf_counter()
         score(views, T)
-        seconds = (time.perf_counter() - start) / VIEWS
-    row = f"{count:>4} × {size:>3}²  {score.images.turns:>5}  {setup:7.2f} s  "
-    row += f"{seconds * 1e3:8.2f} ms  {peak.highest:6.2f} GB"
-    gigabytes = count * 2 * score.images.turns * float(mask.sum()) * 4 / 1e9
+        seconds = time.perf_counter() - start
+    turns = score.images.turns
+    gigabytes = count * 2 * turns * float(mask.sum()) * 4 / 1e9
+    row = {
+        "images": count,
+        "side / px": size,
+        "turns": turns,
+        "set-up / s": setup,
+        "view / ms": 1e3 * seconds / VIEWS,
+        "memory / GB": peak.highest,
+        "plain view / ms": None,
+        "plain memory / GB": gigabytes,
+        "difference": None,
+    }
     if gigabytes > 2:
-        return f"{row}  {'–':>8}     {gigabytes:6.2f} GB      –"
-    templates = turned(images / scale, mask, score.images.turns)
-    half_norm = templates.square().sum(1) / 2
+        return row
     inside = (views - background)[:, mask > 0]
+    seconds, plain = matrix_product(inside, turned(raw / scale, mask, turns))
+    error = float(((denoised - background)[:, mask > 0] - plain).norm() / plain.norm())
+    return {**row, "plain view / ms": 1e3 * seconds / VIEWS, "difference": error}
+
+
+def matrix_product(views: Tensor, templates: Tensor) -> tuple[float, Tensor]:
+    """Seconds of the second of two calls, and the views (m, pixels) that templates (k, pixels) denoise."""
+    half_norm = templates.square().sum(1) / 2
     for _ in range(2):
         start = time.perf_counter()
-        plain = torch.softmax((inside @ templates.T - half_norm) / T**2, 1) @ templates
-        product = (time.perf_counter() - start) / VIEWS
-    error = float(((found - background)[:, mask > 0] - plain).norm() / plain.norm())
-    return f"{row}  {product * 1e3:8.2f} ms  {gigabytes:6.2f} GB  {error:.1e}"
+        denoised = torch.softmax((views @ templates.T - half_norm) / T**2, 1) @ templates
+        seconds = time.perf_counter() - start
+    return seconds, denoised
 
 
 def main() -> None:
-    print(f"1 thread, {VIEWS} views a call, t = {T}")
-    print("    images  turns      setup       a view     memory   product a view   memory    error")
+    begin, rows = time.monotonic(), []
     for case in SIZES:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:
-            print(process.submit(measure, *case).result(), flush=True)
-    measure_left_out()
+            rows.append(shown(process.submit(measure, *case).result()))
+    write_record("exact-score", rows, seeds=None, seconds=time.monotonic() - begin, cores=1)
+    torch.set_num_threads(1)
+    begin = time.monotonic()
+    write_record("denoising", held_out_errors(), seeds=None, seconds=time.monotonic() - begin, cores=1)
 
 
 if __name__ == "__main__":

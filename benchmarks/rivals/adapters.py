@@ -1,8 +1,8 @@
 """One function for each program: a prepared stack of class averages in, a folder of maps out.
 
 Every adapter takes a `Task` and returns what it did as plain values (version, settings, whether it has one map for all
-images), or raises `NotHere` if the program is not installed. Maps are written to task.output as NNN.mrc: one for all
-images (000.mrc), or one for each.
+images, perhaps a note), or raises `NotHere` if the program is not installed. Maps are written to task.output as
+NNN.mrc: one for all images (000.mrc), or one for each.
 """
 
 import os
@@ -220,16 +220,16 @@ def ours(task: Task, method: str, denoiser: str) -> dict[str, Any]:
 
 def consensus(task: Task) -> dict[str, Any]:
     """The one map in which this package finds the poses of all images."""
-    done = ours(task, "ensemble", "tangent")
-    _keep(files.read_map(RunDirectory(task.work / "run").assigned.volume).density, task, 0)
-    return {**done, "one_map": True}
+    done, run = ours(task, "ensemble", "tangent"), RunDirectory(task.work / "run")
+    _keep(files.read_map(run.assigned.volume).density, task, 0)
+    return {**done, "one_map": True, "note": f"verdict {run.flexibility.read().verdict}"}
 
 
 def _find(program: str) -> str:
-    found = shutil.which(program)
-    if not found:
-        raise NotHere(program)
-    return found
+    path = shutil.which(program)
+    if not path:
+        raise NotHere(f"{program} is not installed")
+    return path
 
 
 def _environment(name: str) -> Path:
@@ -264,8 +264,8 @@ def _normalised(task: Task) -> tuple[np.ndarray, float]:
 def _keep(density: np.ndarray, task: Task, number: int = 0) -> None:
     """Write a map; its pixel size is the stack's own, not the made-up one."""
     files.make_folder(task.output)
-    known = files.read_images(task.stack).pixel_size
-    files.write_map(task.output / f"{number:03d}.mrc", np.asarray(density, np.float32), known)
+    pixel_size = files.read_images(task.stack).pixel_size
+    files.write_map(task.output / f"{number:03d}.mrc", np.asarray(density, np.float32), pixel_size)
 
 
 def _star(stack: str, count: int, size: int, pixel_size: float) -> str:
