@@ -144,8 +144,18 @@ def coordinates(
 
 
 def radius(size: int, dims: int, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> Tensor:
-    """Distance of every pixel (dims 2) or voxel (dims 3) from index size // 2, in pixels; shape (size,) * dims."""
+    """Distance of every pixel (dims 2) or voxel (dims 3) from index size // 2, in pixels; shape (size,) * dims.
+
+    It is not to be modified: those of images, which each step of a fit needs, are made once.
+    """
+    if dims == 2:
+        return _radius_of_pixels(size, dtype, torch.device(device))
     return coordinates(size, dims, dtype=dtype, device=device).norm(dim=0)
+
+
+@lru_cache(maxsize=32)
+def _radius_of_pixels(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return coordinates(size, 2, dtype=dtype, device=device).norm(dim=0)
 
 
 def pad_or_crop(array: Tensor, size: int, dims: int) -> Tensor:

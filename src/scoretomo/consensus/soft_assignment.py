@@ -57,6 +57,7 @@ class Annealing:
         return tau, self.shells[0] + (self.shells[1] - self.shells[0]) * min(1.0, 1.25 * done)
 
 
+_LEAST = -60.0  # exponent of a weight: smaller ones change nothing, and processors are slow with numbers below 1e-38
 _FEW = 24  # slices: fewer leave gaps between them
 COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
 FINE_SIDE = 48  # pixels, up to which images are matched softly
@@ -98,7 +99,8 @@ def assign_softly(
         )  # images over directions, as components
         for likeness in centred.matcher.likeness(project(volume, grid)):
             weights = likeness.values / tau
-            weights = (weights - weights.amax((0, 2, 3), keepdim=True)).exp_()
+            below = weights - weights.amax((0, 2, 3), keepdim=True)
+            weights = below.clamp_(min=_LEAST).exp_()
             weights /= weights.sum((0, 2, 3), keepdim=True)
             each = weights.sum((2, 3))  # (directions, n)
             masses += each.sum(1)

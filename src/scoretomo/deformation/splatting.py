@@ -6,6 +6,7 @@ points are tiles of one mosaic, so that one transform makes them all.
 """
 
 import math
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -70,7 +71,7 @@ class _Splat(torch.autograd.Function):
         mosaic = _Mosaic(math.ceil(math.sqrt(len(places))), side + 2 * math.ceil(_BORDER * side))
         seen = masses * (places.abs() < side / 2).all(-1)
         angles = mosaic.angles(places)
-        gaussian = _gaussian(mosaic.size, 2, width, like=places)
+        gaussian = _gaussian(mosaic.size, 2, width, places.dtype, places.device)
         whole = centred_ifft(transform_of_points(seen.flatten(), angles, mosaic.size) * gaussian, 2).real
         ctx.save_for_backward(places, seen, angles, gaussian)
         ctx.mosaic = mosaic
@@ -82,8 +83,8 @@ class _Splat(torch.autograd.Function):
         """Slopes by the places and by the masses: the blurred slope of the images, and its gradient, at the points."""
         (places, seen, angles, gaussian), mosaic = ctx.saved_tensors, ctx.mosaic
         blurred = centred_fft(mosaic.join(slope), 2) * gaussian / mosaic.size**2
-        x, y = coordinates(mosaic.size, 2, dtype=slope.dtype, device=slope.device) * (2 * math.pi / mosaic.size)
-        spectra = torch.stack([blurred, blurred * 1j * torch.complex(x, y)])  # itself, and ∂/∂x + i ∂/∂y of it
+        frequencies = _frequencies(mosaic.size, slope.dtype, slope.device)
+        spectra = torch.stack([blurred, blurred * 1j * frequencies])  # itself, and ∂/∂x + i ∂/∂y of it
         values, gradients = adjoint_transform_of_points(spectra, angles)
         by_place = torch.view_as_real(gradients).reshape(places.shape) * seen[..., None]
         by_mass = values.real.reshape(seen.shape) * (places.abs() < slope.shape[-1] / 2).all(-1)
@@ -119,14 +120,22 @@ def density(places: Tensor, masses: Tensor, side: int, width: float) -> Tensor:
     """
     inside = masses * (places.abs() < side / 2).all(-1)
     spectrum = transform_of_points(inside, places * (2 * math.pi / side), side)
-    return centred_ifft(spectrum * _gaussian(side, 3, width, like=places), 3).real
+    return centred_ifft(spectrum * _gaussian(side, 3, width, places.dtype, places.device), 3).real
 
 
-def _gaussian(size: int, dims: int, width: float, *, like: Tensor) -> Tensor:
+@lru_cache(maxsize=4)
+def _frequencies(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """k_x + i k_y on the centred grid, in radians a pixel, (size, size)."""
+    x, y = coordinates(size, 2, dtype=dtype, device=device) * (2 * math.pi / size)
+    return torch.complex(x, y)
+
+
+@lru_cache(maxsize=4)
+def _gaussian(size: int, dims: int, width: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Transform of a Gaussian of mass 1, without the frequencies that have no partner of the other sign; (size,) *
-    dims.
+    dims. It is the same in all steps of an epoch.
     """
-    k = radius(size, dims, dtype=like.dtype, device=like.device) * (2 * math.pi / size)
+    k = radius(size, dims, dtype=dtype, device=device) * (2 * math.pi / size)
     transform = torch.exp(-0.5 * (k * width).square())
     if size % 2 == 0:
         for axis in range(dims):
