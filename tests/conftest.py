@@ -1,5 +1,6 @@
 """Fixtures: how many threads a test has, and the folder of real images beside the project."""
 
+import fcntl
 import os
 import shutil
 import sys
@@ -15,6 +16,11 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 THREADS = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of whole runs first, so that no process is left with a long one at the end."""
+    items.sort(key=lambda item: "_run" not in item.path.stem)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -71,26 +77,42 @@ def rerun() -> Callable[..., Path]:
     return call
 
 
+def made_once(factory: pytest.TempPathFactory, worker_id: str, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that all processes of the tests share, and one of them fills."""
+    base = factory.getbasetemp() if worker_id == "master" else factory.getbasetemp().parent
+    with open(base / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        folder = base / name
+        if not folder.exists():
+            make(base / f"{name}.unfinished")
+            (base / f"{name}.unfinished").rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def box(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Twenty images of a moving box, 16 pixels."""
     from scoretomo.commands.simulate import Plan, simulate_object
     from scoretomo.config import ObjectSettings, RealismSettings, SimulateSettings
 
-    folder = tmp_path_factory.mktemp("box")
-    simulate_object(
-        Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings()),
-        folder,
-        workers=1,
-        force=False,
-    )
-    return folder / "images.mrcs"
+    plan = Plan("box", SimulateSettings(images=20, size=16), ObjectSettings(), RealismSettings())
+
+    def simulate(folder: Path) -> None:
+        simulate_object(plan, folder, workers=1, force=False)
+
+    return made_once(tmp_path_factory, worker_id, "box", simulate) / "images.mrcs"
 
 
 @pytest.fixture(scope="session")
-def six_volumes(box: Path, run_with: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def six_volumes(
+    box: Path, run_with: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Path:
     """A finished run of these boxes with the volumes of images 0, 2, … 10."""
-    return run_with(box, tmp_path_factory.mktemp("run") / "run", images="0,2,4,6,8,10", steps=5)
+
+    def reconstruct(run: Path) -> None:
+        run_with(box, run, images="0,2,4,6,8,10", steps=5)
+
+    return made_once(tmp_path_factory, worker_id, "six-volumes", reconstruct)
 
 
 @pytest.fixture(scope="session")

@@ -11,21 +11,31 @@ import torch
 
 from scoretomo import files
 from scoretomo.compute import random_stream
+from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest
 from scoretomo.consensus import Consensus, Iteration
-from scoretomo.consensus.cross_validation import ASSIGNMENT
+from scoretomo.consensus.cross_validation import ASSIGNMENT, cross_validate
 from scoretomo.consensus.hard_assignment import assign_hard
+from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.evaluation import compare
 from scoretomo.fourier import coordinates
-from scoretomo.pipeline import assignment
-from scoretomo.pipeline.images import read_prepared
+from scoretomo.matching import Poses, refine
+from scoretomo.monitor.time_estimate import TimeEstimate
+from scoretomo.pipeline import STAGES, assignment
+from scoretomo.pipeline.images import prepare_images, read_prepared
+from scoretomo.pipeline.job import Job
+from scoretomo.pipeline.posed import Assigned, write_consensus
+from scoretomo.pipeline.runner import run_stages
 from scoretomo.presets import REFINEMENTS
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 from scoretomo.rundir.directory import RunDirectory
+from scoretomo.rundir.requests import record_of_run
+from scoretomo.rundir.rows import FlexibilityTest
 
 pytestmark = pytest.mark.slow
 COUNT = 60
 NUMBERS = "0,9,18,27"
+TRUE_ROTATIONS = random_rotations(COUNT, random_stream(1, "poses"))
 
 
 def blobs() -> torch.Tensor:
@@ -39,7 +49,7 @@ def blobs() -> torch.Tensor:
 
 def images_of(volume: torch.Tensor, path: Path, *, noise: float) -> Path:
     """Projections with white noise, in standard deviations of all pixels."""
-    views = project(volume, random_rotations(COUNT, random_stream(1, "poses")))
+    views = project(volume, TRUE_ROTATIONS)
     views += noise * views.std() * torch.randn(views.shape, generator=random_stream(1, "noise"))
     files.write_images(path, views.numpy(), None)
     return path
@@ -52,7 +62,7 @@ def noisy(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(noisy, run_with, tmp_path_factory) -> Path:
-    return run_with(noisy, tmp_path_factory.mktemp("run") / "run", images=NUMBERS, steps=8)
+    return run_with(noisy, tmp_path_factory.mktemp("run") / "run", workers=1, images=NUMBERS, steps=8)
 
 
 def density(path: Path) -> torch.Tensor:
@@ -70,10 +80,27 @@ def test_noisy_images_are_assigned_softly_and_the_consensus_is_better(finished):
     assert compare(after, blobs()).mean_fsc > compare(before, blobs()).mean_fsc
 
 
-def test_images_without_noise_are_assigned_hard_and_the_consensus_stays(run_with, tmp_path):
-    path = run_with(images_of(blobs(), tmp_path / "images.mrcs", noise=0.0), tmp_path / "run", images=NUMBERS, steps=8)
-    run = RunDirectory(path)
-    assert run.flexibility.read().verdict == "rigid"
+def begun_with_the_truth(stack: Path, run: RunDirectory) -> Job:
+    """Let a run begin, its consensus be the true volume, and its molecule be rigid; its job."""
+    settings = ReconstructSettings(images=NUMBERS, steps=8)
+    request = RunRequest(ImportRequest(stack), run.path, settings)
+    job = Job(request.images, settings, request.training, record_of_run(request), 1, TimeEstimate({}))
+    prepare_images(run, job)
+    prepared = read_prepared(run.images)
+    images = prepared.images / prepared.s
+    volume = blobs() / prepared.s
+    poses = refine(volume, images, Poses(TRUE_ROTATIONS, torch.zeros(COUNT, 2), torch.ones(COUNT)))
+    none = torch.zeros(COUNT, dtype=torch.bool)
+    truth = Assigned(Consensus(volume, poses), None, none, none, cross_validate(images, poses))
+    write_consensus(run.first, prepared, truth, symmetry="C1")
+    run.flexibility.write(FlexibilityTest(0.01, 0.01, 0.0, 0.0, FLEXIBILITY.threshold, "rigid"))
+    return job
+
+
+def test_images_without_noise_are_assigned_hard_and_the_consensus_stays(tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    job = begun_with_the_truth(images_of(blobs(), tmp_path / "images.mrcs", noise=0.0), run)
+    run_stages(run, job, STAGES)
     test = run.assignment.read()
     assert not test.soft
     assert test.hard_residual < test.soft_residual
@@ -97,8 +124,8 @@ def test_volumes_of_a_rigid_molecule_have_the_start_weight_of_the_consensus(fini
 
 
 @pytest.mark.parametrize("stage", ["assignment", "deformation"])
-def test_run_continued_comes_to_the_same_with_one_worker(finished, rerun, tmp_path, stage):
-    run = RunDirectory(rerun(finished, tmp_path / "run", stage, images=NUMBERS, steps=8))
+def test_run_continued_comes_to_the_same_with_two_workers(finished, rerun, tmp_path, stage):
+    run = RunDirectory(rerun(finished, tmp_path / "run", stage, workers=2, images=NUMBERS, steps=8))
     for name in ("assignment/test.json", "assignment/poses.csv", "poses.csv", "assignment/summary.json"):
         assert (run.path / name).read_bytes() == (finished / name).read_bytes()
     np.testing.assert_array_equal(density(run.assigned.volume), density(RunDirectory(finished).assigned.volume))

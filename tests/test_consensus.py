@@ -223,7 +223,10 @@ def test_well_explained_image_is_no_outlier_however_well_others_are_explained():
 @pytest.mark.slow
 def test_symmetry_is_found_with_its_axes():
     frame, centre = rotation_from_vector(torch.tensor([0.4, -0.7, 0.3])), (0.6, -0.4, 0.2)
-    proposals = {proposal.name: proposal for proposal in propose(blobs("D2", frame=frame, centre=centre))}
+    proposals = {
+        proposal.name: proposal
+        for proposal in propose(blobs("D2", frame=frame, centre=centre), names=("C3", "C4", "D2", "D4"))
+    }
     found = proposals["D2"]
     assert found.agreement > 0.95
     turns = point_group("D2").float()
@@ -247,7 +250,7 @@ def test_sevenfold_barrel_with_twofold_axes_is_found():
 
 @pytest.mark.slow
 def test_no_symmetry_is_found_where_there_is_none():
-    assert propose(blobs()) == []
+    assert propose(blobs(), names=("C2", "C3", "D2")) == []
 
 
 def test_other_hand_has_the_same_views():

@@ -115,7 +115,7 @@ def test_symmetry_holds_for_every_volume(box, tmp_path, run_with):
 
 
 def test_two_images_are_enough(box, tmp_path, command):
-    options = ("--select", "3,8", "--symmetry", "auto", "--steps", 5, "--workers", 1)
+    options = ("--select", "3,8", "--steps", 5, "--workers", 1)
     code, said = command("run", box, "--output", tmp_path / "run", *options)
     assert code == 0, said
     assert len(volumes(tmp_path / "run")) == 2

@@ -22,7 +22,7 @@ from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.poses import rotations_of
 
 pytestmark = pytest.mark.slow
-PICKED = range(0, 48, 3)
+PICKED = range(0, 36, 3)
 NUMBERS = ",".join(map(str, PICKED))
 
 
@@ -35,8 +35,8 @@ def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def tripod(tmp_path_factory) -> Path:
     """Images of a tripod, one foot of which moves."""
-    rotations = random_rotations(48, random_stream(1, "poses"))
-    volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + float(amount), 4, 0)) for amount in torch.linspace(-2.5, 2.5, 48)]
+    rotations = random_rotations(36, random_stream(1, "poses"))
+    volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + float(amount), 4, 0)) for amount in torch.linspace(-2.5, 2.5, 36)]
     path = tmp_path_factory.mktemp("tripod") / "images.mrcs"
     images = [project(volume, turn[None])[0] for volume, turn in zip(volumes, rotations, strict=True)]
     files.write_images(path, torch.stack(images).numpy(), None)
@@ -45,7 +45,7 @@ def tripod(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tripod, run_with, tmp_path_factory) -> Path:
-    return run_with(tripod, tmp_path_factory.mktemp("run") / "run", images=NUMBERS, steps=8)
+    return run_with(tripod, tmp_path_factory.mktemp("run") / "run", workers=1, images=NUMBERS, steps=8)
 
 
 def fit_of(run: RunDirectory, number: int) -> float:
@@ -64,7 +64,7 @@ def test_flexible_molecule_gets_a_deformation_model(finished):
     assert test.flexible_residual < test.rigid_residual
     assert test.statistic > FLEXIBILITY.threshold
     assert 0.05 < test.displacement < 2.5 / 3**0.5  # the foot, a third of the mass, goes 2.5 pixels at most
-    assert [row.image for row in run.latent.read()] == list(range(48))
+    assert [row.image for row in run.latent.read()] == list(range(36))
     assert run.model.exists()
     assert not run.mean.exists()
     assert run.assigned.volume.read_bytes() == run.first.volume.read_bytes()
@@ -114,8 +114,8 @@ def test_volume_in_its_final_pose_fits_its_image(finished, number):
     assert fit_of(RunDirectory(finished), number) > 0.98
 
 
-def test_one_worker_fits_the_same_model_and_makes_the_same_volumes(finished, rerun, tmp_path):
-    run = RunDirectory(rerun(finished, tmp_path / "run", "flexibility", images=NUMBERS, steps=8))
+def test_two_workers_fit_the_same_model_and_make_the_same_volumes(finished, rerun, tmp_path):
+    run = RunDirectory(rerun(finished, tmp_path / "run", "flexibility", workers=2, images=NUMBERS, steps=8))
     for name in ("flexibility/test.json", "latent.csv", "poses.csv", "landscape.csv"):
         assert (run.path / name).read_bytes() == (finished / name).read_bytes()
     for path in sorted((finished / "volumes").glob("*.mrc")):
@@ -125,7 +125,7 @@ def test_one_worker_fits_the_same_model_and_makes_the_same_volumes(finished, rer
 def test_model_of_larger_images_is_fitted_level_by_level_and_continued_after_the_last_one_done(
     finished, rerun, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(schedules, "DEFORMATION", replace(DEFORMATION, side=8, epochs=240, finer_epochs=20))
+    monkeypatch.setattr(schedules, "DEFORMATION", replace(DEFORMATION, side=8, epochs=60, finer_epochs=10))
     options = {"images": "0", "steps": 60}
     run = RunDirectory(rerun(finished, tmp_path / "run", "deformation", **options))
     first, latent = run.coarse_model(0), run.latent.path.read_bytes()
@@ -139,11 +139,11 @@ def test_model_of_larger_images_is_fitted_level_by_level_and_continued_after_the
 
 @pytest.fixture(scope="module")
 def mixture(tmp_path_factory) -> Path:
-    """Sixty images of one molecule and thirty of another."""
+    """Forty images of one molecule and twenty of another."""
     main = blobs((2.5, -2, 0), (0, 0, 3), (-1.5, 3, 0), (-2, -1, -1), (1, 1, -2))
     other = blobs((4, 3, 0), (-4, 2, 2), (0, -4.5, 1), (1, 0, -4.5), (0, 2, 4.5), (-3, -3, -1))
     images = [
-        project(volume, random_rotations(count, random_stream(0, count))) for volume, count in ((main, 60), (other, 30))
+        project(volume, random_rotations(count, random_stream(0, count))) for volume, count in ((main, 40), (other, 20))
     ]
     path = tmp_path_factory.mktemp("mixture") / "images.mrcs"
     files.write_images(path, torch.cat(images).numpy(), None)
@@ -151,12 +151,12 @@ def mixture(tmp_path_factory) -> Path:
 
 
 def test_images_of_a_second_molecule_get_a_consensus_of_their_own(mixture, run_with, tmp_path):
-    run = RunDirectory(run_with(mixture, tmp_path / "run", images="0,70", steps=6, hand="flip", workers=1))
+    run = RunDirectory(run_with(mixture, tmp_path / "run", images="0,50", steps=6, hand="flip", workers=1))
     assert run.first.class_2.exists()
     assert run.assigned.class_2.read_bytes() == run.first.class_2.read_bytes()
     in_class_2 = [pose.class_number == 2 for pose in run.poses.read()]
-    assert sum(in_class_2[:60]) <= 1
-    assert sum(in_class_2[60:]) >= 26
-    assert fit_of(run, 70) > 0.98
+    assert sum(in_class_2[:40]) <= 1
+    assert sum(in_class_2[40:]) >= 17
+    assert fit_of(run, 50) > 0.98
     label = {row.image: row.label for row in run.reliability.read()}
-    assert label[70] == "caution"
+    assert label[50] == "caution"
