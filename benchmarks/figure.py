@@ -1,10 +1,9 @@
 """The pictures of the README: class averages, and each one's own volume beside its truth; trajectories from one end of
 each mode to the other.
 
-    python benchmarks/ensemble.py demo                                                      10 min
-    python benchmarks/figure.py volumes benchmarks/results/box32-demo docs/box.png
-    python benchmarks/ensemble.py box --seeds 1                                             15 min
-    python benchmarks/figure.py modes benchmarks/results/box32-ensemble-0 docs/motions.png
+    make demo                                                                               4 min
+    .venv/bin/python benchmarks/figure.py volumes demo/run docs/box.png
+    .venv/bin/python benchmarks/figure.py modes demo/run docs/modes.png
 """
 
 import sys

@@ -63,7 +63,7 @@ def browse(*arguments: str) -> bytes:
     """What a headless browser prints."""
     browser = next(filter(None, map(shutil.which, BROWSERS)))
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--hide-scrollbars")
-    command = [browser, *options, "--virtual-time-budget=15000", *arguments]
+    command = [browser, *options, "--virtual-time-budget=60000", *arguments]
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
@@ -146,7 +146,7 @@ def main() -> None:
         shot = folder / "page.png"
         browse(f"--window-size={WIDTH},{height}", f"--screenshot={shot}", report.absolute().as_uri())
         picture = drawn(Image.open(shot).convert("RGB"), boxes)
-    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE).save(output, optimize=True)
+    picture.save(output, optimize=True)
 
 
 if __name__ == "__main__":
