@@ -1,5 +1,5 @@
 """Commands, options, and sentences for mistakes."""
 
-from .app import main
+from .entry import main
 
 __all__ = ["main"]

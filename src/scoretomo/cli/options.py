@@ -72,7 +72,14 @@ Force = Annotated[
     bool,
     Parameter(group=WHERE, negative="", help="Start afresh; earlier results are removed once the new run has begun."),
 ]
-Stack = Annotated[Path, Parameter(name="--stack", group=WHERE)]
+Stack = Annotated[
+    Path,
+    Parameter(
+        name="--stack",
+        group=WHERE,
+        help="Class averages: .mrcs, .mrc, .star (RELION), .cs (cryoSPARC), .hdf (EMAN2) or .npy.",
+    ),
+]
 Directory = Annotated[Path, Parameter(name="--directory", group=WHERE)]
 MaybeOutput = Annotated[Path | None, Parameter(alias="-o", group=WHERE, show_default=False)]
 
