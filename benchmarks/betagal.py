@@ -10,7 +10,7 @@ from runs import CONSENSUS_ONLY, RESULTS, betagal_files, density, extremes, judg
 
 from scoretomo import files
 from scoretomo.alignment import moved_onto
-from scoretomo.fourier import fourier_shell_correlation, mean_fsc, resolution_at
+from scoretomo.fourier import fourier_shell_correlation, frequency_at, mean_fsc
 from scoretomo.rundir.directory import RunDirectory
 
 
@@ -44,7 +44,7 @@ def betagal_volumes(folder: Path, group: str, seeds: int) -> Part:
     means = [scored(run.mean, molecule) for run in directories if run.mean.exists()]  # of a rigid molecule
     described = {"symmetry": group, "side / px": 32}
     maps = {"volumes": volumes, "consensus volume": consensus, "mean of the volumes": [mean.mean_fsc for mean in means]}
-    resolutions = [mean.resolution_half for mean in means]
+    resolutions = [mean.resolution_0_5 for mean in means]
     starts = [fsc for run in directories for fsc in agreeing_starts(run)]
     return Part(
         [{**described, "seeds": seeds, "map": name, **extremes(values)} for name, values in maps.items()],
@@ -65,7 +65,7 @@ def betagal_consensus(folder: Path, group: str, seeds: int) -> Part:
     paths = [RunDirectory(run).assigned.volume for run in runs]
     scores, pairs = [scored(path, density(truth)) for path in paths], agreement(paths)
     described = {"symmetry": group, "side / px": 64}
-    fsc, resolutions = [score.mean_fsc for score in scores], [score.resolution_half for score in scores]
+    fsc, resolutions = [score.mean_fsc for score in scores], [score.resolution_0_5 for score in scores]
     return Part(
         [{**described, "seeds": seeds, "map": "consensus volume", **extremes(fsc)}],
         [
@@ -103,7 +103,7 @@ def agreement(paths: list[Path]) -> Agreement:
     for first, second in itertools.combinations([torch.from_numpy(each.density) for each in maps], 2):
         curve = fourier_shell_correlation(moved_onto(first, second), second)
         pairs.fsc.append(float(mean_fsc(curve)))
-        pairs.resolutions.append((maps[0].pixel_size or 1.0) / resolution_at(curve, len(first), 0.5).frequency)
+        pairs.resolutions.append((maps[0].pixel_size or 1.0) / frequency_at(curve, len(first), 0.5))
     return pairs
 
 

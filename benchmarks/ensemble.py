@@ -154,7 +154,7 @@ def symmetry(folder: Path) -> None:
         imposed = RunDirectory(run).first.summary.read().symmetry
         for tried in RunDirectory(run).symmetries.read():
             described = {"set": name, "group": tried.symmetry, "taken": "yes" if tried.symmetry == imposed else ""}
-            rows.append(shown({**described, "held-out residual / %": 100 * tried.held_out_residual}))
+            rows.append(shown({**described, "held-out residual / %": 100 * (1 - tried.held_out_correlation)}))
         runs.append(run)
     for group in ("C1", "I"):
         run = RESULTS / f"capsid32-{group}"

@@ -1,4 +1,4 @@
-"""Junk classes among good ones: which are left out, and what the volumes of the good images lose.
+"""Junk classes among good ones: which are excluded, and what the volumes of the good images lose.
 
     python benchmarks/junk.py detect   seven sets, six kinds of junk, five shares                  3 min
     python benchmarks/junk.py volumes  box (60 images of 24²) and β-galactosidase (16 of 32²)      40 min on two cores
@@ -55,16 +55,16 @@ def good_images(name: str, data: Path) -> Tensor:
 
 
 def counted(good: Tensor, share: float, kinds: tuple[Junk, ...]) -> dict[str, int]:
-    """How many good images and how much junk there is, and how much of each is left out."""
+    """How many good images and how much junk there is, and how much of each is excluded."""
     stack = with_junk(good, share, SEED, kinds)
-    kept = prepare(stack, ImportSettings()).numbers
+    included = prepare(stack, ImportSettings()).numbers
     junk = len(stack) - len(good)
-    good_kept = sum(number < len(good) for number in kept)
+    good_included = sum(number < len(good) for number in included)
     return {
         "good": len(good),
         "junk": junk,
-        "good left out": len(good) - good_kept,
-        "junk left out": junk - len(kept) + good_kept,
+        "good excluded": len(good) - good_included,
+        "junk excluded": junk - len(included) + good_included,
     }
 
 
@@ -78,7 +78,7 @@ def mixtures() -> Iterator[tuple[str, float, tuple[Junk, ...]]]:
 
 
 def detect(data: Path) -> list[Row]:
-    """What import leaves out of each set and mixture."""
+    """What import excludes from each set and mixture."""
     rows = []
     for name in (*SIMULATED, BETAGAL):
         good = good_images(name, data)
@@ -90,7 +90,7 @@ def detect(data: Path) -> list[Row]:
 def volumes(data: Path) -> list[Row]:
     """Mean FSC of the volumes of the good images, with and without junk among them.
 
-    Mixtures of which import leaves the same images, bit by bit, have the same volumes and are computed once.
+    Mixtures of which import includes the same images, bit by bit, have the same volumes and are computed once.
     """
     rows: list[Row] = []
     for name in ("box", BETAGAL):
@@ -109,10 +109,9 @@ def volumes(data: Path) -> list[Row]:
 
 def fingerprint(stack: Tensor) -> str:
     """A short name of what import makes of a stack."""
-    left = prepare(stack, ImportSettings())
-    return hashlib.sha256(left.images.numpy().tobytes() + repr((left.numbers, left.mu, left.s)).encode()).hexdigest()[
-        :12
-    ]
+    prepared = prepare(stack, ImportSettings())
+    described = repr((prepared.numbers, prepared.mu, prepared.s))
+    return hashlib.sha256(prepared.images.numpy().tobytes() + described.encode()).hexdigest()[:12]
 
 
 def measured(name: str, stack: Tensor, same: str, data: Path) -> Row:

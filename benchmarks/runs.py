@@ -16,7 +16,7 @@ import torch
 from machine import ROOT, Row
 
 from scoretomo import files
-from scoretomo.evaluation import Score, compare
+from scoretomo.evaluation import FscComparison, compare
 from scoretomo.fourier import resample
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.folders import SimulationFolder
@@ -125,7 +125,7 @@ def density(path: Path) -> torch.Tensor:
     return torch.from_numpy(files.read_map(path).density)
 
 
-def scored(path: Path, truth: torch.Tensor) -> Score:
+def scored(path: Path, truth: torch.Tensor) -> FscComparison:
     """A map against a truth of any size."""
     volume = files.read_map(path)
     return compare(torch.from_numpy(volume.density), resample(truth, len(volume.density), 3), volume.pixel_size)

@@ -23,6 +23,7 @@ from scoretomo.rundir.rows import (
     LandscapeRow,
     LandscapeSummary,
     LossRow,
+    NetworkRecord,
     PoseRow,
     ReliabilityRow,
     SampleRow,
@@ -61,7 +62,7 @@ def write_run(
     volumes: Mapping[int, np.ndarray | None],
     *,
     missing: Sequence[int] = (),
-    left_out: Mapping[int, str] | None = None,
+    excluded: Mapping[int, str] | None = None,
     pixel_size: float | None = 3.54,
     source: str = "classes.mrcs",
     finished: bool = True,
@@ -74,7 +75,7 @@ def write_run(
         path: where.
         volumes: density of each image's volume, or None if its descent diverged.
         missing: images of which no volume is there yet.
-        left_out: images that could not be used, with their reasons.
+        excluded: images, with the reasons why.
         pixel_size: Å per pixel.
         source: the user's file.
         finished: whether volumes.csv was written; else the volumes are in the log only.
@@ -83,7 +84,7 @@ def write_run(
     """
     run = RunDirectory(path)
     files.make_folder(path)
-    _write_images(run, volumes, missing, left_out or {}, pixel_size, source)
+    _write_images(run, volumes, missing, excluded or {}, pixel_size, source)
     files.write_text(run.config, SETTINGS)
     files.append_record(run.log, {**_NOW, "event": "start", "format": FORMAT, "scoretomo": "0.1.0", "torch": "2.9.9"})
     rows = []
@@ -101,7 +102,7 @@ def _write_images(
     run: RunDirectory,
     volumes: Mapping[int, np.ndarray | None],
     missing: Sequence[int],
-    left_out: Mapping[int, str],
+    excluded: Mapping[int, str],
     pixel_size: float | None,
     source: str,
 ) -> None:
@@ -116,14 +117,14 @@ def _write_images(
             source=f"{number + 1:06d}@{source}",
             included=number in included,
             slice=included.index(number) if number in included else None,
-            reason=left_out.get(number, ""),
+            reason=excluded.get(number, ""),
             warning="the particle reaches the mask" if number == 1 else "",
             background=None,
             scale=None,
             shift_x=None,
             shift_y=None,
         )
-        for number in sorted({*included, *left_out})
+        for number in sorted({*included, *excluded})
     ]
     run.image_rows.write(rows)
     run.import_record.write(
@@ -166,6 +167,7 @@ def _write_volume(run: RunDirectory, number: int, density: np.ndarray | None, pi
         anchor_residual=0.1,
         view_residual=0.2,
         replicate_fsc=None,
+        diverged_at=1 if density is None else None,
     )
 
 
@@ -213,9 +215,22 @@ def _fsc_row(run: RunDirectory, number: int) -> FscRow:
 def write_score(path: Path, *, held_out: Sequence[int] = (), samples: int = 5, copies: bool = False) -> None:
     """Write a trained network's record, curves and samples: copies, or as far from images as these from each other."""
     run = RunDirectory(path)
-    record = {"network": "fast", "examples": 6400, "held_out": list(held_out)}
+    prepared = run.import_record.read()
+    record = NetworkRecord(
+        scoretomo="0.1.0",
+        network="fast",
+        architecture={},
+        examples=6400,
+        seed=0,
+        size=prepared.size,
+        sigma_data=0.5,
+        background=0.0,
+        mu=prepared.mu,
+        s=prepared.s,
+        held_out=tuple(held_out),
+    )
     files.make_folder(run.score)
-    files.write_weights(run.weights, {"w": np.zeros(1, np.float32)}, record)
+    files.write_weights(run.weights, {"w": np.zeros(1, np.float32)}, to_json(record))
     files.write_text(run.training, '[train]\nnetwork = "fast"\n')
     run.loss.write([LossRow(100 * k, 1 / k, 0.1, k) for k in range(1, 9)])
     run.denoising.write(
@@ -242,7 +257,7 @@ def write_shared(
     *,
     outliers: Sequence[int] = (),
     agreeing: int = 3,
-    moves: bool | None = True,
+    flexible: bool | None = True,
     class_2: Sequence[int] = (),
     held_out_resolution: float = 9.1,
     support: SupportTest | None = None,
@@ -255,7 +270,7 @@ def write_shared(
         numbers: of the images.
         outliers: images that no view matches.
         agreeing: random starts that reached the same consensus as the last.
-        moves: whether the flexibility test finds motion; None if there are too few images.
+        flexible: whether the flexibility test finds motion; None if there are too few images.
         class_2: images of the second molecule of a mixture.
         held_out_resolution: Å.
         support: the test of the score support.
@@ -268,13 +283,13 @@ def write_shared(
     )
     run.starts.write([StartRow(k, 0.9, 1.0 if k == 3 else 0.9, k == 3 or k < agreeing) for k in range(4)])
     run.assigned.summary.write(ConsensusSummary("C1", 0.98, 0.97, held_out_resolution))
-    run.assignment.write(AssignmentTest(0.05, 0.04 if soft else 0.06, 3.0, soft))
+    run.assignment.write(AssignmentTest(0.95, 0.96 if soft else 0.94, 3.0, soft))
     tests = {
         True: FlexibilityTest(0.05, 0.01, 0.8, 0.64, 0.05, "flexible"),
         False: FlexibilityTest(0.05, 0.05, 0.1, 0.0, 0.05, "rigid"),
         None: FlexibilityTest(None, None, None, None, 0.05, "undetermined"),
     }
-    run.flexibility.write(tests[moves])
+    run.flexibility.write(tests[flexible])
     if support:
         run.support.write(support)
 
@@ -284,7 +299,7 @@ def write_landscape(
     numbers: Sequence[int],
     *,
     motions: int = 1,
-    moves: bool | None = True,
+    flexible: bool | None = True,
     counted: bool = True,
     umap: bool = False,
 ) -> None:
@@ -294,7 +309,7 @@ def write_landscape(
         path: of the run.
         numbers: of the images.
         motions: number of modes, or of components where these are not counted.
-        moves: whether the flexibility test finds motion; None if there are too few images.
+        flexible: whether the flexibility test finds motion; None if there are too few images.
         counted: whether the number of modes is determined.
         umap: whether the volumes are embedded by UMAP.
     """
@@ -325,7 +340,7 @@ def write_landscape(
             volumes=len(numbers),
             modes=motions if counted else None,
             trajectories=tuple(Trajectory(name, 4.0, 0.3) for name in names),
-            verdict="undetermined" if moves is None else ("flexible" if moves else "rigid"),
+            verdict="undetermined" if flexible is None else ("flexible" if flexible else "rigid"),
             significant_components=2,
             variance=1.0,
             noise_floor=0.01,

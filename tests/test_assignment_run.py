@@ -74,7 +74,7 @@ def test_noisy_images_are_assigned_softly_and_the_consensus_is_better(finished):
     assert run.flexibility.read().verdict == "rigid"
     test = run.assignment.read()
     assert test.soft
-    assert test.soft_residual < ASSIGNMENT.ratio * test.hard_residual
+    assert 1 - test.soft_correlation < ASSIGNMENT.ratio * (1 - test.hard_correlation)
     assert test.standard_errors > ASSIGNMENT.standard_errors
     before, after = density(run.first.volume), density(run.assigned.volume)
     assert compare(after, blobs()).mean_fsc > compare(before, blobs()).mean_fsc
@@ -103,7 +103,7 @@ def test_images_without_noise_are_assigned_hard_and_the_consensus_stays(tmp_path
     run_stages(run, job, STAGES)
     test = run.assignment.read()
     assert not test.soft
-    assert test.hard_residual < test.soft_residual
+    assert test.hard_correlation > test.soft_correlation
     assert not run.soft.exists()
     assert run.assigned.volume.read_bytes() == run.first.volume.read_bytes()
     assert run.assigned.poses.read() == run.first.poses.read() == run.poses.read()

@@ -18,7 +18,7 @@ from scoretomo.consensus.starts import STARTS, agreements, best_start, starts_to
 from scoretomo.consensus.symmetry import propose, symmetric_start
 from scoretomo.fourier import coordinates, fourier_shell_correlation, radius
 from scoretomo.images import shift
-from scoretomo.matching import Matcher, Poses, coverage, directions, refine
+from scoretomo.matching import Matcher, Poses, directions, mean_correlation, refine
 from scoretomo.projection import project, rotate
 from scoretomo.reconstruction.least_squares import posed_map
 from scoretomo.rotations import angular_distance, point_group, random_rotations, rotation_from_vector
@@ -43,7 +43,7 @@ def test_soft_assignment_solves_an_asymmetric_particle_from_a_random_blob(seed):
     annealing = Annealing(iterations=30, directions=120, tau=(0.03, 0.002), shells=(0.4, 1.0))
     *_, last = assign_softly(images, random_blob(images, generator), annealing, generator)
     poses = refine(last.volume, images, matcher.match(last.volume, directions(250)))
-    assert coverage(poses) > 0.99
+    assert mean_correlation(poses) > 0.99
     found = align(last.volume, volume)
     assert float(fourier_shell_correlation(place(last.volume, found), volume)[1:5].mean()) > 0.98
 
@@ -286,7 +286,7 @@ def test_held_out_images_are_explained_better_by_a_true_symmetry_and_worse_by_a_
     without, within = cross_validate(images, plain.poses), cross_validate(images, symmetric.poses, group=imposed)
     assert (within.residual < without.residual) == better
     assert (float(within.rings[1:].mean()) > float(without.rings[1:].mean())) == better
-    assert coverage(plain.poses) > 0.95
+    assert mean_correlation(plain.poses) > 0.95
 
 
 def residuals(mean: float, standard_errors: float) -> tuple[np.ndarray, np.ndarray]:

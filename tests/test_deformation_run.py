@@ -22,7 +22,7 @@ from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.poses import rotations_of
 
 pytestmark = pytest.mark.slow
-PICKED = range(0, 36, 3)
+PICKED = range(0, 48, 3)
 NUMBERS = ",".join(map(str, PICKED))
 
 
@@ -35,8 +35,8 @@ def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def tripod(tmp_path_factory) -> Path:
     """Images of a tripod, one foot of which moves."""
-    rotations = random_rotations(36, random_stream(1, "poses"))
-    volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + float(amount), 4, 0)) for amount in torch.linspace(-2.5, 2.5, 36)]
+    rotations = random_rotations(48, random_stream(1, "poses"))
+    volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + float(amount), 4, 0)) for amount in torch.linspace(-2.5, 2.5, 48)]
     path = tmp_path_factory.mktemp("tripod") / "images.mrcs"
     images = [project(volume, turn[None])[0] for volume, turn in zip(volumes, rotations, strict=True)]
     files.write_images(path, torch.stack(images).numpy(), None)
@@ -64,7 +64,7 @@ def test_flexible_molecule_gets_a_deformation_model(finished):
     assert test.flexible_residual < test.rigid_residual
     assert test.statistic > FLEXIBILITY.threshold
     assert 0.05 < test.displacement < 2.5 / 3**0.5  # the foot, a third of the mass, goes 2.5 pixels at most
-    assert [row.image for row in run.latent.read()] == list(range(36))
+    assert [row.image for row in run.latent.read()] == list(range(48))
     assert run.model.exists()
     assert not run.mean.exists()
     assert run.assigned.volume.read_bytes() == run.first.volume.read_bytes()

@@ -1,4 +1,4 @@
-"""Scores are those a microscopist expects, and the conformation gain is 0 and 1 where it should be."""
+"""FSC results are those a microscopist expects, and the conformation gain is 0 and 1 where it should be."""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from scoretomo.evaluation import common_grid, compare, conformation_gain, interpolated, regrid, single_map
+from scoretomo.evaluation import (
+    common_grid,
+    compare,
+    compare_in_place,
+    conformation_gain,
+    interpolated,
+    regrid,
+    single_map,
+)
 from scoretomo.fourier import coordinates, fourier_shell_correlation, mean_fsc, soft_edge
 from scoretomo.projection import mirror, rotate
 from scoretomo.rotations import random_rotations
@@ -30,51 +38,51 @@ def noise(size: int, seed: int) -> Tensor:
     return torch.randn(size, size, size, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_map_against_itself_has_the_highest_score() -> None:
-    score = compare(phantom(24), phantom(24), 3.0)
-    assert torch.allclose(score.curve[1:], torch.ones(12, dtype=torch.float64), atol=1e-3)
-    assert score.mean_fsc == pytest.approx(1, abs=1e-3)
-    assert score.auc == pytest.approx(0.5, abs=1e-3)
-    assert score.resolution_half == score.resolution_0143 == pytest.approx(6.0)  # Nyquist
-    assert score.alignment.mirrored is False
+def test_a_map_against_itself_has_the_highest_fsc() -> None:
+    fsc = compare(phantom(24), phantom(24), 3.0)
+    assert torch.allclose(fsc.curve[1:], torch.ones(12, dtype=torch.float64), atol=1e-3)
+    assert fsc.mean_fsc == pytest.approx(1, abs=1e-3)
+    assert fsc.auc == pytest.approx(0.5, abs=1e-3)
+    assert fsc.resolution_0_5 == fsc.resolution_0_143 == pytest.approx(6.0)  # Nyquist
+    assert fsc.alignment.mirrored is False
 
 
 @pytest.mark.parametrize("size", [16, 17])
 def test_a_delta_shifted_by_whole_voxels_has_fsc_1(size: int) -> None:
     delta = torch.zeros(size, size, size)
     delta[size // 2, size // 2, size // 2] = 1
-    score = compare(delta.roll((2, -1, 3), (0, 1, 2)), delta)
-    assert (score.curve > 0.999).all()
-    assert score.auc == pytest.approx(0.5, abs=1e-3)
+    fsc = compare(delta.roll((2, -1, 3), (0, 1, 2)), delta)
+    assert (fsc.curve > 0.999).all()
+    assert fsc.auc == pytest.approx(0.5, abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [32, 33])
 def test_a_truth_turned_at_random_and_aligned_back_has_mean_fsc_above_098(size: int) -> None:
     truth = phantom(size)
     rotation = random_rotations(1, torch.Generator().manual_seed(1))[0]
-    score = compare(rotate(truth, rotation, torch.tensor([0.7, -1.6, 0.3])), truth)
-    assert score.mean_fsc > 0.98
-    assert (score.curve > 0.95).all()
+    fsc = compare(rotate(truth, rotation, torch.tensor([0.7, -1.6, 0.3])), truth)
+    assert fsc.mean_fsc > 0.98
+    assert (fsc.curve > 0.95).all()
 
 
 def test_the_mirror_image_has_fsc_1_and_is_said_to_be_mirrored() -> None:
     truth = phantom(32)
-    score = compare(rotate(mirror(truth), random_rotations(1, torch.Generator().manual_seed(2))[0]), truth)
-    assert score.alignment.mirrored is True
-    assert score.mean_fsc > 0.98
+    fsc = compare(rotate(mirror(truth), random_rotations(1, torch.Generator().manual_seed(2))[0]), truth)
+    assert fsc.alignment.mirrored is True
+    assert fsc.mean_fsc > 0.98
     assert compare(mirror(truth), truth, hands=False).mean_fsc < 0.7
 
 
-def test_noise_against_noise_scores_nothing() -> None:
-    score = compare(noise(32, 0), noise(32, 1))
-    assert abs(score.mean_fsc) < 0.15  # the best of many poses agrees a little in the lowest shells
-    assert score.curve[8:].abs().max() < 0.1
+def test_noise_against_noise_has_no_fsc() -> None:
+    fsc = compare(noise(32, 0), noise(32, 1))
+    assert abs(fsc.mean_fsc) < 0.15  # the best of many poses agrees a little in the lowest shells
+    assert fsc.curve[8:].abs().max() < 0.1
 
 
 def test_the_map_is_returned_in_the_frame_of_its_truth() -> None:
     truth = phantom(24)
-    score = compare(rotate(truth, random_rotations(1, torch.Generator().manual_seed(3))[0]), truth)
-    assert mean_fsc(fourier_shell_correlation(score.moved, truth)) > 0.95
+    fsc = compare(rotate(truth, random_rotations(1, torch.Generator().manual_seed(3))[0]), truth)
+    assert mean_fsc(fourier_shell_correlation(fsc.moved, truth)) > 0.95
 
 
 def test_resolution_is_where_the_map_was_cut_in_angstroms_or_pixels() -> None:
@@ -83,10 +91,10 @@ def test_resolution_is_where_the_map_was_cut_in_angstroms_or_pixels() -> None:
     shells = coordinates(size, 3).norm(dim=0)
     keep = soft_edge(shells, cut - 0.25, 0.5)
     blurred = torch.fft.ifftn(torch.fft.fftn(truth) * torch.fft.ifftshift(keep)).real
-    score = compare(blurred + 1e-3 * noise(size, 4), truth, 2.0, near=True)
-    assert score.resolution_half == pytest.approx(2.0 * size / (cut + 0.5), rel=0.1)
-    assert compare(blurred + 1e-3 * noise(size, 4), truth, near=True).resolution_half == pytest.approx(
-        score.resolution_half / 2
+    fsc = compare_in_place(blurred + 1e-3 * noise(size, 4), truth, 2.0)
+    assert fsc.resolution_0_5 == pytest.approx(2.0 * size / (cut + 0.5), rel=0.1)
+    assert compare_in_place(blurred + 1e-3 * noise(size, 4), truth).resolution_0_5 == pytest.approx(
+        fsc.resolution_0_5 / 2
     )
 
 
@@ -162,17 +170,15 @@ def test_the_gain_is_0_for_the_single_map_and_1_for_the_interpolated_truth() -> 
     truths, rotations = moving_object(24)
     rigid = single_map(truths, rotations)
 
-    def score(volumes: list[Tensor]) -> float:
-        return (
-            sum(compare(volume, truth, near=True).mean_fsc for volume, truth in zip(volumes, truths, strict=True)) / 6
-        )
+    def fsc(volumes: list[Tensor]) -> float:
+        return sum(compare_in_place(volume, truth).mean_fsc for volume, truth in zip(volumes, truths, strict=True)) / 6
 
-    single = score([rotate(rigid, rotation) for rotation in rotations])
-    ceiling = score([interpolated(truth, rotation) for truth, rotation in zip(truths, rotations, strict=True)])
+    single = fsc([rotate(rigid, rotation) for rotation in rotations])
+    ceiling = fsc([interpolated(truth, rotation) for truth, rotation in zip(truths, rotations, strict=True)])
     assert single < 0.95 < ceiling
     assert conformation_gain(single, single, ceiling) == 0
     assert conformation_gain(ceiling, single, ceiling) == 1
-    half = score([rotate(rigid, rotation) + truth for rotation, truth in zip(rotations, truths, strict=True)])
+    half = fsc([rotate(rigid, rotation) + truth for rotation, truth in zip(rotations, truths, strict=True)])
     assert 0.2 < conformation_gain(half, single, ceiling) < 1
 
 

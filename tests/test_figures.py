@@ -13,10 +13,10 @@ import pytest
 import torch
 from runs import blob, write_evaluation, write_landscape, write_run, write_shared
 
-from scoretomo import files
+from scoretomo import files, report
 from scoretomo.commands import figures as command_figures
 from scoretomo.fourier import coordinates
-from scoretomo.graphics import charts, figures, movies, surfaces, svg
+from scoretomo.graphics import charts, colours, figures, movies, surfaces, svg
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.results import Run, read_run
 
@@ -50,15 +50,15 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few and small frames."""
     monkeypatch.setattr(movies, "FRAMES", 8)
     monkeypatch.setattr(figures, "SURFACE_SIDE", SMALL)
-    monkeypatch.setattr(command_figures, "_SIDE", SMALL)
+    monkeypatch.setattr(command_figures, "SIDE", SMALL)
 
 
 def write(path: Path, *, modes: int) -> Path:
     """A finished run of the ensemble method: six volumes, with modes of motion or without."""
     numbers = range(6)
     write_run(path, {number: blob(16, number) for number in numbers}, replicate_fsc=0.99)
-    write_shared(path, numbers, moves=modes > 0)
-    write_landscape(path, numbers, motions=modes, moves=modes > 0)
+    write_shared(path, numbers, flexible=modes > 0)
+    write_landscape(path, numbers, motions=modes, flexible=modes > 0)
     files.write_text(RunDirectory(path).volumes_star, "")
     return path
 
@@ -246,3 +246,9 @@ def test_a_run_that_is_not_finished_is_refused(tmp_path, command):
     code, printed = command("figures", tmp_path)
     assert code == 2
     assert "finished run of the ensemble method" in printed
+
+
+def test_states_have_the_colours_of_the_page():
+    page = (Path(report.__file__).parent / "assets" / "page.css").read_text(encoding="utf-8")
+    drawn = re.findall(r"\.by-state \.state-\d \{ --tone: (#\w+);", page)
+    assert drawn == list(colours.STATES)

@@ -104,14 +104,15 @@ def test_area_under_the_fsc_of_a_perfect_map_is_one_half(size: int) -> None:
 
 def test_resolution_is_the_first_crossing_between_shells() -> None:
     curve = torch.tensor([1.0, 1.0, 0.8, 0.2, 0.9, 0.9])
-    assert fourier.resolution_at(curve, 10, 0.5).frequency == pytest.approx(0.25)
-    assert fourier.resolution_at(curve, 10, 0.5).reached_nyquist is False
-    assert fourier.resolution_at(torch.ones(6), 10, 0.5) == (0.5, True)
+    assert fourier.frequency_at(curve, 10, 0.5) == pytest.approx(0.25)
+
+
+def test_a_curve_that_never_falls_reaches_the_nyquist_frequency() -> None:
+    assert fourier.frequency_at(torch.ones(6), 10, 0.5) == 0.5
 
 
 def test_resolution_of_a_map_without_any_agreement_lies_before_shell_1() -> None:
-    found = fourier.resolution_at(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), 8, 0.5)
-    assert found.frequency == pytest.approx(0.5 / 8)
+    assert fourier.frequency_at(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), 8, 0.5) == pytest.approx(0.5 / 8)
 
 
 @pytest.mark.parametrize(("old", "new"), [(16, 8), (16, 9), (17, 10), (8, 16), (9, 16), (10, 17)])

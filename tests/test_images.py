@@ -320,7 +320,7 @@ def test_excluded_images_have_a_row_with_the_reason() -> None:
 def test_every_doubt_about_the_images_is_noted() -> None:
     images = noisy(ellipsoids(5, long=0.3))
     assert "turn the contrast with --invert" in prepare(-images, AS_THEY_ARE).notes[0]
-    assert "leave --invert out" in prepare(images, ImportSettings(invert=True)).notes[0]
+    assert "remove --invert" in prepare(images, ImportSettings(invert=True)).notes[0]
     assert (
         "grey scales differ" in prepare(images * torch.tensor([1, 1, 1, 5, 5.0])[:, None, None], AS_THEY_ARE).notes[0]
     )

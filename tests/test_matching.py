@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from scoretomo.fourier import coordinates
-from scoretomo.matching import Matcher, Poses, coverage, directions, refine
+from scoretomo.matching import Matcher, Poses, directions, mean_correlation, refine
 from scoretomo.projection import mirror, project
 from scoretomo.rotations import angular_distance, random_rotations
 
@@ -50,7 +50,7 @@ def test_match_and_refinement_find_poses_and_shifts(hand):
     seen = mirror(volume) if hand == "mirrored" else volume
     matched = Matcher(images).match(seen, directions(500))
     poses = refine(seen, images, matched, steps=12)
-    assert coverage(matched) > 0.95
+    assert mean_correlation(matched) > 0.95
     solved = poses.correlations > 0.9999
     assert int(solved.sum()) >= 36  # the best direction of the grid may be a wrong one, where shifts are unknown
     assert torch.allclose(poses.shifts[solved], shifts[solved], atol=0.01)
@@ -65,13 +65,13 @@ def test_refinement_never_makes_a_pose_worse():
     before = refine(blobs(), images, poor, steps=0)
     after = refine(blobs(), images, poor, steps=5)
     assert bool((after.correlations >= before.correlations).all())
-    assert coverage(after) > coverage(before)
+    assert mean_correlation(after) > mean_correlation(before)
 
 
 def test_another_volume_covers_less():
     images = project(blobs(), random_rotations(40, torch.Generator().manual_seed(0)))
     matcher, grid = Matcher(images), directions(300)
-    assert coverage(matcher.match(blobs(), grid)) > coverage(matcher.match(blobs(seed=1), grid)) + 0.02
+    assert mean_correlation(matcher.match(blobs(), grid)) > mean_correlation(matcher.match(blobs(seed=1), grid)) + 0.02
 
 
 def test_tiles_change_nothing():

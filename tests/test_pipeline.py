@@ -12,13 +12,14 @@ from runs import blob, write_run
 from scoretomo import files
 from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest, TrainSettings
 from scoretomo.deformation.flexibility import FLEXIBILITY
-from scoretomo.errors import InputError
+from scoretomo.errors import InputError, NoVolumesError
 from scoretomo.monitor.time_estimate import TimeEstimate
 from scoretomo.pipeline import STAGES, Stage
 from scoretomo.pipeline.costs import likely_verdict
 from scoretomo.pipeline.job import Job
 from scoretomo.pipeline.runner import run_stages
 from scoretomo.pipeline.schedules import deformation_settings, refinement_start
+from scoretomo.pipeline.volumes import require_volumes
 from scoretomo.presets import DEFORMATION, REFINEMENTS
 from scoretomo.rundir.directory import RunDirectory, require_begun, require_run
 from scoretomo.rundir.requests import record_of_import, record_of_reconstruction, record_of_run
@@ -108,9 +109,21 @@ def test_stages_run_once_and_are_recorded_with_their_seconds(small):
     assert all(record["seconds"] >= 0 for record in recorded)
 
 
+def test_stage_that_is_run_again_makes_what_needs_it_anew(small):
+    run_now: list[str] = []
+    stages = [pretended(stage, run_now) for stage in STAGES]
+    job = job_of(small, method="paper")
+    run_stages(small, job, stages)
+    assert run_stages(small, job, stages, again=("images",)) == ["images", "volumes", "report"]
+    assert run_stages(small, job, stages, again=("report",)) == ["report"]
+
+
 def test_criteria_of_every_decision_are_recorded_once(small):
-    for _ in range(2):
-        run_stages(small, job_of(small, method="paper"), [])
+    run_now: list[str] = []
+    stages = [pretended(stage, run_now) for stage in STAGES]
+    for name in ("volumes", "report"):
+        run_stages(small, job_of(small, method="paper"), stages)
+        (small.path / f"{name}.txt").unlink()
     (record,) = [record for record in small.records() if record["event"] == "criteria"]
     assert record["flexibility"]["threshold"] > 0
     assert record["outliers"]["deviations"] > 0
@@ -134,6 +147,19 @@ def test_stage_whose_result_was_deleted_runs_again_with_those_that_need_it_only(
     assert run_stages(small, job, stages) == NAMES
     (small.path / f"{deleted}.txt").unlink()
     assert run_stages(small, job, stages) == again
+
+
+@pytest.mark.parametrize(
+    ("method", "remedy"),
+    [("paper", "try --method ensemble"), ("ensemble", "check these images for junk, grey scale and contrast")],
+)
+def test_run_without_volumes_names_the_step_and_a_remedy_that_its_method_has(method, remedy, tmp_path):
+    run = RunDirectory(write_run(tmp_path / "run", {0: blob(8, 0), 1: None}))
+    require_volumes(run)
+    run.volume_rows.write([row for row in run.volume_rows.read() if row.status == "diverged"])
+    write_settings(run.config, {"run": {"method": method}})
+    with pytest.raises(NoVolumesError, match=f"diverged for image 1, first at step 1: {remedy}"):
+        require_volumes(run)
 
 
 # ---------------------------------------------------------------- what a refinement begins with

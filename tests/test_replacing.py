@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from scoretomo import files
-from scoretomo.commands import evaluate
 from scoretomo.graphics import figures, movies
-from scoretomo.pipeline import report, runner
+from scoretomo.pipeline import report
 from scoretomo.rundir.directory import RunDirectory
 
 Command = Callable[..., tuple[int, str]]
@@ -172,8 +171,7 @@ STAGES = {
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Quick pages, movies and figures."""
     picture, charts = np.zeros((16, 16, 3), np.uint8), figures.draw_charts
-    for module in (report, runner, evaluate):
-        monkeypatch.setattr(module, "render_report", lambda *_: "page")
+    monkeypatch.setattr(report, "render_report", lambda *_: "page")
     monkeypatch.setattr(movies, "turntable", lambda *_: [picture, picture])
     monkeypatch.setattr(figures, "three_views", lambda *_: [picture] * 3)
     monkeypatch.setattr(figures, "draw_charts", lambda run: {"scree": charts(run)["scree"]})

@@ -26,6 +26,7 @@ from scoretomo.graphics import densities, surfaces
 from scoretomo.images import otsu_level
 from scoretomo.projection import project
 from scoretomo.report import page_data, render_report
+from scoretomo.report.embedded import Budget
 from scoretomo.report.network import AtOne, NetworkSection, network_section
 from scoretomo.report.summary import Reason, Summary, notes_of, summary_of
 from scoretomo.rotations import rotation_about_z
@@ -99,7 +100,7 @@ def page_of(path: Path) -> Page:
 def judged_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with everything: an excluded image, a diverged volume, a truth."""
     volumes = {0: blob(16, 0), 1: blob(16, 1), 3: None, 4: blob(16, 4)}
-    run = write_run(tmp_path_factory.mktemp("judged"), volumes, left_out={2: "constant (0 everywhere)"}, source=HOSTILE)
+    run = write_run(tmp_path_factory.mktemp("judged"), volumes, excluded={2: "constant (0 everywhere)"}, source=HOSTILE)
     write_evaluation(run, [0, 1, 4], gain=True)
     return run
 
@@ -130,7 +131,7 @@ def test_the_text_of_the_page_is_that_of_the_snapshot(tmp_path: Path) -> None:
 def flexible_run(path: Path) -> Path:
     """Two modes, a mixture, an outlier, an excluded image, reliability and a truth."""
     numbers = [0, 1, 2, 3, 4]
-    run = write_run(path, {number: blob(16, number) for number in numbers}, left_out={5: "constant"}, start_weight=0.75)
+    run = write_run(path, {number: blob(16, number) for number in numbers}, excluded={5: "constant"}, start_weight=0.75)
     files.write_text(
         RunDirectory(run).config, '[run]\nmethod = "ensemble"\ndenoiser = "tangent"\nsymmetry = "C1"\nseed = 7\n'
     )
@@ -147,10 +148,10 @@ def rigid_run(path: Path) -> Path:
     """No motion, starts that disagree, a symmetry that was searched for, a diverged volume and a missing one."""
     volumes = {0: blob(16, 0), 1: blob(16, 1), 2: None}
     run = write_run(path, volumes, missing=[3], pixel_size=None, finished=False, start_weight=0.4)
-    write_shared(run, [0, 1, 2, 3], agreeing=1, moves=False, soft=True)
-    write_landscape(run, [0, 1], motions=0, moves=False)
+    write_shared(run, [0, 1, 2, 3], agreeing=1, flexible=False, soft=True)
+    write_landscape(run, [0, 1], motions=0, flexible=False)
     places = RunDirectory(run)
-    places.symmetries.write([SymmetryRow("C1", 1.0, 0.05), SymmetryRow("C2", 0.6, 0.08)])
+    places.symmetries.write([SymmetryRow("C1", 1.0, 0.95), SymmetryRow("C2", 0.6, 0.92)])
     files.write_map(places.mean, blob(16, 5), None)
     return run
 
@@ -183,13 +184,16 @@ def test_page_refers_to_nothing_outside_itself(judged: str) -> None:
 def test_links_inside_the_page_lead_somewhere(judged: str) -> None:
     page = Page(judged)
     names = {attributes.get("id") for _, attributes in page.elements}
-    assert {(link["href"] or "")[1:] for link in page.all("a")} <= names
+    links = {(link["href"] or "")[1:] for link in page.all("a")}
+    assert links
+    assert links <= names
 
 
 def test_every_picture_is_described(judged: str) -> None:
     page = Page(judged)
     assert page.all("img")
     assert all(picture.get("alt") for picture in page.all("img"))
+    assert page.all("svg")
     assert all(chart.get("aria-label") for chart in page.all("svg"))
 
 
@@ -226,7 +230,7 @@ def test_notes_and_warnings_of_the_import_are_shown(judged_run: Path, judged: st
 def test_notes_that_repeat_excluded_images_are_left_to_the_table(judged_run: Path) -> None:
     run = results(judged_run)
     assert run.imported
-    repeated = ("image 2 left out: constant", "3 more images excluded: junk", "kept")
+    repeated = ("image 2 excluded: constant", "3 more images excluded: junk", "kept")
     assert notes_of(run._replace(imported=run.imported._replace(notes=repeated))).others == ["Kept"]
 
 
@@ -331,7 +335,7 @@ def test_lengths_are_pixels_without_a_pixel_size(tmp_path: Path) -> None:
 
 
 def test_only_selected_images_are_shown(tmp_path: Path) -> None:
-    run = write_run(tmp_path, {0: blob(16, 0), 2: blob(16, 2)}, left_out={1: "not selected"})
+    run = write_run(tmp_path, {0: blob(16, 0), 2: blob(16, 2)}, excluded={1: "not selected"})
     summary = summary_of(results(run))
     assert (summary.images, summary.selected, summary.included, summary.excluded) == (3, 2, [0, 2], [])
     assert not page_of(run).all("figure", class_="excluded")
@@ -342,11 +346,9 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         render_report(RunDirectory(tmp_path))
 
 
-def test_densities_that_exceed_the_budget_are_left_to_some_volumes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("scoretomo.report.embedded.BUDGET", 9000)
-    page = page_of(write_run(tmp_path, {number: blob(16, number) for number in range(5)}))
+def test_densities_that_exceed_the_budget_belong_to_some_volumes_only(tmp_path: Path) -> None:
+    run = write_run(tmp_path, {number: blob(16, number) for number in range(5)})
+    page = Page(render_report(RunDirectory(run), budget=Budget(volumes=9000)))
     turning = page.all("div", class_="surface")
     assert 1 <= len([slot for slot in turning if "data-densities" in slot]) < 5
     assert len(page.all("div", class_="flat")) == 5 - len([slot for slot in turning if "data-densities" in slot])
@@ -457,7 +459,10 @@ def test_run_with_a_network_score_and_no_volumes_has_a_page(learned: Path) -> No
     assert page.open == []
     assert [section["id"] for section in page.all("section")] == ["network", "samples", "images", "settings"]
     names = {attributes.get("id") for _, attributes in page.elements}
-    assert {(link["href"] or "")[1:] for link in page.all("a")} <= names
+    links = {(link["href"] or "")[1:] for link in page.all("a")}
+    assert links
+    assert links <= names
+    assert page.all("img")
     assert all(picture.get("alt") for picture in page.all("img"))
     assert [title for title, _ in page_data(results(learned))["settings"]] == ["train"]
 
@@ -528,3 +533,17 @@ def test_volumes_are_shown_from_random_directions_beside_their_images(tmp_path: 
     assert len([alt for picture in page.all("img") if "from a random direction" in (alt := picture["alt"] or "")]) == 40
     assert len(page.all("a", href="#views")) == 1
     assert not page.all("section", id="network")
+
+
+def test_lengths_of_a_run_without_a_pixel_size_are_in_pixels_whatever_its_truth_has(tmp_path: Path) -> None:
+    path = write_run(tmp_path, {number: blob(16, number) for number in range(3)}, pixel_size=None)
+    write_evaluation(path, [0, 1, 2], unit="Å", pixel_size=2.0)
+    run = results(path)
+    assert (run.unit, run.length_unit) == ("Å", "px")
+
+
+def test_time_of_a_run_includes_its_training_but_no_analysis_made_again(tmp_path: Path) -> None:
+    run = RunDirectory(write_run(tmp_path, {0: blob(16, 0)}))
+    for stage, seconds in (("network", 100.0), ("landscape", 7.0)):
+        run.record("stage", stage=stage, seconds=seconds)
+    assert summary_of(results(run.path)).seconds == 102.5

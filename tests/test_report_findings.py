@@ -15,7 +15,7 @@ from scoretomo.alignment import Alignment, place
 from scoretomo.fourier import radius
 from scoretomo.graphics import shading, surfaces
 from scoretomo.report import page_data, render_report
-from scoretomo.report.embedded import Embedded
+from scoretomo.report.embedded import Budget, Embedded
 from scoretomo.report.methods import Citations
 from scoretomo.report.reliability import reliability_summary, volume_table
 from scoretomo.rotations import rotations_from_euler
@@ -46,8 +46,8 @@ def test_a_trajectory_has_its_title_displacement_and_pictures(run: Path) -> None
 
 @pytest.mark.parametrize(("moves", "verdict"), [(False, "rigid"), (None, "undetermined")])
 def test_a_molecule_without_motion_has_no_trajectories(run: Path, moves: bool | None, verdict: str) -> None:
-    write_shared(run, NUMBERS, moves=moves)
-    write_landscape(run, NUMBERS, motions=0, moves=moves, counted=moves is not None)
+    write_shared(run, NUMBERS, flexible=moves)
+    write_landscape(run, NUMBERS, motions=0, flexible=moves, counted=moves is not None)
     page, data = page_of(run), page_data(results(run))
     assert data["run"].consensus.verdict == data["run"].landscape.summary.verdict == verdict
     assert not page.all("div", class_="trajectory")
@@ -131,7 +131,7 @@ def test_without_a_calibration_there_is_no_expected_fsc(run: Path) -> None:
 
 
 def test_a_reason_that_holds_for_all_volumes_is_in_no_row(run: Path) -> None:
-    write_shared(run, NUMBERS, moves=False)
+    write_shared(run, NUMBERS, flexible=False)
     write_reliability(run, dict.fromkeys(NUMBERS, "caution"), calibrated=False, motions=0, reason="too few images")
     table, page = volume_table(results(run)), page_of(run)
     assert table
@@ -141,7 +141,7 @@ def test_a_reason_that_holds_for_all_volumes_is_in_no_row(run: Path) -> None:
 
 
 def test_an_expected_fsc_that_holds_for_all_volumes_is_in_no_row(run: Path) -> None:
-    write_shared(run, NUMBERS, moves=False)
+    write_shared(run, NUMBERS, flexible=False)
     common = {"expected_fsc": 0.9, "low": 0.8, "high": 0.95, "reason": "images and consensus agree in detail"}
     write_reliability(run, dict.fromkeys(NUMBERS, "reliable"), motions=0, **common)
     summary, table, page = reliability_summary(results(run)), volume_table(results(run)), page_of(run)
@@ -238,11 +238,10 @@ def test_the_viewer_uses_every_number_of_the_light(run: Path) -> None:
     assert {name for name in shading.constants() if name != "pale"} <= used
 
 
-def test_trajectories_beyond_the_budget_are_shown_as_pictures(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trajectories_beyond_the_budget_are_shown_as_pictures(run: Path) -> None:
     write_shared(run, NUMBERS)
     write_landscape(run, NUMBERS, motions=2)
-    monkeypatch.setattr("scoretomo.report.embedded.TRAJECTORY_BUDGET", 0)
-    page = page_of(run)
+    page = Page(render_report(RunDirectory(run), budget=Budget(trajectories=0)))
     assert [each.get("data-frames") for each in page.all("div", class_="trajectory")] == [None, None, None]
     assert len(page.all("div", class_="slide")) == 0
 
@@ -267,7 +266,7 @@ def test_the_slider_from_state_to_state_shows_every_state(
     folder.states.write([StateRow(k + 1, 3, NUMBERS[0], legs * k) for k in range(states)])
     embedded: list[list[Path]] = []
 
-    def caught(trajectories: list[list[Path]], _: float | None) -> list[list[Embedded]]:
+    def caught(trajectories: list[list[Path]], *_: object) -> list[list[Embedded]]:
         embedded.extend(trajectories)
         return [[] for _ in trajectories]
 

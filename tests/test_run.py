@@ -148,7 +148,7 @@ class TestFinishedRun:
     def test_options_of_an_import_are_refused_of_it(self, finished, command):
         code, said = command("info", finished, "--pixel-size", 4)
         assert code == 2
-        assert "is a run: leave them out" in said
+        assert "is a run: remove them" in said
 
 
 def test_info_shows_what_an_import_would_make_of_a_stack(box, tmp_path, command):

@@ -430,7 +430,7 @@ def test_rows_after_an_empty_line_are_ignored_with_a_note(tmp_path: Path) -> Non
     )
     assert len(stack.images) == 1
     assert stack.notes == [
-        "classes.star has lines that are in no table, from line 7 on: left out, an empty line ends a table"
+        "classes.star has lines that are in no table, from line 7 on: skipped, an empty line ends a table"
     ]
 
 

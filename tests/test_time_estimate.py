@@ -5,7 +5,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from scoretomo.config import ReconstructSettings
+from scoretomo.config import ReconstructSettings, TrainSettings
 from scoretomo.monitor import progress
 from scoretomo.monitor import time_estimate as module
 from scoretomo.monitor.time_estimate import TimeEstimate
@@ -81,7 +81,7 @@ def costs(
 ) -> dict[str, float]:
     """Costs of all stages of the ensemble method, in their order."""
     settings = ReconstructSettings()
-    plan = Plan(settings, images, size, batches, processes, verdict)
+    plan = Plan(settings, TrainSettings(), images, size, batches, processes, verdict)
     return {part: cost for stage in STAGES if stage.applies(settings) for part, cost in stage.cost(plan).items()}
 
 
@@ -112,3 +112,22 @@ def test_a_rigid_molecule_is_expected_to_have_no_deformation_model():
     assert list(flexible) == [*parts, "deformation 0", "deformation 1", "score support", "volumes"]
     assert list(rigid) == [*parts, "assignment", "score support", "volumes"]
     assert sum(rigid.values()) < sum(flexible.values())
+
+
+def cost_of(stage: str, settings: ReconstructSettings, training: TrainSettings | None = None) -> float:
+    """Core-seconds of a stage with 16 images of 32 pixels."""
+    plan = Plan(settings, training or TrainSettings(), 16, 32, (4,) * 4, 1, "undetermined")
+    return sum(next(each for each in STAGES if each.name == stage).cost(plan).values())
+
+
+def test_a_network_takes_as_long_as_its_examples():
+    settings = ReconstructSettings(denoiser="network")
+    few, many = (cost_of("network", settings, TrainSettings(examples=count)) for count in (1000, 5000))
+    assert many == pytest.approx(5 * few)
+    assert cost_of("network", settings, TrainSettings("paper")) > cost_of("network", settings)
+
+
+@pytest.mark.parametrize("method", ["paper", "annealed"])
+def test_volumes_of_every_method_take_as_long_as_their_steps(method):
+    one, ten = (cost_of("volumes", ReconstructSettings(method=method, steps=steps)) for steps in (20, 200))
+    assert ten == pytest.approx(10 * one)

@@ -299,7 +299,7 @@ def test_damaged_or_foreign_weights_give_one_sentence(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     save_file({"a": np.zeros(3, np.float32)}, path)
-    with pytest.raises(InputError, match=r"says nothing of it"):
+    with pytest.raises(InputError, match=r"their record is missing"):
         files.read_weights(path)
 
 

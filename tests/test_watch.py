@@ -196,12 +196,12 @@ def test_a_run_that_another_process_holds_is_refused_even_if_it_has_long_been_si
         halfway.progress.write_text(json.dumps(old))
         try:
             with (
-                pytest.raises(files.InputError, match=f"should have nobody at work, but process {holder.pid} on "),
+                pytest.raises(files.InputError, match=f"should have no process at work, but process {holder.pid} on "),
                 halfway.alone(),
             ):
                 pass
             halfway.progress.write_text(json.dumps({**old, "process": 2**22 + 1}))  # of one that was killed before
-            with pytest.raises(files.InputError, match="nobody at work, but another process is"), halfway.alone():
+            with pytest.raises(files.InputError, match="no process at work, but another process is"), halfway.alone():
                 pass
             assert "a process is at work here" in command("info", halfway.path)[1]
         finally:
@@ -326,7 +326,7 @@ def test_a_volume_that_goes_while_it_is_looked_at_is_not_drawn(halfway, gone):
     assert "▀" not in text
 
 
-def test_files_that_are_gone_for_some_looks_do_not_end_the_watch(finished, command, monkeypatch):
+def test_files_that_are_gone_for_some_looks_do_not_end_the_watch(finished, monkeypatch):
     failures = [files.InputError("gone"), FileNotFoundError("gone"), KeyError("event"), ValueError("half a number")]
 
     def read(run: RunDirectory, stages: object) -> State:
@@ -334,19 +334,15 @@ def test_files_that_are_gone_for_some_looks_do_not_end_the_watch(finished, comma
             raise failures.pop()
         return state_of(run)
 
-    monkeypatch.setattr(watch, "INTERVAL", 0.0)
     monkeypatch.setattr(watch, "read_state", read)
-    assert command("watch", finished.path)[0] == 0
+    assert watch.watch_run(finished.path, STAGES, live=False, interval=0.0)
     assert failures == []
 
 
-def test_files_that_stay_unreadable_are_an_error_of_one_sentence(finished, command, monkeypatch):
-    monkeypatch.setattr(watch, "INTERVAL", 0.0)
+def test_files_that_stay_unreadable_are_an_error(finished):
     finished.image_rows.path.write_bytes(b"\xff")
-    code, printed = command("watch", finished.path)
-    assert code == 2
-    assert "images.csv" in printed
-    assert "Traceback" not in printed
+    with pytest.raises(files.InputError, match=r"images\.csv"):
+        watch.watch_run(finished.path, STAGES, live=False, interval=0.0)
 
 
 # The live report ----------------------------------------------------------------------------------------------------

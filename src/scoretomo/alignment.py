@@ -175,9 +175,9 @@ def _search(ball: _Ball, hands: bool) -> _Poses:
     shifts, values = [], []
     for some in matrices.split(_CHUNK):
         spectrum = aim.new_zeros(len(some), side * side * (side // 2 + 1))
-        found = table[_nearest(ball.frequency @ some, side)]
-        power = (found.abs().square() * twice) @ members
-        spectrum[:, where] = aim * found.conj() * power.clamp(min=1e-30).rsqrt()[:, ball.shell]
+        turned = table[_nearest(ball.frequency @ some, side)]
+        power = (turned.abs().square() * twice) @ members
+        spectrum[:, where] = aim * turned.conj() * power.clamp(min=1e-30).rsqrt()[:, ball.shell]
         correlation = torch.fft.irfftn(spectrum.reshape(-1, side, side, side // 2 + 1), s=(side,) * 3).flatten(1)
         best = correlation.max(1)
         values.append(best.values)
@@ -285,8 +285,8 @@ def _finish(moving: Tensor, target: Tensor, poses: _Poses) -> Alignment:
     best = poses.take(poses.values.argmax()[None])
     mirrored = bool(torch.linalg.det(best.matrices[0]) < 0)
     rotation = (_other_hand(best.matrices) if mirrored else best.matrices)[0]
-    found = Alignment(rotation.to(moving), best.shifts[0].to(moving) * size, mirrored, 0.0)
-    return found._replace(correlation=_correlation(place(zero_background(moving), found), target))
+    alignment = Alignment(rotation.to(moving), best.shifts[0].to(moving) * size, mirrored, 0.0)
+    return alignment._replace(correlation=_correlation(place(zero_background(moving), alignment), target))
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:

@@ -47,7 +47,7 @@ def best_device() -> torch.device:
 
 
 def processes_for(workers: int | None, each: float = 0.0) -> int:
-    """Processes that share work on the best device: one on a GPU (four were slower), else as many as asked for.
+    """Processes that share work on the best device: one on a GPU (four were slower), else as many as `workers`.
 
     Args:
         workers: as many as that; if not given, one for each core, as far as memory reaches.
@@ -159,22 +159,22 @@ def _run_in_processes(
 ) -> Iterator[tuple[int, Message]]:
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe() for _ in range(workers)]
-    processes = [context.Process(target=_work, args=(function, theirs), daemon=True) for _, theirs in pipes]
+    processes = [context.Process(target=_work, args=(function, end), daemon=True) for _, end in pipes]
     try:
-        with _deaf_to_interrupts():
+        with _interrupts_blocked():
             for process in processes:
                 process.start()
-        for _, theirs in pipes:
-            theirs.close()  # so that a pipe ends when its worker does
-        yield from _hand_out(tasks, {ours: process for (ours, _), process in zip(pipes, processes, strict=True)})
+        for _, end in pipes:
+            end.close()  # so that a pipe ends when its worker does
+        yield from _hand_out(tasks, {own: process for (own, _), process in zip(pipes, processes, strict=True)})
     finally:
         begun = [process for process in processes if process.pid is not None]
         for process in begun:
             process.terminate()
         for process in begun:
             process.join()
-        for ours, _ in pipes:
-            ours.close()
+        for own, _ in pipes:
+            own.close()
 
 
 def _hand_out(tasks: Sequence[Any], workers: "Mapping[Connection, SpawnProcess]") -> Iterator[tuple[int, Any]]:
@@ -189,7 +189,7 @@ def _hand_out(tasks: Sequence[Any], workers: "Mapping[Connection, SpawnProcess]"
     unfinished = len(tasks)
     while unfinished:
         for connection in cast("list[Connection]", wait(list(workers))):
-            with _death_told(workers[connection]):
+            with _worker_lost(workers[connection]):
                 received = connection.recv_bytes()
             number, kind, content = pickle.loads(received)
             if kind == "failed":
@@ -204,13 +204,13 @@ def _hand_out(tasks: Sequence[Any], workers: "Mapping[Connection, SpawnProcess]"
 
 def _give(item: tuple[int, Any], connection: Connection, process: SpawnProcess) -> None:
     pickled = ForkingPickler.dumps(item)
-    with _death_told(process):
+    with _worker_lost(process):
         connection.send_bytes(pickled)
 
 
 @contextmanager
-def _death_told(process: SpawnProcess) -> Iterator[None]:
-    """Say so if a worker is found to be gone."""
+def _worker_lost(process: SpawnProcess) -> Iterator[None]:
+    """Raise WorkerError if a worker process has ended."""
     try:
         yield
     except (EOFError, OSError):
@@ -222,7 +222,7 @@ def _death_told(process: SpawnProcess) -> Iterator[None]:
 
 
 @contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Processes that are started meanwhile never see Ctrl-C, not even before they have begun."""
     resource_tracker.ensure_running()  # the first process would start it, which lifts the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})

@@ -32,7 +32,7 @@ class Bounds:
 
 
 def bounds_of(kind: type) -> Mapping[str, Bounds]:
-    """The bounds of a class of settings, by the names of its fields; fields without bounds are left out."""
+    """The bounds of a class of settings, by the names of its fields; only of fields that have bounds."""
     hints = get_type_hints(kind, include_extras=True)
     extras = {name: get_args(hint)[1:] for name, hint in hints.items() if get_origin(hint) is Annotated}
     return {name: extra for name, each in extras.items() for extra in each if isinstance(extra, Bounds)}
@@ -77,7 +77,7 @@ class TrainSettings:
 
     network: Literal["fast", "paper", "paper-ribosome"] = "fast"
     """Network to train: "paper" has the paper's 3.9 million parameters, "paper-ribosome" the 5.3 million for its 80S
-    images; "fast" works at half the side and costs a fifth."""
+    images; "fast" works at a half to an eighth of the side, by its size, and costs a fifth."""
 
     examples: Annotated[int | None, Bounds(at_least=1)] = None
     """Noisy training images, all different; more is better. If not given, 240,000 for "fast", a quarter of an hour on
@@ -105,9 +105,9 @@ class ReconstructSettings:
     """Point group of the molecule (Cn, Dn, T, O or I), imposed on the consensus and on every volume; "auto" determines
     it from the consensus. Only with the ensemble method."""
 
-    hand: Literal["found", "flip"] = "found"
-    """Class averages do not determine the hand of a molecule. "flip" gives the other hand than the same seed does
-    without it. Only with the ensemble method."""
+    hand: Literal["default", "flip"] = "default"
+    """Class averages do not determine the hand of a molecule. "flip" gives the other hand than "default" does
+    with the same seed. Only with the ensemble method."""
 
     steps: Annotated[int | None, Bounds(at_least=1)] = None
     """Descent steps; those of the method if not given. Fewer give a quick, rough result, and a rougher deformation

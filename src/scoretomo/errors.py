@@ -6,7 +6,7 @@ class InputError(ValueError):
 
 
 class WorkerError(RuntimeError):
-    """A worker process died without a word, as it does when memory runs out."""
+    """A worker process ended without an error message, as it does when memory runs out."""
 
 
 class NoVolumesError(RuntimeError):

@@ -3,15 +3,16 @@
 Everything is judged unmasked, after alignment over rotation, shift and hand, in the ball |k| < d/2 that every rotation
 keeps: the last shell, d/2, is half a shell, for the map and the truth alike.
 
-For a moving object the **conformation gain** says how much of the motion was seen: (score − s) / (c − s), where s is
-the score of the best single map, the mean of all truths in the true poses, and c the score of the truth itself after
-the interpolation that any posed map has undergone. 0 is no better than one rigid map, 1 is perfect. The judge is the
-same for all three: the single map, too, is aligned to every truth from anywhere and in both hands: in a nearly
-symmetric pose it may agree better than in the true one.
+For a moving object the **conformation gain** says how much of the motion was seen: (F − s) / (c − s), where F is the
+mean FSC of the reconstructions, s that of the best single map, the mean of all truths in the true poses, and c that of
+the truth itself after the interpolation that any posed map has undergone. 0 is no better than one rigid map, 1 is
+perfect. All three are compared in the same way: the single map, too, is aligned to every truth from anywhere and in
+both hands, since in a nearly symmetric pose it may agree better than in the true one.
 """
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -25,48 +26,79 @@ from .fourier import (
     centred_ifft,
     coordinates,
     fourier_shell_correlation,
+    frequency_at,
     mean_fsc,
     pad_or_crop,
     radius,
-    resolution_at,
     transform_at,
 )
 from .projection import rotate
 from .requirements import require_comparable
 
-_ROOM = 0.01  # between the best single map and the truth: with less there is no motion to see
-_SKEWED = 0.5  # skewness of the density of a molecule on an even background, at least
+
+@dataclass(frozen=True)
+class EvaluationCriteria:
+    """What an evaluation decides; source: chosen without a benchmark.
+
+    Attributes:
+        room: mean FSC between the best single map and the truth; with less there is no motion to see.
+        skewed: skewness of the density of a molecule on an even background, at least.
+    """
+
+    room: float = 0.01
+    skewed: float = 0.5
 
 
-class Score(NamedTuple):
+EVALUATION = EvaluationCriteria()
+
+
+class FscComparison(NamedTuple):
     """How well a map agrees with its truth."""
 
     curve: Tensor  # FSC of shells 0 … d // 2
     mean_fsc: float  # over shells 1 … d // 2
     auc: float  # area under the FSC from 0 to 0.5 cycles per pixel, at most 0.5
-    resolution_half: float  # where the FSC falls below 0.5, in Å (pixels without a pixel size)
-    resolution_0143: float  # … below 0.143
+    resolution_0_5: float  # where the FSC falls below 0.5, in Å (pixels without a pixel size)
+    resolution_0_143: float  # … below 0.143
     alignment: Alignment
     moved: Tensor  # the map in its truth's frame, its background 0, (d, d, d)
 
 
-def compare(
-    volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True, near: bool = False
-) -> Score:
-    """Align a map to its truth and judge it.
+def compare(volume: Tensor, truth: Tensor, pixel_size: float | None = None, *, hands: bool = True) -> FscComparison:
+    """Align a map to its truth, wherever it starts from, and compare the two.
 
     Args:
         volume, truth: maps on one grid (see `common_grid`), shape (d, d, d), any units and background.
         pixel_size: Å per pixel; without it resolutions are in pixels.
         hands: also try the mirror image of the map.
-        near: the map already lies on its truth: only refine, and keep the hand.
     """
-    alignment = refine_alignment(volume, truth) if near else align(volume, truth, hands=hands)
+    return _compare(volume, truth, align(volume, truth, hands=hands), pixel_size)
+
+
+def compare_in_place(volume: Tensor, truth: Tensor, pixel_size: float | None = None) -> FscComparison:
+    """Compare a map with its truth, on which it already lies: the alignment is only refined, the hand kept.
+
+    Args:
+        volume, truth: maps on one grid, shape (d, d, d).
+        pixel_size: Å per pixel; without it resolutions are in pixels.
+    """
+    return _compare(volume, truth, refine_alignment(volume, truth), pixel_size)
+
+
+def _compare(volume: Tensor, truth: Tensor, alignment: Alignment, pixel_size: float | None) -> FscComparison:
+    """Compare a map, moved by an alignment, with its truth."""
     moved = place(zero_background(volume), alignment)
     curve = fourier_shell_correlation(moved, _within_ball(truth))
     size = volume.shape[-1]
-    half, low = ((pixel_size or 1.0) / resolution_at(curve, size, threshold).frequency for threshold in (0.5, 0.143))
-    return Score(curve, float(mean_fsc(curve)), area_under_fsc(curve, size), half, low, alignment, moved)
+    return FscComparison(
+        curve=curve,
+        mean_fsc=float(mean_fsc(curve)),
+        auc=area_under_fsc(curve, size),
+        resolution_0_5=(pixel_size or 1.0) / frequency_at(curve, size, 0.5),
+        resolution_0_143=(pixel_size or 1.0) / frequency_at(curve, size, 0.143),
+        alignment=alignment,
+        moved=moved,
+    )
 
 
 def _within_ball(volume: Tensor) -> Tensor:
@@ -128,14 +160,18 @@ def regrid(volume: Tensor, size: int, ratio: float) -> Tensor:
     return centred_ifft(spectrum.reshape(size, size, size), 3).real
 
 
-def contrast(volume: Tensor) -> Literal[-1, 0, 1]:
-    """Contrast of a map, (d, d, d), by the skewness of its density.
+def contrast(volume: Tensor, criteria: EvaluationCriteria = EVALUATION) -> Literal[-1, 0, 1]:
+    """Contrast of a map by the skewness of its density.
+
+    Args:
+        volume: shape (d, d, d).
+        criteria: when the contrast is clear.
 
     Returns:
         1 for bright on dark, −1 for dark on bright, 0 where that is unclear.
     """
     skewness = float(skew(volume.numpy(), axis=None))
-    if abs(skewness) <= _SKEWED:
+    if abs(skewness) <= criteria.skewed:
         return 0
     return 1 if skewness > 0 else -1
 
@@ -163,16 +199,19 @@ def interpolated(truth: Tensor, rotation: Tensor) -> Tensor:
     return rotate(rotate(truth, rotation.mT), rotation)
 
 
-def conformation_gain(score: float, single: float, ceiling: float) -> float:
+def conformation_gain(
+    mean_fsc: float, single: float, ceiling: float, criteria: EvaluationCriteria = EVALUATION
+) -> float:
     """How much of the motion was seen: 0 for the best single map, 1 for the truth after interpolation; below 0, worse.
 
     Args:
-        score: mean over the images (mean FSC, or AUC) of the reconstructions.
+        mean_fsc: of the reconstructions, mean over the images; or AUC.
         single: the same of the best single map.
         ceiling: the same of the interpolated truth.
+        criteria: when there is motion to see.
 
     Returns:
         The gain; nan where the truths are nearly alike, so that there is nothing to gain.
     """
     room = ceiling - single
-    return (score - single) / room if room > _ROOM else math.nan
+    return (mean_fsc - single) / room if room > criteria.room else math.nan

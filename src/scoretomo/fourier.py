@@ -6,7 +6,7 @@ Every array has its origin (DFT centre) at index ``size // 2`` on each transform
 import math
 from functools import lru_cache
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -159,7 +159,16 @@ def _radius_of_pixels(size: int, dtype: torch.dtype, device: torch.device) -> Te
 
 
 def pad_or_crop(array: Tensor, size: int, dims: int) -> Tensor:
-    """Zero-pad or crop the last ``dims`` axes to ``size``, keeping index size // 2 at the origin. Never stretches."""
+    """Zero-pad or crop the last axes, keeping index size // 2 at the origin. Never stretches.
+
+    Args:
+        array: images (…, d, d) or volumes (…, d, d, d).
+        size: new side in pixels.
+        dims: 2 for images, 3 for volumes.
+
+    Returns:
+        Shape (…, size, size) or (…, size, size, size).
+    """
     out = array
     for axis in range(-dims, 0):
         have = out.shape[axis]
@@ -199,7 +208,14 @@ def resample(array: Tensor, size: int, dims: int) -> Tensor:
 
 
 def low_pass(array: Tensor, cutoff: float, dims: int, *, width: float = 1.0) -> Tensor:
-    """Keep frequencies below ``cutoff`` shells, with an edge ``width`` shells wide (a Fermi function)."""
+    """Keep frequencies below a cutoff, with a soft edge (a Fermi function); same shape.
+
+    Args:
+        array: images (…, d, d) or volumes (…, d, d, d).
+        cutoff: in shells.
+        dims: 2 for images, 3 for volumes.
+        width: of the edge, in shells.
+    """
     shell = radius(array.shape[-1], dims, dtype=array.dtype, device=array.device)
     return centred_ifft(centred_fft(array, dims) * torch.sigmoid((cutoff - shell) * 4 / width), dims).real
 
@@ -240,6 +256,7 @@ def fourier_shell_correlation(first: Tensor, second: Tensor, dims: int = 3) -> T
     keep = shell < count
 
     def per_shell(values: Tensor) -> Tensor:
+        """Sums over the shells, (…, d, d, d) or (…, d, d) to (…, shells)."""
         flat = values.flatten(-dims)[..., keep]
         return flat.new_zeros(*flat.shape[:-1], count).index_add_(-1, shell[keep], flat)
 
@@ -254,24 +271,25 @@ def mean_fsc(curve: Tensor) -> Tensor:
     return curve[..., 1:].mean(-1)
 
 
-class Resolution(NamedTuple):
-    """Where an FSC curve first falls below a threshold."""
+def frequency_at(curve: Tensor, size: int, threshold: float) -> float:
+    """Where an FSC curve first falls below a threshold, linearly interpolated between shells.
 
-    frequency: float  # cycles per pixel; 0.5 when it never falls
-    reached_nyquist: bool
+    Args:
+        curve: FSC of one map, shape (size // 2 + 1,).
+        size: side of the map.
+        threshold: FSC.
 
-
-def resolution_at(curve: Tensor, size: int, threshold: float) -> Resolution:
-    """First crossing of the threshold, linearly interpolated between shells; curve of one map, shape (size
-    // 2 + 1,).
+    Returns:
+        Frequency in cycles per pixel; 0.5 (Nyquist) where the curve never falls below.
     """
     values = curve.tolist()
     for shell in range(1, len(values)):
         if values[shell] < threshold:
-            above, below = (values[shell - 1] if shell > 1 else 1.0), values[shell]
+            above = values[shell - 1] if shell > 1 else 1.0
+            below = values[shell]
             fraction = (above - threshold) / (above - below) if above > below else 0.0
-            return Resolution((shell - 1 + max(fraction, 0.0)) / size, False)
-    return Resolution(0.5, True)
+            return (shell - 1 + max(fraction, 0.0)) / size
+    return 0.5
 
 
 def area_under_fsc(curve: Tensor, size: int) -> float:

@@ -104,13 +104,16 @@ class TurnedImages:
         """Some of the images."""
         taken = copy(self)
         halves = self.templates.unflatten(1, (2, -1))[:, :, some]
-        taken.templates, taken.half_norm, taken.count = halves.flatten(1, 2), self.half_norm[some], halves.shape[2]
+        taken.templates = halves.flatten(1, 2)
+        taken.half_norm = self.half_norm[some]
+        taken.count = halves.shape[2]
         return taken
 
     def coarse(self, harmonics: int) -> "TurnedImages":
         """The same images by their lowest harmonics only, at as many turns as these need."""
         taken = copy(self)
-        taken.basis, taken.templates = self.basis[:harmonics], self.templates[:harmonics]
+        taken.basis = self.basis[:harmonics]
+        taken.templates = self.templates[:harmonics]
         taken.turns = next_fast_len(2 * len(taken.basis), real=True)
         return taken
 
@@ -261,7 +264,7 @@ def _principal_radii(coefficients: Tensor, multiplicity: Tensor, lost: float) ->
     keep = keep.reshape(power.shape[0], power.shape[2])
     harmonics = int(keep.any(1).nonzero().max()) + 1 if keep.any() else 1
     components = max(1, int(keep.sum(1).max()))
-    order = (~keep).long().argsort(dim=1, stable=True)[:, :components]  # kept components first
+    order = (~keep).long().argsort(dim=1, stable=True)[:, :components]  # chosen components first
     chosen = basis.gather(2, order[:, None, :].expand(-1, basis.shape[1], -1)) * keep.gather(1, order)[:, None]
     chosen = chosen[:harmonics].contiguous()
     return chosen, coefficients[:harmonics] @ chosen.to(coefficients.dtype)

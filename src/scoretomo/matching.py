@@ -1,13 +1,13 @@
-"""The best pose of every image in a volume, and how much of the stack the volume covers.
+"""The best pose of every image in a volume, and how well the volume explains the stack.
 
 The views of a volume from a grid of directions are compared with all turns and flips of every image, first by their
 lowest harmonics, then, where that promises most, in full. A view from behind is the flipped view from the front, so
-half a sphere of directions does. What is left is found by Levenberg–Marquardt steps on the turn and the shift of each
-image.
+half a sphere of directions does. Levenberg–Marquardt steps on the turn and the shift of each image refine the poses.
 """
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -20,10 +20,8 @@ from .optimise import Slope, State, maximise
 from .projection import half_plane, project, spectrum
 from .rotations import rotation_about_z, rotation_from_vector
 
-_FEWEST_HARMONICS, _CANDIDATES = (
-    8,
-    24,
-)  # of the first comparison, and how many directions and flips of it are compared in full
+_FEWEST_HARMONICS = 8  # of the first comparison
+_CANDIDATES = 24  # directions and flips of it that are compared in full
 _BEHIND = (-1.0, 1.0, -1.0)  # half a turn about y: what it shows is flipped, x → −x
 
 
@@ -57,7 +55,8 @@ def directions(count: int, *, turn: Tensor | None = None) -> Tensor:
         Rotations that bring each direction to z, shape (count, 3, 3).
     """
     step = torch.arange(count, dtype=torch.float64) + 0.5
-    z, angle = 1 - step / count, math.pi * (1 + math.sqrt(5)) * step
+    z = 1 - step / count
+    angle = math.pi * (1 + math.sqrt(5)) * step
     across = (1 - z.square()).sqrt()
     direction = torch.stack([across * angle.cos(), across * angle.sin(), z], 1)
     helper = torch.where(direction[:, 2:].abs() < 0.9, torch.eye(3).double()[2], torch.eye(3).double()[0])
@@ -86,17 +85,26 @@ class Matcher:
 
     Args:
         images: empty space 0, shape (n, d, d).
+        tolerance: largest share of an image's squared norm that the compression may lose.
         working_memory: bytes for the correlations of a tile of images.
     """
 
     def __init__(self, images: Tensor, *, tolerance: float = 1e-4, working_memory: float = 3e8) -> None:
         self.size = images.shape[-1]
         self.mask = inscribed(self.size, 2, dtype=images.dtype, device=images.device)
-        self.images, self.working_memory = unit(images, self.mask), working_memory
+        self.images = unit(images, self.mask)
+        self.working_memory = working_memory
         self.turned = TurnedImages(self.images, tolerance=tolerance)
 
     def likeness(self, views: Tensor) -> Iterator[Likeness]:
-        """Correlations of views with all turned and flipped images, tile by tile; views (directions, d, d)."""
+        """Correlations of views with all turned and flipped images, tile by tile.
+
+        Args:
+            views: shape (directions, d, d).
+
+        Yields:
+            The correlations of some of the images, the next ones for each `next`.
+        """
         per_image = len(views) * 2 * self.turned.turns * views.element_size() * 4
         tile = max(1, int(self.working_memory / per_image))
         components = self.turned.components(unit(views, self.mask))
@@ -106,9 +114,16 @@ class Matcher:
             yield Likeness(some, turned, turned.products_of_components(components))
 
     def match(self, volume: Tensor, grid: Tensor) -> Poses:
-        """The best pose of every image among a grid of directions, flips and turns; shifts are 0.
+        """The best pose of every image among a grid of directions, flips and turns.
 
-        The lowest harmonics say which directions come into question for an image; only these are compared in full.
+        Only directions with a high correlation in the lowest harmonics are compared in full.
+
+        Args:
+            volume: shape (d, d, d).
+            grid: rotations that bring each direction to z, shape (directions, 3, 3).
+
+        Returns:
+            The poses of the n images; all shifts are 0.
         """
         behind = torch.diag(grid.new_tensor(_BEHIND))
         components = self.turned.components(unit(project(volume, grid), self.mask))
@@ -135,8 +150,8 @@ class Matcher:
         return Poses(turns, turns.new_zeros(len(turns), 2), torch.cat(correlations))
 
 
-def coverage(poses: Poses) -> float:
-    """How much of the stack a volume covers: the mean over images of the best correlation with any of its views."""
+def mean_correlation(poses: Poses) -> float:
+    """How well a volume explains a stack: the mean over images of the best correlation with any of its views."""
     return float(poses.correlations.mean())
 
 
@@ -149,33 +164,8 @@ def refine(volume: Tensor, images: Tensor, poses: Poses, *, steps: int = 6) -> P
         poses: where to begin.
         steps: how many.
     """
-    plane = half_plane(images.shape[-1], images.dtype, images.device)
-    points, weight = plane.points[1:], plane.weight[1:].sqrt()
-    aim = spectrum(images)[:, 1:] * weight
-    aim = aim / aim.norm(dim=1, keepdim=True).clamp_min(1e-12)
-    weighted = torch.cat(
-        [volume[None], coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device) * volume]
-    )
-
+    compared = _compared(volume, images)
     reach = images.new_tensor([2 / images.shape[-1]] * 3 + [1.0] * 2)
-
-    def slope_of(state: State) -> Slope:
-        """Correlations of unit views with the images, and derivatives by turn and shift, (n, 5)."""
-        rotations, shifts = state
-        values = transform_at(weighted, (points @ rotations).reshape(-1, 3)).reshape(4, len(rotations), -1)
-        values = values * weight * torch.exp(-1j * (shifts @ points[:, :2].T))
-        by_frequency = torch.einsum("nij,jnp->npi", rotations.to(values), values[1:]) * -1j
-        by_turn = torch.linalg.cross(by_frequency, points.to(values)[None].expand_as(by_frequency))
-        derivative = torch.cat([by_turn, -1j * points[:, :2] * values[0][..., None]], -1)
-        norm = values[0].norm(dim=1).clamp_min(1e-12)[:, None]
-        view, derivative = values[0] / norm, derivative / norm[..., None]
-        derivative = derivative - view[..., None] * (view.conj()[..., None] * derivative).real.sum(1, keepdim=True)
-        correlations = (view.conj() * aim).real.sum(1)
-        residual = aim - correlations[:, None] * view
-        derivative = derivative * correlations[:, None, None]
-        parts = torch.view_as_real(derivative).movedim(-1, 1).flatten(1, 2)
-        gradient = (derivative.conj() * residual[..., None]).real.sum(1)
-        return Slope(correlations, gradient, parts.mT @ parts)
 
     def move(state: State, step: Tensor) -> State:
         """A turn by two pixels at the rim, and a shift by one, at most."""
@@ -183,5 +173,46 @@ def refine(volume: Tensor, images: Tensor, poses: Poses, *, steps: int = 6) -> P
         step = step * (reach / step.abs().clamp_min(1e-12)).clamp(max=1).amin(1, keepdim=True)
         return rotation_from_vector(step[:, :3]) @ rotations, shifts + step[:, 3:]
 
-    (rotations, shifts), correlations = maximise((poses.rotations, poses.shifts), slope_of, move, steps=steps)
+    start = (poses.rotations, poses.shifts)
+    (rotations, shifts), correlations = maximise(start, partial(_correlation_slope, compared), move, steps=steps)
     return Poses(rotations, shifts, correlations)
+
+
+class _Compared(NamedTuple):
+    """A volume and images as Fourier coefficients at the points of the half plane, without the zero frequency."""
+
+    points: Tensor  # (p, 3)
+    weight: Tensor  # (p,): root of how often each counts in the norm of an image
+    aim: Tensor  # (n, p): of the images, of norm 1
+    moments: Tensor  # (4, d, d, d): the volume, and it times x, y and z, for the derivatives
+
+
+def _compared(volume: Tensor, images: Tensor) -> _Compared:
+    """A volume (d, d, d) and images (n, d, d) as coefficients."""
+    plane = half_plane(images.shape[-1], images.dtype, images.device)
+    weight = plane.weight[1:].sqrt()
+    aim = spectrum(images)[:, 1:] * weight
+    aim = aim / aim.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    position = coordinates(volume.shape[-1], 3, dtype=volume.dtype, device=volume.device)
+    return _Compared(plane.points[1:], weight, aim, torch.cat([volume[None], position * volume]))
+
+
+def _correlation_slope(compared: _Compared, state: State) -> Slope:
+    """Correlations of unit views with the images, and derivatives by turn and shift, (n, 5)."""
+    rotations, shifts = state
+    points = compared.points
+    values = transform_at(compared.moments, (points @ rotations).reshape(-1, 3)).reshape(4, len(rotations), -1)
+    values = values * compared.weight * torch.exp(-1j * (shifts @ points[:, :2].T))
+    by_frequency = torch.einsum("nij,jnp->npi", rotations.to(values), values[1:]) * -1j
+    by_turn = torch.linalg.cross(by_frequency, points.to(values)[None].expand_as(by_frequency))
+    derivative = torch.cat([by_turn, -1j * points[:, :2] * values[0][..., None]], -1)
+    norm = values[0].norm(dim=1).clamp_min(1e-12)[:, None]
+    view = values[0] / norm
+    derivative = derivative / norm[..., None]
+    derivative = derivative - view[..., None] * (view.conj()[..., None] * derivative).real.sum(1, keepdim=True)
+    correlations = (view.conj() * compared.aim).real.sum(1)
+    residual = compared.aim - correlations[:, None] * view
+    derivative = derivative * correlations[:, None, None]
+    parts = torch.view_as_real(derivative).movedim(-1, 1).flatten(1, 2)
+    gradient = (derivative.conj() * residual[..., None]).real.sum(1)
+    return Slope(correlations, gradient, parts.mT @ parts)

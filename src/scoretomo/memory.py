@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-_GROUPS, _LIMITS = (
-    Path("/proc/self/cgroup"),
-    Path("/sys/fs/cgroup"),
-)  # where Linux says whose share this process lives on
+_GROUPS = Path("/proc/self/cgroup")  # names the control groups of this process
+_LIMITS = Path("/sys/fs/cgroup")  # holds their limits
 
 
 def available_cores() -> int:

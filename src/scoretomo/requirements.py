@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from . import files
 from .config import ImportSettings, RealismSettings, ReconstructSettings
 from .errors import InputError
+from .files import sensible_pixel_size
 from .point_groups import point_group_name
 
 _SMALLEST = 8  # pixels
@@ -138,9 +138,9 @@ def require_sense(settings: ReconstructSettings) -> None:
     Raises:
         InputError: there is no such symmetry, or no consensus that it could be imposed on.
     """
-    if settings.method != "ensemble" and (settings.symmetry.upper(), settings.hand) != ("C1", "found"):
+    if settings.method != "ensemble" and (settings.symmetry.upper(), settings.hand) != ("C1", "default"):
         raise InputError(
-            f"--symmetry and --hand are about a consensus, which --method {settings.method} has none of: leave them out"
+            f"--symmetry and --hand are about a consensus, which --method {settings.method} has none of: remove them"
         )
     if settings.symmetry != "auto":
         try:
@@ -196,7 +196,7 @@ def require_umap() -> None:
         InputError: umap-learn is not installed.
     """
     if find_spec("umap") is None:
-        raise files.InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
+        raise InputError("--umap needs umap-learn, which is not installed: pip install 'scoretomo[umap]'")
 
 
 def require_figures() -> None:
@@ -207,7 +207,7 @@ def require_figures() -> None:
     """
     missing = [name for name in ("matplotlib", "av") if find_spec(name) is None]
     if missing:
-        raise files.InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
+        raise InputError(f"figures need {' and '.join(missing)}: pip install 'scoretomo[figures]'")
 
 
 def require_pixel_size(given: float | None) -> None:
@@ -216,8 +216,8 @@ def require_pixel_size(given: float | None) -> None:
     Raises:
         InputError: it is below 0.01 Å or above 1000 Å.
     """
-    if given is not None and files.sensible_pixel_size(given) is None:
-        raise files.InputError(f"--pixel-size should be Å per pixel between 0.01 and 1000, got {given}: correct it")
+    if given is not None and sensible_pixel_size(given) is None:
+        raise InputError(f"--pixel-size should be Å per pixel between 0.01 and 1000, got {given}: correct it")
 
 
 def require_picture(montage: Path | None) -> None:
@@ -227,4 +227,4 @@ def require_picture(montage: Path | None) -> None:
         InputError: it ends in something else.
     """
     if montage is not None and montage.suffix.lower() not in _PICTURES:
-        raise files.InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")
+        raise InputError(f"--montage should end in .png, .jpg or .webp, got {montage}: name a picture")

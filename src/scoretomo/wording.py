@@ -50,4 +50,9 @@ def length(pixels: float, pixel_size: float | None) -> str:
 
 def resolution(value: float, pixel_size: float | None) -> str:
     """A resolution by the FSC with voxels of a size; ≤ where the FSC never falls below its threshold."""
-    return f"{'≤ ' if value <= 2.001 * (pixel_size or 1.0) else ''}{value:.3g}"
+    return f"{'≤ ' if at_nyquist(value, pixel_size) else ''}{value:.3g}"
+
+
+def at_nyquist(value: float, pixel_size: float | None) -> bool:
+    """Whether a resolution, rounded as tables have it, is two pixels: finer ones cannot be measured."""
+    return value <= 2.002 * (pixel_size or 1.0)

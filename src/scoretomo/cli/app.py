@@ -196,8 +196,9 @@ def evaluate(
         A run directory, a folder of maps, or one map of any program.
     truth
         A folder of maps with the same numbers (truth.csv in it adds the conformation gain), or one map for all.
-    output Where to write FSC results and curves; evaluation/ in the run directory if not given. Without either, they
-        are only shown.
+    output
+        Where to write FSC results and curves; evaluation/ in the run directory if not given. Without either, they are
+        only shown.
     """
     refusals.evaluate(maps, truth, output)
     from ..commands.evaluate import evaluate_maps

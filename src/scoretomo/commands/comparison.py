@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .. import files
-from ..evaluation import Pair, Score, common_grid, compare, interpolated, single_map
+from ..evaluation import FscComparison, Pair, common_grid, compare, compare_in_place, interpolated, single_map
 from ..projection import rotate
 from ..rotations import euler_from_rotations, rotations_from_euler
 from ..rundir.rows import Agreement, Comparison, FscRow
@@ -35,13 +35,13 @@ def compare_map(task: ComparisonTask) -> Iterator[Comparison]:
     """Compare one map with its truth, and write it moved onto that."""
     volume, true = files.read_map(task.path), files.read_map(task.truth)
     pair = on_one_grid(task.path, volume, true, task.scale)
-    score = compare(pair.first, pair.second, pair.pixel_size)
+    fsc = compare(pair.first, pair.second, pair.pixel_size)
     if task.aligned:
-        files.write_map(task.aligned, score.moved.numpy(), pair.pixel_size)
+        files.write_map(task.aligned, fsc.moved.numpy(), pair.pixel_size)
     single, ceiling = _bounds(task, volume, true, pair) if task.pose and task.single_map else (None, None)
     comparison = Comparison(
-        result=_result(task, score),
-        curve=tuple(score.curve.tolist()),
+        result=_result(task, fsc),
+        curve=tuple(fsc.curve.tolist()),
         pixel_size=pair.pixel_size,
         size=pair.second.shape[-1],
         remarks=tuple(remarks(task.path, volume, task.truth, true)),
@@ -51,17 +51,17 @@ def compare_map(task: ComparisonTask) -> Iterator[Comparison]:
     yield from_json(Comparison, to_json(comparison))  # as it is read where an interrupted evaluation goes on
 
 
-def _result(task: ComparisonTask, score: Score) -> FscRow:
-    rot, tilt, psi = euler_from_rotations(score.alignment.rotation.double()).tolist()
-    shift_x, shift_y, shift_z = score.alignment.shift.tolist()
+def _result(task: ComparisonTask, fsc: FscComparison) -> FscRow:
+    rot, tilt, psi = euler_from_rotations(fsc.alignment.rotation.double()).tolist()
+    shift_x, shift_y, shift_z = fsc.alignment.shift.tolist()
     return FscRow(
         image=task.number,
         truth=str(task.truth.absolute()),
-        hand="mirrored" if score.alignment.mirrored else "same",
-        mean_fsc=score.mean_fsc,
-        auc=score.auc,
-        resolution_0_5=score.resolution_half,
-        resolution_0_143=score.resolution_0143,
+        hand="mirrored" if fsc.alignment.mirrored else "same",
+        mean_fsc=fsc.mean_fsc,
+        auc=fsc.auc,
+        resolution_0_5=fsc.resolution_0_5,
+        resolution_0_143=fsc.resolution_0_143,
         rot=rot,
         tilt=tilt,
         psi=psi,
@@ -82,8 +82,9 @@ def _bounds(task: ComparisonTask, volume: files.Map, true: files.Map, pair: Pair
         on_one_grid(task.path, volume, true._replace(density=each.numpy()), task.scale).second
         for each in (rotate(single, rotation), interpolated(truth, rotation))
     )
-    scores = compare(rigid, pair.second), compare(ceiling, pair.second, near=True)
-    return Agreement(scores[0].mean_fsc, scores[0].auc), Agreement(scores[1].mean_fsc, scores[1].auc)
+    of_single = compare(rigid, pair.second)
+    of_ceiling = compare_in_place(ceiling, pair.second)
+    return Agreement(of_single.mean_fsc, of_single.auc), Agreement(of_ceiling.mean_fsc, of_ceiling.auc)
 
 
 def on_one_grid(path: Path, volume: files.Map, true: files.Map, scale: float | None) -> Pair:
@@ -110,7 +111,7 @@ def write_single_map(path: Path, truths: Mapping[int, Path], poses: Mapping[int,
     """Write the best single map of a moving object, in the common frame.
 
     Args:
-        path: to write; what is there is kept.
+        path: to write, unless it is there.
         truths: of the images, by number.
         poses: of the images, by number.
 

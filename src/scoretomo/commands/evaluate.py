@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from .. import files
 from ..compute import available_cores, run_tasks
-from ..monitor.progress import activity_of, console, print_line, print_warning, progress_bar, working
-from ..pipeline.report import write_report
-from ..report import render_report
+from ..monitor.progress import activity_of, console, print_line, print_warning, progress_bar
+from ..pipeline.report import write_report, write_report_to
 from ..rundir.directory import EVALUATING, RunDirectory, Stopwatch, entry
 from ..rundir.folders import EvaluationFolder
 from ..rundir.heartbeat import beating
@@ -76,14 +75,12 @@ def evaluate_maps(maps: Path, truth: Path, output: Path | None, *, workers: int 
 
 
 def _evaluation(run: RunDirectory | None, maps: Path, truth: Path, workers: int | None) -> Evaluation:
-    """Maps and truths by their numbers; maps without a truth are left out."""
+    """Maps and truths by their numbers; maps without a truth are skipped."""
     truths, there = numbered(truth), numbered(run.volume(0).parent if run else maps)
     pairs = paired(there, truths, truth)
     without = [path.name for number, path in there.items() if number not in pairs]
     if without:
-        print_warning(
-            f"{len(without)} maps have no truth with their number and are left out: {', '.join(without[:10])}"
-        )
+        print_warning(f"{len(without)} maps have no truth with their number and are skipped: {', '.join(without[:10])}")
     poses = true_poses(truth, truths) if len(truths) > 1 else {}
     return Evaluation(pairs, truths, truth, poses, _scale(run) if run else None, run.progress if run else None, workers)
 
@@ -110,8 +107,7 @@ def _compare_volumes(run: RunDirectory, evaluation: Evaluation) -> None:
     new = run.with_evaluation_in(work / "new")
     comparisons, summary = _compare_all(evaluation, new.evaluation)
     event = entry("evaluation", truth=str(evaluation.truth.absolute()), seconds=clock.seconds())
-    with working("writing the report", run.progress):
-        files.write_text(work / "new" / run.report.name, render_report(new, event))
+    write_report_to(work / "new", new, event)
     name = run.evaluation.path.name
     files.put_in_place(work, [*(f"{name}/{file}" for file in run.evaluation.names), run.report.name])
     files.append_record(run.log, event)

@@ -10,7 +10,7 @@ import torch
 
 from .. import files
 from ..fourier import resample
-from ..graphics import shading, surfaces
+from ..graphics import colours, shading, surfaces
 from ..images import otsu_level
 from ..landscape import soft_mask
 from ..monitor.progress import print_line, print_warning
@@ -228,9 +228,10 @@ def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: P
     volumes = [run.volume(row.image) for row in run.volume_rows.read() if row.status == "done"]
     shown = series or {"volumes": volumes}  # without modes, the volumes themselves
     for number, (name, frames) in enumerate(shown.items(), start=3):
+        level = _level(frames[len(frames) // 2])
         lines += [
             "open " + " ".join(f'"{frame.absolute()}"' for frame in frames) + f" vseries true id {number}",
-            f"volume #{number} style surface step 1 level {_level(frames[len(frames) // 2]):.6g} color #2f6f9f",
+            f"volume #{number} style surface step 1 level {level:.6g} color {colours.VOLUME}",
             f"hide #{number} models",
             f"alias {name} hide #1-{2 + len(shown)} models; show #{number} models; "
             f"vseries play #{number} direction oscillate loop true",

@@ -17,7 +17,7 @@ from ..requirements import require_figures
 from ..rundir.directory import RunDirectory, Stopwatch
 from ..rundir.results import Run, read_run
 
-_SIDE = 480  # pixels of a picture in a movie
+SIDE = 480  # pixels of a picture in a movie
 _SHOWN = Fraction(2, 25)  # seconds for a frame: GIF counts in hundredths
 
 
@@ -79,7 +79,7 @@ def _volumes(paths: Iterable[Path]) -> Tensor:
 def _draw_trajectory(drawing: Drawing, run: Run, name: str, volumes: Tensor, variability: np.ndarray | None) -> None:
     """A movie along a trajectory, its frames, and a row of surfaces."""
     scene = movies.scene_of(volumes, movies.best_view(volumes), variability)
-    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, volumes, _SIDE), surfaces=2)))
+    loop = movies.there_and_back(list(drawing.counted(movies.morph(scene, volumes, SIDE), surfaces=2)))
     _write_movie(drawing.folder / name, loop)
     files.make_folder(drawing.folder / name)
     for number, frame in enumerate(loop):
@@ -90,7 +90,7 @@ def _draw_trajectory(drawing: Drawing, run: Run, name: str, volumes: Tensor, var
 
 def _draw_consensus(drawing: Drawing, run: Run, body: Tensor, scene: movies.Scene) -> None:
     """A movie of the consensus turning, and a row of views from three sides."""
-    _write_movie(drawing.folder / "consensus", list(drawing.counted(movies.turntable(scene, body[0], _SIDE))))
+    _write_movie(drawing.folder / "consensus", list(drawing.counted(movies.turntable(scene, body[0], SIDE))))
     drawn = list(drawing.counted(figures.three_views(scene, body[0])))
     figures.save(figures.row(drawn, list(figures.VIEWS), scene, _box(run)), drawing.folder / "consensus")
 

@@ -15,8 +15,6 @@ from ..pipeline.images import pixel_size_notes, read_prepared
 from ..requirements import require_picture, require_pixel_size
 from ..rundir.directory import RunDirectory, require_run
 from ..rundir.heartbeat import is_locked, read_heartbeat
-from ..rundir.rows import VolumeRow
-from ..rundir.tables import from_json
 from .requests import kind_to_show
 
 _TILE = 96  # pixels of a picture in a montage file
@@ -87,8 +85,7 @@ def _show_map(file: Path) -> list[np.ndarray]:
 def _show_run(directory: Path) -> list[np.ndarray]:
     run = require_run(directory)
     prepared = read_prepared(run.images)
-    logged = (from_json(VolumeRow, record) for record in files.read_records(run.log) if record["event"] == "volume")
-    status = {row.image: row.status for row in logged}
+    status = {number: row.status for number, row in run.logged_volumes().items()}
     print_line(
         f"{directory}: a run of {len(prepared.numbers)} images of {prepared.source_count}, "
         f"{prepared.images.shape[-1]} pixels, {_pixel_size(prepared.pixel_size)}"

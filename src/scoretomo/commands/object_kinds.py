@@ -44,7 +44,7 @@ def object_kind(name: str, settings: ObjectSettings) -> Kind:
         )
     for field in _NOT_OF[kind]:
         if getattr(settings, field):
-            raise files.InputError(f"--{field} can't be used with {name}: leave it out")
+            raise files.InputError(f"--{field} can't be used with {name}: remove it")
     if settings.symmetry not in (None, "assembly"):
         try:
             point_group_name(settings.symmetry)

@@ -22,9 +22,7 @@ def kind_to_show(request: ImportRequest) -> Literal["run", "map", "stack"]:
     file = request.stack
     kind: Literal["run", "map", "stack"] = "run" if file.is_dir() else "map" if files.is_map(file) else "stack"
     if kind != "stack" and (request.pixel_size is not None or request.settings != ImportSettings()):
-        raise files.InputError(
-            f"options of an import are for a stack of images, and {file} is a {kind}: leave them out"
-        )
+        raise files.InputError(f"options of an import are for a stack of images, and {file} is a {kind}: remove them")
     return kind
 
 

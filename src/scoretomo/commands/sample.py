@@ -16,12 +16,11 @@ from ..denoisers.sampling import noise_levels, sample
 from ..graphics import surfaces
 from ..graphics.montage import sheet
 from ..images import correlation
-from ..monitor.progress import activity_of, print_line, progress_bar, working
+from ..monitor.progress import activity_of, print_line, progress_bar
 from ..pipeline.denoising import measure_score
 from ..pipeline.images import read_prepared
-from ..pipeline.report import write_report
-from ..pipeline.train import held_out_numbers, open_network
-from ..report import render_report
+from ..pipeline.network import held_out_numbers, open_network
+from ..pipeline.report import write_report, write_report_to
 from ..rundir.directory import RunDirectory
 from ..rundir.folders import SampleFolder
 from ..rundir.heartbeat import beating
@@ -41,8 +40,7 @@ def sample_only(path: Path, settings: SampleSettings, *, force: bool) -> None:
     with files.replaced_together(path, "samples", (run.samples.path.name, run.report.name)) as new:
         drawn = run.with_samples_in(new)
         _draw(run, drawn.samples, settings)
-        with working("writing the report", run.progress):
-            files.write_text(new / run.report.name, render_report(drawn))
+        write_report_to(new, drawn)
     _show_place(run, settings)
     print_line(f"report: {run.report.absolute()}")
 

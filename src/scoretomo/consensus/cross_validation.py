@@ -20,8 +20,25 @@ from ..projection import project
 from ..reconstruction.least_squares import posed_map
 from .outliers import find_outliers
 
-_FOLDS = 5
 _TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class AssignmentCriteria:
+    """When the images of a rigid molecule are assigned softly; source: docs/dev/decisions/soft-or-hard.md.
+
+    Attributes:
+        folds: one image of so many is held out.
+        ratio: of 1 − correlation by soft assignment to that by hard assignment, at most,
+        standard_errors: and the difference is more than so many standard errors.
+    """
+
+    folds: int = 5
+    ratio: float = 0.98
+    standard_errors: float = 4.0
+
+
+ASSIGNMENT = AssignmentCriteria()
 
 
 class CrossValidation(NamedTuple):
@@ -39,10 +56,14 @@ def cross_validate(images: Tensor, poses: Poses, *, group: Tensor | None = None)
         poses: of the images; outliers do not count.
         group: symmetry of the volume, shape (g, 3, 3).
     """
-    size, good = images.shape[-1], ~find_outliers(poses)
+    size = images.shape[-1]
+    good = ~find_outliers(poses)
     mask = inscribed(size, 2, dtype=images.dtype, device=images.device)
-    centred, rotations = shift(images[good], -poses.shifts[good]) * mask, poses.rotations[good]
-    residual, rings, folds = 0.0, [], min(_FOLDS, len(centred))
+    centred = shift(images[good], -poses.shifts[good]) * mask
+    rotations = poses.rotations[good]
+    residual = 0.0
+    rings = []
+    folds = min(ASSIGNMENT.folds, len(centred))
     for fold in range(folds):
         held_out = torch.arange(len(centred), device=images.device) % folds == fold
         volume = posed_map(centred[~held_out], rotations[~held_out], group=group)
@@ -52,29 +73,10 @@ def cross_validate(images: Tensor, poses: Poses, *, group: Tensor | None = None)
     return CrossValidation(residual / len(centred), torch.cat(rings).mean(0))
 
 
-@dataclass(frozen=True)
-class AssignmentCriteria:
-    """When the images of a rigid molecule are assigned softly; benchmarks/ensemble.py set them on simulated and real
-    stacks.
-
-    Attributes:
-        folds: one image of so many is held out.
-        ratio: soft assignment leaves less than this share of the residual that hard assignment leaves,
-        standard_errors: and the difference is more than so many standard errors.
-    """
-
-    folds: int = 5
-    ratio: float = 0.98
-    standard_errors: float = 4.0
-
-
-ASSIGNMENT = AssignmentCriteria()
-
-
 class AssignmentComparison(NamedTuple):
     """Hard and soft assignment on the same held-out images."""
 
-    hard_residual: float  # mean
+    hard_residual: float  # mean of 1 − correlation
     soft_residual: float
     standard_errors: float  # of the mean difference
     soft: bool  # soft assignment is clearly better

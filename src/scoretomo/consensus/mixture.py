@@ -1,7 +1,7 @@
 """Mixtures: two consensus volumes, and which images show the second.
 
 The images that the consensus explains least get a consensus of their own. They show a second molecule if it explains
-held-out images of theirs clearly better than the first does.
+held-out images among them clearly better than the first does.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from .soft_assignment import leave_gaps
 
 @dataclass(frozen=True)
 class MixtureCriteria:
-    """When images show a second molecule; benchmarks/ensemble.py mixture.
+    """When images show a second molecule; source: docs/dev/decisions/mixture.md.
 
     Attributes:
-        suspect: times the median residual fraction, from which an image may show it.
+        suspect: times the median of 1 − correlation, from which an image may show it.
         fewest: images that may show it, and that do.
-        held_out_ratio: their own consensus leaves at most this share of the residual of held-out images.
-        ratio: an image shows the second if that leaves at most this share of the residual of the first.
+        held_out_ratio: of 1 − correlation of held-out images with their own consensus to that with the first, at most.
+        ratio: of 1 − correlation with the second to that with the first, at most, where an image shows the second.
         rounds: how often the images are assigned to the two.
     """
 
@@ -36,8 +36,14 @@ MIXTURE = MixtureCriteria()
 
 
 def suspects(correlations: Tensor, criteria: MixtureCriteria = MIXTURE) -> Tensor:
-    """Places of the images that may show a second molecule, by their correlations with the consensus; none if they are
-    few.
+    """The images that may show a second molecule.
+
+    Args:
+        correlations: of all images with the consensus, shape (n,).
+        criteria: of a mixture.
+
+    Returns:
+        Their places, shape (k,); none if they are few.
     """
     residuals = 1 - correlations
     places = (residuals > criteria.suspect * residuals.median()).nonzero()[:, 0]
@@ -48,7 +54,7 @@ def shows_second_molecule(residual: float, before: float, explained: int, criter
     """Whether a consensus of suspect images is a second molecule.
 
     Args:
-        residual: mean residual of held-out images by the consensus of the others of them.
+        residual: mean 1 − correlation of held-out images with the consensus of the others of them.
         before: the same by the first consensus.
         explained: how many of them their own consensus explains.
         criteria: of a mixture.

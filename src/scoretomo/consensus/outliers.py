@@ -10,7 +10,7 @@ from ..matching import Poses
 
 @dataclass(frozen=True)
 class OutlierCriteria:
-    """When an image is an outlier.
+    """When an image is an outlier; source: chosen without a benchmark; docs/dev/decisions/mixture.md has their misses.
 
     Attributes:
         deviations: robust standard deviations of Fisher's z below its median, at least.

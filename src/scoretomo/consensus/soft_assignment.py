@@ -57,8 +57,19 @@ class Annealing:
         return tau, self.shells[0] + (self.shells[1] - self.shells[0]) * min(1.0, 1.25 * done)
 
 
+@dataclass(frozen=True)
+class GapCriteria:
+    """When images are few; source: docs/dev/decisions/few-images.md.
+
+    Attributes:
+        fewest_slices: with fewer there are gaps between them. With a symmetry of g turns each image gives g slices.
+    """
+
+    fewest_slices: int = 24
+
+
+GAPS = GapCriteria()
 _LEAST = -60.0  # exponent of a weight: smaller ones change nothing, and processors are slow with numbers below 1e-38
-_FEW = 24  # slices: fewer leave gaps between them
 COARSE_SIDE = 24  # pixels, at which random blobs find the shape of the particle
 FINE_SIDE = 48  # pixels, up to which images are matched softly
 COARSE = Annealing(iterations=40, directions=200, tau=(0.03, 0.003), shells=(0.4, 1.0))
@@ -93,21 +104,7 @@ def assign_softly(
     for number in range(annealing.iterations):
         tau, share = annealing.at(number)
         grid = directions(annealing.directions, turn=random_rotations(1, grids, dtype=torch.float64)[0]).to(images)
-        masses, levels = images.new_zeros(len(grid)), images.new_zeros(len(grid))
-        spread = torch.zeros(
-            (), dtype=images.dtype.to_complex(), device=images.device
-        )  # images over directions, as components
-        for likeness in centred.matcher.likeness(project(volume, grid)):
-            weights = likeness.values / tau
-            below = weights - weights.amax((0, 2, 3), keepdim=True)
-            weights = below.clamp_(min=_LEAST).exp_()
-            weights /= weights.sum((0, 2, 3), keepdim=True)
-            each = weights.sum((2, 3))  # (directions, n)
-            masses += each.sum(1)
-            levels += each @ centred.levels[likeness.images]
-            weights *= centred.strengths[likeness.images][None, :, None, None]
-            spread = spread + likeness.turned.weighted_components(weights)
-        sums = centred.matcher.turned.image(spread) + levels[:, None, None] * centred.matcher.mask
+        sums, masses = _spread_over_poses(centred, project(volume, grid), tau)
         damping = _damping(size, share, noise).to(images)
         volume = invert(sums, masses, grid, damping, group=group, start=volume, steps=annealing.steps)
         if annealing.centres(number):
@@ -115,6 +112,34 @@ def assign_softly(
             shifts = (shifts - poses.shifts).clamp(-annealing.reach * size, annealing.reach * size)
             centred = CentredImages(images, shifts)
         yield Iteration(volume, shifts)
+
+
+def _spread_over_poses(centred: "CentredImages", views: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """The images spread over all poses with the weights w = softmax(c / τ), the E-step.
+
+    Args:
+        centred: the n images.
+        views: of the volume, shape (v, d, d).
+        tau: softness of the match.
+
+    Returns:
+        For each view, Σ w × turned image, shape (v, d, d), and Σ w, shape (v,).
+    """
+    masses = views.new_zeros(len(views))
+    levels = views.new_zeros(len(views))
+    spread = torch.zeros((), dtype=views.dtype.to_complex(), device=views.device)  # as components
+    for likeness in centred.matcher.likeness(views):
+        weights = likeness.values / tau
+        below = weights - weights.amax((0, 2, 3), keepdim=True)
+        weights = below.clamp_(min=_LEAST).exp_()
+        weights /= weights.sum((0, 2, 3), keepdim=True)
+        each = weights.sum((2, 3))  # (v, n)
+        masses += each.sum(1)
+        levels += each @ centred.levels[likeness.images]
+        weights *= centred.strengths[likeness.images][None, :, None, None]
+        spread = spread + likeness.turned.weighted_components(weights)
+    sums = centred.matcher.turned.image(spread) + levels[:, None, None] * centred.matcher.mask
+    return sums, masses
 
 
 class CentredImages:
@@ -129,7 +154,7 @@ class CentredImages:
         self.strengths = ((self.images - self.levels[:, None, None]) * mask).flatten(1).norm(dim=1)
 
     def poses_in(self, volume: Tensor) -> Poses:
-        """The best pose of each in a volume."""
+        """The best pose of each image in a volume, shape (d, d, d)."""
         grid = directions(fine_directions(volume.shape[-1])).to(volume)
         return refine(volume, self.images, self.matcher.match(volume, grid))
 
@@ -176,6 +201,13 @@ def fine_level(
 
     The grid of directions is as fine as a pixel needs. Finer detail comes from hard assignment. Where images are noisy,
     it ends softer: many poses explain each of them nearly as well as the best one.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        coarse: from `coarse_level`, at any size.
+        generator: random stream of the grids.
+        group: symmetry, shape (g, 3, 3).
+        soft: whether it ends softer.
     """
     start = at_size(coarse, min(FINE_SIDE, images.shape[-1]))
     size = start.volume.shape[-1]
@@ -192,9 +224,15 @@ def at_size(iteration: Iteration, size: int) -> Iteration:
     return iteration._replace(volume=volume, shifts=iteration.shifts * ratio)
 
 
-def leave_gaps(images: int, group: Tensor | None) -> bool:
-    """Whether so few images leave gaps between their slices; with a symmetry, shape (g, 3, 3), each has several."""
-    return images * (1 if group is None else len(group)) < _FEW
+def leave_gaps(images: int, group: Tensor | None, criteria: GapCriteria = GAPS) -> bool:
+    """Whether images are so few that there are gaps between their slices.
+
+    Args:
+        images: how many.
+        group: symmetry, shape (g, 3, 3), by which each image gives several slices; None if there is none.
+        criteria: when they are few.
+    """
+    return images * (1 if group is None else len(group)) < criteria.fewest_slices
 
 
 def fine_directions(size: int) -> int:
@@ -203,15 +241,23 @@ def fine_directions(size: int) -> int:
 
 
 def resized_images(images: Tensor, size: int) -> Tensor:
-    """Images at another size, 0 outside the disc."""
+    """Images (n, d, d) at another side, 0 outside the disc; (n, size, size)."""
     return resample(images, size, 2) * inscribed(size, 2, dtype=images.dtype, device=images.device)
 
 
 def assign_softly_again(
     images: Tensor, consensus: Consensus, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
 ) -> Iterator[Iteration]:
-    """Soft matching in detail once more, from what a consensus shows at 24 pixels; `assign_hard` makes a consensus of
-    the last.
+    """Soft assignment in detail once more, from what a consensus shows at 24 pixels.
+
+    `assign_hard` makes a consensus of the last iteration.
+
+    Args:
+        images: empty space 0, shape (n, d, d).
+        consensus: the volume, (e, e, e), and the poses of the images in it.
+        generator: random stream of the grids.
+        group: symmetry, shape (g, 3, 3).
+        soft: whether it ends softer, for noisy images.
     """
     size = consensus.volume.shape[-1]
     coarse = at_size(Iteration(consensus.volume, -consensus.poses.shifts), min(COARSE_SIDE, size))

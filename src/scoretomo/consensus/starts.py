@@ -7,13 +7,13 @@ from torch import Tensor
 
 from ..alignment import moved_onto
 from ..fourier import fourier_shell_correlation, mean_fsc
-from ..matching import coverage
+from ..matching import mean_correlation
 from . import Consensus
 
 
 @dataclass(frozen=True)
 class StartCriteria:
-    """How random starts are compared.
+    """How random starts are compared; source: docs/dev/decisions/cold-starts.md, and few-images.md there for the mean.
 
     Attributes:
         count: how many there are.
@@ -33,19 +33,20 @@ STARTS = StartCriteria()
 
 def best_start(starts: Sequence[Consensus]) -> int:
     """Which start explains its images best, by their mean correlation."""
-    return max(range(len(starts)), key=lambda number: coverage(starts[number].poses))
+    return max(range(len(starts)), key=lambda number: mean_correlation(starts[number].poses))
 
 
 def agreements(starts: Sequence[Consensus], best: int) -> list[float]:
     """Mean FSC of each start with the best one, after alignment; 1 for itself."""
     reference = starts[best].volume.cpu()
     return [
-        1.0 if number == best else round(_agreement(start.volume.cpu(), reference), 4)
+        1.0 if number == best else round(_aligned_fsc(start.volume.cpu(), reference), 4)
         for number, start in enumerate(starts)
     ]
 
 
-def _agreement(volume: Tensor, reference: Tensor) -> float:
+def _aligned_fsc(volume: Tensor, reference: Tensor) -> float:
+    """Mean FSC of two volumes after alignment."""
     return float(mean_fsc(fourier_shell_correlation(moved_onto(volume, reference), reference)))
 
 

@@ -6,6 +6,7 @@ shells.
 """
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -21,7 +22,20 @@ _GROUPS = ("C2", "C3", "C4", "C5", "C6", "C7", "C8", "D2", "D3", "D4", "D5", "D6
 _SEARCH_SHELLS, _LAST_SHELLS = 3, 6
 _ORIENTATIONS = 6000  # of the axes; about 13° apart
 _BRIGHT = 0.3  # of the highest value: what counts for the centre of mass
-_LIKELY = 0.75  # agreement in the last shells from which a group is proposed
+
+
+@dataclass(frozen=True)
+class SymmetryCriteria:
+    """When a symmetry is proposed; source: docs/dev/decisions/symmetry.md. Held-out images decide on what is proposed.
+
+    Attributes:
+        likely: mean FSC of the volume with its turned self in the lowest six shells, at least.
+    """
+
+    likely: float = 0.75
+
+
+SYMMETRY = SymmetryCriteria()
 
 
 class Proposal(NamedTuple):
@@ -34,12 +48,15 @@ class Proposal(NamedTuple):
     group: Tensor  # (g, 3, 3), in the standard frame
 
 
-def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposal]:
+def propose(
+    volume: Tensor, *, names: tuple[str, ...] = _GROUPS, criteria: SymmetryCriteria = SYMMETRY
+) -> list[Proposal]:
     """Groups whose turns leave a volume much as it is, the largest last.
 
     Args:
         volume: empty space 0, shape (d, d, d).
         names: groups to try.
+        criteria: when one is proposed.
     """
     centre = _centre_of_mass(volume)
     centred = rotate(volume, torch.eye(3, device=volume.device), -centre)
@@ -49,13 +66,13 @@ def propose(volume: Tensor, *, names: tuple[str, ...] = _GROUPS) -> list[Proposa
     for name in names:
         group = point_group(name).to(volume)
         turns = torch.cat([group[1:3], group[3:][-3:]])  # the smallest and the largest: about all of the group's axes
-        frames = grid[_agreement(centred, grid, turns, _SEARCH_SHELLS).topk(4).indices]
+        frames = grid[_self_fsc(centred, grid, turns, _SEARCH_SHELLS).topk(4).indices]
         for reach in (8.0, 4.0, 2.0, 1.0):
             small = rotation_from_vector(steps * math.radians(reach))
             near = torch.cat([frames, (frames[:, None] @ small).flatten(0, 1)])
-            frames = near[_agreement(centred, near, turns, _LAST_SHELLS).topk(4).indices]
-        value = float(_agreement(centred, frames[:1], group[1:], _LAST_SHELLS))
-        if value >= _LIKELY:
+            frames = near[_self_fsc(centred, near, turns, _LAST_SHELLS).topk(4).indices]
+        value = float(_self_fsc(centred, frames[:1], group[1:], _LAST_SHELLS))
+        if value >= criteria.likely:
             proposals.append(Proposal(name, value, frames[0], centre, group))
     return sorted(proposals, key=lambda proposal: len(proposal.group))
 
@@ -77,7 +94,7 @@ def symmetric_start(consensus: Consensus, proposal: Proposal) -> Iteration:
     return Iteration(symmetrised(upright, proposal.group), -consensus.poses.shifts - across)
 
 
-def _agreement(volume: Tensor, frames: Tensor, turns: Tensor, shells: int) -> Tensor:
+def _self_fsc(volume: Tensor, frames: Tensor, turns: Tensor, shells: int) -> Tensor:
     """Mean FSC over shells of a volume with its turned selves, the axes of the turns in each of the frames; (f, 3, 3)
     to (f,).
     """

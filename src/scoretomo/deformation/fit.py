@@ -6,7 +6,7 @@ it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -55,9 +55,9 @@ def fit(
         training: images that determine what is shared, shape (n,), bool; all if not given.
         threads: that work at the same time, each computing with one; they do not change the result.
     """
-    count, device = len(images), images.device
+    count = len(images)
     shards = 1 if images.is_cuda else _SHARDS
-    shared = torch.ones(count, dtype=torch.bool, device=device) if training is None else training
+    shared = torch.ones(count, dtype=torch.bool, device=images.device) if training is None else training
     kinds = _parameters(model, fitting)
     weights = [weight for kind in kinds for weight in kind["params"]]
     optimiser = torch.optim.Adam(kinds)
@@ -70,16 +70,25 @@ def fit(
             if epoch >= round(fitting.trial * of) and (gains is None or epoch % min(_WEIGHED, max(1, of // 6)) == 0):
                 some = (shared if shared.any() else ~shared).nonzero()[:, 0]
                 gains = _ring_gains(model, small[some], some, fitting)
-            blurred, width = targets_at(small, fitting, done, model.voxel)
-            targets = _Targets(blurred if gains is None else filtered(blurred, gains), width, gains)
+            targets = _targets(small, fitting, done, model.voxel, gains)
             gradient = partial(_gradient, model, weights, targets, shared, stiffness=fitting.stiffness, batch=batch)
             _set_rates(optimiser, done)
-            for members in torch.randperm(count, generator=generator).to(device).split(batch):
-                parts = pool.map(gradient, members.tensor_split(shards))
-                for weight, slopes in zip(weights, zip(*parts, strict=True), strict=True):
-                    weight.grad = sum(slopes)
-                optimiser.step()
+            for members in torch.randperm(count, generator=generator).to(images.device).split(batch):
+                _step(optimiser, weights, pool.map(gradient, members.tensor_split(shards)))
             yield epoch + 1
+
+
+def _step(optimiser: torch.optim.Optimizer, weights: Sequence[Tensor], parts: Iterable[list[Tensor]]) -> None:
+    """A step of the optimiser by the gradients of the parts of a batch, added in their order."""
+    for weight, slopes in zip(weights, zip(*parts, strict=True), strict=True):
+        weight.grad = sum(slopes)
+    optimiser.step()
+
+
+def _targets(images: Tensor, fitting: DeformationSettings, done: float, voxel: float, gains: Tensor | None) -> _Targets:
+    """What the views are compared with after a share of the epochs; images (n, s, s)."""
+    blurred, width = targets_at(images, fitting, done, voxel)
+    return _Targets(blurred if gains is None else filtered(blurred, gains), width, gains)
 
 
 def _gradient(

@@ -26,11 +26,7 @@ from .schedule import DeformationSettings
 from .splatting import density, splat
 
 GAUSSIAN_WIDTH = 0.7  # of a Gaussian, standard deviation in voxels of the model's side
-_WAVES = (
-    0.5 * math.pi,
-    math.pi,
-    2 * math.pi,
-)  # frequencies of a point's place, as the basis network takes it, per half side
+_WAVES = (0.5 * math.pi, math.pi, 2 * math.pi)  # frequencies of a point's place in the basis network, per half side
 _FAINT = 0.12  # of the brightest voxel: what is below is empty
 TILE = 16  # images whose views are made at a time
 _START = 0.3  # standard deviation of the latent coordinates before the first step
@@ -112,8 +108,8 @@ class DeformationModel(nn.Module):
             images: their places in the stack, shape (b,).
             amplitudes: other ones than theirs, shape (b, j).
         """
-        far = self.amplitudes(images) if amplitudes is None else amplitudes
-        return self.points + torch.einsum("bj,pjx->bpx", far, self.basis())
+        moved = self.amplitudes(images) if amplitudes is None else amplitudes
+        return self.points + torch.einsum("bj,pjx->bpx", moved, self.basis())
 
     def amplitudes(self, images: Tensor) -> Tensor:
         """a_j of some images, shape (b, j)."""
@@ -169,14 +165,8 @@ def model_from_consensus(
     bright = (small > _FAINT * small.max()) & (inscribed(side, 3, device=small.device) > 0)
     places = coordinates(side, 3, dtype=small.dtype, device=small.device).movedim(0, -1)[bright]
     masses = small[bright]
-    if group is not None:  # one of each set of equivalent points
-        generic = places.new_tensor([0.53, 0.31, 0.79])
-        unit = (places @ generic)[:, None] >= torch.einsum("pi,gij,j->pg", places, group, generic) - 1e-4
-        places, masses = places[unit.all(1)], masses[unit.all(1)]
-        copies = torch.einsum("gij,pj->pgi", group, places)
-        masses = masses / ((copies - places[:, None]).norm(dim=2) < 0.5).sum(
-            1
-        )  # a place on an axis is met several times
+    if group is not None:
+        places, masses = _asymmetric_unit(places, masses, group)
     most = max(1, fitting.points // (1 if group is None else len(group)))
     share = min(1.0, most / len(places))
     if share < 1:
@@ -192,6 +182,16 @@ def model_from_consensus(
         group=group,
         moves=moves,
     ).to(consensus.device)
+
+
+def _asymmetric_unit(places: Tensor, masses: Tensor, group: Tensor) -> tuple[Tensor, Tensor]:
+    """One of each set of equivalent points; places (p, 3) in voxels, masses (p,), group (g, 3, 3)."""
+    generic = places.new_tensor([0.53, 0.31, 0.79])
+    unit = (places @ generic)[:, None] >= torch.einsum("pi,gij,j->pg", places, group, generic) - 1e-4
+    places = places[unit.all(1)]
+    copies = torch.einsum("gij,pj->pgi", group, places)
+    times = ((copies - places[:, None]).norm(dim=2) < 0.5).sum(1)  # a place on an axis is its own copy
+    return places, masses[unit.all(1)] / times
 
 
 @torch.no_grad()

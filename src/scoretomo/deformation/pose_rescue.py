@@ -21,7 +21,7 @@ from .splatting import density
 
 @dataclass(frozen=True)
 class RescueCriteria:
-    """When an image is moved to another pose; benchmarks/ensemble.py.
+    """When an image is moved to another pose; source: docs/dev/decisions/pose-rescue.md.
 
     Attributes:
         at: shares of the epochs after which poses are rescued.

@@ -17,7 +17,7 @@ from .schedule import DeformationSettings
 
 @dataclass(frozen=True)
 class ModeCriteria:
-    """When a mode is confirmed.
+    """When a mode is confirmed; source: docs/dev/decisions/number-of-modes.md.
 
     Attributes:
         explained: of what all modes together leave of held-out images, a confirmed mode explains more than this share.

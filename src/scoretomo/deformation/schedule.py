@@ -58,7 +58,7 @@ class DeformationSettings:
         return [self] if finest else [self, *self.finer.levels(size)]
 
     def share(self, share: float) -> "DeformationSettings":
-        """The same in a share of the epochs, for a quick and rough look."""
+        """The same in a share of the epochs, for a quick and rough result."""
         few = max(_FEWEST_EPOCHS, round(share * self.epochs))
         return replace(self, epochs=few, finer_epochs=round(self.finer_epochs * few / self.epochs))
 

@@ -58,16 +58,20 @@ class ExactScore:
             other_than: place of an image that does not count, for each view, shape (v,); all count if not given.
         """
         ignored = torch.full((len(views),), -1, device=views.device) if other_than is None else other_than
-        found = [self._nearest(*tile) for tile in zip(views.split(self.tile), ignored.split(self.tile), strict=True)]
-        return Nearest(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        tiles = zip(views.split(self.tile), ignored.split(self.tile), strict=True)
+        nearest = [self._nearest(*tile) for tile in tiles]
+        return Nearest(*(torch.cat(parts) for parts in zip(*nearest, strict=True)))
 
     def _nearest(self, views: Tensor, ignored: Tensor) -> Nearest:
         closeness = self._likeness(views) - self.images.half_norm[:, None, None]  # (v, n, 2, turns)
         closeness[torch.arange(self.images.count, device=views.device) == ignored[:, None]] = -torch.inf
         best = closeness.flatten(1).argmax(1)
-        row, turn = best // self.images.turns, best % self.images.turns
+        row = best // self.images.turns
+        turn = best % self.images.turns
         circle = closeness.flatten(1, 2)[torch.arange(len(views), device=views.device), row]  # (v, turns)
-        image, flip, angle = row // 2, row % 2, circle_top(circle, turn)
+        image = row // 2
+        flip = row % 2
+        angle = circle_top(circle, turn)
         return Nearest(image, angle.rad2deg(), flip.bool(), self._inside(self.images.turned(image, flip, angle)))
 
     def _denoise(self, views: Tensor, t: float) -> Tensor:

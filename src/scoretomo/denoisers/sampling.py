@@ -1,7 +1,7 @@
 """New images from noise: the probability-flow ODE of Karras et al. (2022), dx/dt = (x − D(x, t)) / t, solved by Heun's
 method.
 
-Nobody needs such images for a reconstruction. They show what the score believes class averages to look like.
+A reconstruction does not need such images. They show which images are likely by the score.
 """
 
 from collections.abc import Callable, Iterator

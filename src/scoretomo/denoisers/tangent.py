@@ -1,4 +1,4 @@
-"""D(y, t) of images and of the ways in which they vary, in closed form.
+"""D(y, t) of images and of the directions in which they vary, in closed form.
 
 Images of a moving molecule from unknown directions lie on a smooth surface, of which class averages are a sparse
 sample. The exact score knows the samples only. Here each image stands for a patch of the surface: the differences to
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ..harmonics import TurnedImages, circle_top, flipped, turn
 
-_NEIGHBOURS = 40  # images that say how an image varies
-_TANGENTS = 30  # directions kept
+_NEIGHBOURS = 40  # images by which the variation of an image is measured
+_TANGENTS = 30  # directions of variation
 _CANDIDATES = 4  # patches that a view may belong to
 
 
@@ -43,11 +43,10 @@ class TangentScore:
         self.metric = images.new_full((len(components), 1, 1), 2.0).sqrt()  # components times this are orthonormal
         self.metric[0] = 1
         self.centres = _flat(components * self.metric)
-        kept = min(_TANGENTS, _NEIGHBOURS, len(images) - 1)
-        self.tangents = images.new_empty(
-            len(images), self.centres.shape[1], kept
-        )  # (n, p, r); filled in place: they are large
-        self.reach = images.new_empty(len(images), kept)
+        count = min(_TANGENTS, _NEIGHBOURS, len(images) - 1)
+        # (n, p, r); filled in place: they are large
+        self.tangents = images.new_empty(len(images), self.centres.shape[1], count)
+        self.reach = images.new_empty(len(images), count)
         for rows in torch.arange(len(images), device=images.device).split(self.tile):
             self.tangents[rows], self.reach[rows] = self._tangents(rows, inside[rows])
 
@@ -78,7 +77,8 @@ class TangentScore:
         closeness = self.images.products_of_components(components) - self.images.half_norm[:, None, None]
         best = closeness.amax(3).flatten(1).topk(min(_CANDIDATES, 2 * self.images.count), 1).indices  # (v, candidates)
         view = torch.arange(len(views), device=views.device)[:, None].expand_as(best).flatten()
-        image, flip = best.flatten() // 2, best.flatten() % 2
+        image = best.flatten() // 2
+        flip = best.flatten() % 2
         circle = closeness[view, image, flip]
         angle = circle_top(circle, circle.argmax(1))
         seen = _flat(components * self.metric)[view]
@@ -86,11 +86,11 @@ class TangentScore:
         away = self._placed(seen, flip, torch.where(flip > 0, angle, -angle)) - self.centres[image]
         along = torch.einsum("vp,vpr->vr", away, self.tangents[image])
         reach = self.reach[image]
-        kept = reach / (reach + t**2)
-        fit = away.square().sum(1) - (kept * along.square()).sum(1)
-        evidence = -fit / (2 * t**2) - 0.5 * (1 + reach / t**2).log().sum(1)
-        weights = torch.softmax(evidence.reshape(best.shape), 1).flatten()
-        clean = self.centres[image] + torch.einsum("vr,vpr->vp", kept * along, self.tangents[image])
+        shrink = reach / (reach + t**2)
+        fit = away.square().sum(1) - (shrink * along.square()).sum(1)
+        exponent = -fit / (2 * t**2) - 0.5 * (1 + reach / t**2).log().sum(1)
+        weights = torch.softmax(exponent.reshape(best.shape), 1).flatten()
+        clean = self.centres[image] + torch.einsum("vr,vpr->vp", shrink * along, self.tangents[image])
         placed = self._placed(clean, flip, angle) * weights[:, None]
         total = placed.new_zeros(len(views), placed.shape[1]).index_add_(0, view, placed)
         return self.images.image(self._components(total) / self.metric) * self.mask + self.background

@@ -185,25 +185,22 @@ def train(
         rank, processes: of the processes that share each batch, which this is and how many there are.
         add_up: adds up a tensor in place over these processes.
     """
-    mine = range(training.shards)[rank::processes]
+    own_shards = range(training.shards)[rank::processes]
     weights = list(state.network.parameters())
     sigma = state.network.preconditioning.sigma_data
 
     def gradient(step: int, shard: int) -> Tensor:
-        """Gradient of the weights over a shard, then the sum of its losses, in one vector."""
+        """Gradient over a shard."""
         stream = random_stream(training.seed, "training", step, shard)
         count = training.batch // training.shards
         examples = draw_examples(
             images, background, mask, sigma, count, stream, interpolation=training.interpolation, focus=training.focus
         )
-        with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
-            loss = loss_of(state.network, examples).sum()
-        parts = torch.autograd.grad(loss / training.batch, weights)
-        return torch.cat([*(part.flatten() for part in parts), loss.detach()[None]])
+        return _gradient_over(state.network, weights, examples, training.batch)
 
     with ThreadPoolExecutor(threads) as pool:
         for step in range(state.step, training.steps):
-            sums = _sum_in_order(pool.map(gradient, repeat(step), mine))
+            sums = _sum_in_order(pool.map(gradient, repeat(step), own_shards))
             if add_up:
                 add_up(sums)
             rate = training.rate_at(step)
@@ -213,9 +210,18 @@ def train(
             yield TrainingStep(state, float(sums[-1]) / training.batch, rate)
 
 
-def _sum_in_order(found: Iterator[Tensor]) -> Tensor:
-    total = next(found)
-    for part in found:
+def _gradient_over(network: PreconditionedUNet, weights: Sequence[Tensor], examples: Examples, batch: int) -> Tensor:
+    """Gradient of the weights over some examples of a batch, then the sum of their losses, in one vector."""
+    with torch.autocast("cuda", torch.bfloat16) if examples.noisy.is_cuda else nullcontext():
+        loss = loss_of(network, examples).sum()
+    parts = torch.autograd.grad(loss / batch, weights)
+    return torch.cat([*(part.flatten() for part in parts), loss.detach()[None]])
+
+
+def _sum_in_order(parts: Iterator[Tensor]) -> Tensor:
+    """The sum of tensors, added in their order."""
+    total = next(parts)
+    for part in parts:
         total += part
     return total
 

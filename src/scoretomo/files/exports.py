@@ -12,9 +12,24 @@ from .writing import atomic, write_text
 
 Program = Literal["chimerax", "relion", "cryosparc", "eman2", "cryodrgn"]
 
-_TRANSFORM = np.dtype(
-    [(f"{row}{column}", "<f4") for row in range(3) for column in range(4)]
-)  # as EMAN2 keeps one in a header
+# a transform as EMAN2 has it in a header
+_TRANSFORM = np.dtype([(f"{row}{column}", "<f4") for row in range(3) for column in range(4)])
+# columns of cryoSPARC's particles, besides their numbers and the path of the stack
+_BLOB = [
+    ("blob/idx", "<u4"),
+    ("blob/shape", "<u4", (2,)),
+    ("blob/psize_A", "<f4"),
+    ("blob/sign", "<f4"),
+]
+_ALIGNMENTS = [
+    ("alignments3D/split", "<u4"),
+    ("alignments3D/shift", "<f4", (2,)),
+    ("alignments3D/pose", "<f4", (3,)),
+    ("alignments3D/psize_A", "<f4"),
+    ("alignments3D/alpha", "<f4"),
+    ("alignments3D/class", "<u4"),
+    ("alignments3D/class_posterior", "<f4"),
+]
 
 
 def write_cryosparc_particles(
@@ -40,30 +55,18 @@ def write_cryosparc_particles(
         pixel_size: Å.
         size: side of the images in pixels.
     """
-    name = str(stack)
-    fields = [
-        ("uid", "<u8"),
-        ("blob/path", f"S{len(name.encode())}"),
-        ("blob/idx", "<u4"),
-        ("blob/shape", "<u4", (2,)),
-        ("blob/psize_A", "<f4"),
-        ("blob/sign", "<f4"),
-        ("alignments3D/split", "<u4"),
-        ("alignments3D/shift", "<f4", (2,)),
-        ("alignments3D/pose", "<f4", (3,)),
-        ("alignments3D/psize_A", "<f4"),
-        ("alignments3D/alpha", "<f4"),
-        ("alignments3D/class", "<u4"),
-        ("alignments3D/class_posterior", "<f4"),
-    ]
+    name = str(stack).encode()
     count = len(rotation_vectors)
-    table = np.zeros(count, dtype=fields)
+    table = np.zeros(count, dtype=[("uid", "<u8"), ("blob/path", f"S{len(name)}"), *_BLOB, *_ALIGNMENTS])
     table["uid"] = places + 1
-    table["blob/path"] = name.encode()
+    table["blob/path"] = name
     table["blob/idx"] = places
     table["blob/shape"] = size
-    table["blob/psize_A"] = table["alignments3D/psize_A"] = pixel_size
-    table["blob/sign"] = table["alignments3D/alpha"] = table["alignments3D/class_posterior"] = 1.0
+    table["blob/psize_A"] = pixel_size
+    table["blob/sign"] = 1.0
+    table["alignments3D/psize_A"] = pixel_size
+    table["alignments3D/alpha"] = 1.0
+    table["alignments3D/class_posterior"] = 1.0
     table["alignments3D/split"] = np.arange(count) % 2
     table["alignments3D/shift"] = shifts
     table["alignments3D/pose"] = rotation_vectors

@@ -25,7 +25,7 @@ class Model(NamedTuple):
         elements: of each atom, (n,).
         a, b: electron scattering factors of each element by name, f(k) = Σ a exp(−b k²/4), b in Å².
         occupancy: (n,).
-        structure: as gemmi has read it; the serial number of an atom is its row, 0 that of one left out.
+        structure: as gemmi has read it; the serial number of an atom is its row, 0 that of an excluded one.
     """
 
     frames: np.ndarray
@@ -54,14 +54,7 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
     Raises:
         InputError: a file cannot be read, has no atoms, or the two do not fit.
     """
-    import gemmi
-
-    file_size(path)
-    try:
-        structure = gemmi.read_structure(str(path))
-    except (ValueError, RuntimeError, OSError) as error:
-        raise InputError(f"{path} is not an atomic model ({' '.join(str(error).split())}): check the file") from None
-    structure.setup_entities()
+    structure = _read_structure(path)
     rows = [[atom for chain in model for residue in chain for atom in residue] for model in structure]
     waters = [residue.is_water() for chain in (structure[0] if rows else ()) for residue in chain for _ in residue]
     dry = np.flatnonzero(~np.array(waters, dtype=bool))
@@ -92,6 +85,23 @@ def read_model(path: Path, trajectory: Path | None = None) -> Model:
         np.array([atom.occ for atom in atoms]),
         structure,
     )
+
+
+def _read_structure(path: Path) -> "gemmi.Structure":
+    """A structure as gemmi reads it, its entities set up.
+
+    Raises:
+        InputError: it is not an atomic model.
+    """
+    import gemmi
+
+    file_size(path)
+    try:
+        structure = gemmi.read_structure(str(path))
+    except (ValueError, RuntimeError, OSError) as error:
+        raise InputError(f"{path} is not an atomic model ({' '.join(str(error).split())}): check the file") from None
+    structure.setup_entities()
+    return structure
 
 
 def require_trajectory(path: Path) -> str:

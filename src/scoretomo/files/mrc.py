@@ -6,12 +6,9 @@ harmless ways (no machine stamp, no voxel size) and some in harmful ones (promis
 
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from mrcfile.constants import IMAGE_STACK_SPACEGROUP, VOLUME_SPACEGROUP
-from mrcfile.dtypes import HEADER_DTYPE
-from mrcfile.utils import spacegroup_is_volume_stack
 
 from ..errors import InputError
 from .reading import (
@@ -26,7 +23,30 @@ from .reading import (
 )
 from .writing import atomic
 
-_HEADER = 1024
+_Order = Literal["<", ">"]
+_HEADER = 1024  # bytes
+_FIELDS = np.dtype(
+    [
+        ("nx", "i4"), ("ny", "i4"), ("nz", "i4"),  # columns, rows, sections
+        ("mode", "i4"),  # type of the values
+        ("nxstart", "i4"), ("nystart", "i4"), ("nzstart", "i4"),
+        ("mx", "i4"), ("my", "i4"), ("mz", "i4"),  # samples of the cell along each axis
+        ("cella", [("x", "f4"), ("y", "f4"), ("z", "f4")]),  # its lengths, Å
+        ("cellb", [("alpha", "f4"), ("beta", "f4"), ("gamma", "f4")]),  # its angles, degrees
+        ("mapc", "i4"), ("mapr", "i4"), ("maps", "i4"),  # axes of columns, rows and sections
+        ("dmin", "f4"), ("dmax", "f4"), ("dmean", "f4"),
+        ("ispg", "i4"),  # space group
+        ("nsymbt", "i4"),  # bytes of the extended header
+        ("extra1", "V8"), ("exttyp", "S4"), ("nversion", "i4"), ("extra2", "V84"),
+        ("origin", [("x", "f4"), ("y", "f4"), ("z", "f4")]),
+        ("map", "S4"), ("machst", "u1", 4),
+        ("rms", "f4"),
+        ("nlabl", "i4"), ("label", "S80", 10),
+    ]
+)  # fmt: skip
+_IMAGES = 0  # space group of a stack of images
+_ONE_VOLUME = 1  # of one volume
+_VOLUMES = range(401, 631)  # of stacks of volumes
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _IMOD_STAMP = 1146047817  # at byte 152: the next four are IMOD's flags
 _SIGNED, _HALVES = 1, 16  # of these flags: bytes are signed; a byte holds two values
@@ -58,48 +78,60 @@ def read_header(path: Path) -> Header:
     size = file_size(path)
     with opened(path), open(path, "rb") as file:
         raw = file.read(_HEADER)
-    kind = recognise(raw)
-    if kind is not None:
-        raise InputError(f"{path} is {kind}, expected an MRC file: give the file itself")
-    if len(raw) < _HEADER:
-        raise InputError(f"{path} ends inside its header ({len(raw)} of {_HEADER} bytes): copy or make it again")
+    _require_header(path, raw)
     order, notes = _byte_order(raw)
-    fields = np.frombuffer(raw, HEADER_DTYPE.newbyteorder(order))[0]
+    fields = np.frombuffer(raw, _FIELDS.newbyteorder(order))[0]
     columns, rows, sections, mode, extension = (int(fields[name]) for name in ("nx", "ny", "nz", "mode", "nsymbt"))
     stamp, flags = struct.unpack_from(f"{order}2i", raw, 152)
     imod = flags if stamp == _IMOD_STAMP else None
     _check_numbers(path, (columns, rows, sections), mode, extension, imod)
     dtype = np.dtype(order + _value_type(path, fields, imod, notes))
+    shape = (sections, rows, columns)
+    notes += _size_notes(path, shape, dtype, size - _HEADER - extension)
+    group = int(fields["ispg"])
+    depth = int(fields["mz"])
+    return Header(
+        path=path,
+        shape=shape,
+        dtype=dtype,
+        offset=_HEADER + extension,
+        pixel_size=_pixel_size(path, fields, notes),
+        spacing=sensible_pixel_size(float(fields["cella"]["z"]) / depth) if depth == sections else None,
+        axes=(int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
+        is_volume=group == _ONE_VOLUME,
+        is_stack=group == _IMAGES and depth == 1,
+        volumes=max(1, sections // depth) if group in _VOLUMES and depth > 0 else 0,
+        notes=notes,
+    )
+
+
+def _require_header(path: Path, raw: bytes) -> None:
+    """Refuse a file that does not begin with a whole MRC header."""
+    kind = recognise(raw)
+    if kind is not None:
+        raise InputError(f"{path} is {kind}, expected an MRC file: give the file itself")
+    if len(raw) < _HEADER:
+        raise InputError(f"{path} ends inside its header ({len(raw)} of {_HEADER} bytes): copy or make it again")
+
+
+def _size_notes(path: Path, shape: tuple[int, int, int], dtype: np.dtype, present: int) -> list[str]:
+    """Refuse a file of fewer bytes of values than its header promises; a note if it has more."""
+    sections, rows, columns = shape
     promised = columns * rows * sections * dtype.itemsize
-    present = size - _HEADER - extension
     if present < promised:
         raise InputError(
             f"{path} is cut short: its header promises {sections} × {rows}×{columns} values ({promised} bytes), "
             f"the file holds {max(present, 0)} bytes of them: copy or make it again"
         )
-    if present > promised:
-        notes.append(f"{path.name} has {present - promised} bytes after its last image: ignored")
-    group, depth = int(fields["ispg"]), int(fields["mz"])
-    volumes = max(1, sections // depth) if spacegroup_is_volume_stack(group) and depth > 0 else 0
-    return Header(
-        path,
-        (sections, rows, columns),
-        dtype,
-        _HEADER + extension,
-        _pixel_size(path, fields, notes),
-        sensible_pixel_size(float(fields["cella"]["z"]) / depth) if depth == sections else None,
-        (int(fields["mapc"]), int(fields["mapr"]), int(fields["maps"])),
-        group == VOLUME_SPACEGROUP,
-        group == IMAGE_STACK_SPACEGROUP and depth == 1,
-        volumes,
-        notes,
-    )
+    return [f"{path.name} has {present - promised} bytes after its last image: ignored"] if present > promised else []
 
 
-def _byte_order(raw: bytes) -> tuple[str, list[str]]:
+def _byte_order(raw: bytes) -> tuple[_Order, list[str]]:
     """Byte order by the machine stamp if it gives sensible numbers, else by which order does."""
-    stamped = {0x44: "<", 0x11: ">"}.get(raw[212])
-    for order in (stamped, "<", ">"):
+    stamps: dict[int, _Order] = {0x44: "<", 0x11: ">"}
+    stamped = stamps.get(raw[212])
+    orders: tuple[_Order | None, ...] = (stamped, "<", ">")
+    for order in orders:
         if order is not None and _sensible(raw, order):
             return order, [] if order == stamped else [f"no machine stamp in the header: read as {_ORDER_NAMES[order]}"]
     return stamped or "<", []
@@ -210,7 +242,7 @@ def _write(path: Path, values: np.ndarray, pixel_size: float | None, *, is_volum
 def _header_of(values: np.ndarray, pixel_size: float | None, *, is_volume: bool) -> np.ndarray:
     """The 1024 bytes before the values. No date is in it, so that equal runs write equal files."""
     sections, rows, columns = values.shape
-    header = np.zeros((), HEADER_DTYPE.newbyteorder("<"))
+    header = np.zeros((), _FIELDS.newbyteorder("<"))
     header["nx"], header["ny"], header["nz"], header["mode"] = columns, rows, sections, 2
     header["mx"], header["my"], header["mz"] = columns, rows, sections if is_volume else 1
     for axis, length in zip("xyz", (columns, rows, sections if is_volume else 1), strict=True):

@@ -42,7 +42,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 
 def append_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Add one line of JSON. A line that an interrupted write left unfinished is removed first."""
+    """Add one line of JSON. A line that an interrupted write did not finish is removed first."""
     line = (json.dumps(record, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
     try:
         with open(path, "ab+") as file:
@@ -66,7 +66,7 @@ def _drop_unfinished(file: io.BufferedRandom) -> None:
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read lines of JSON; a last line without its end was never finished and is left out. No file, no records."""
+    """Read lines of JSON; a last line without its end was never finished and is skipped. No file, no records."""
     if not path.exists():
         return []
     lines = read_text(path, errors="replace").split("\n")[:-1]

@@ -36,7 +36,7 @@ def find_star(path: Path) -> FoundStack:
         notes.append(f"{path.name} gives a defocus for each image: these look like particles, not class averages")
     if file.stray is not None:
         where = f"from line {file.stray} on"
-        notes.append(f"{path.name} has lines that are in no table, {where}: left out, an empty line ends a table")
+        notes.append(f"{path.name} has lines that are in no table, {where}: skipped, an empty line ends a table")
     return FoundStack(named.shape, pixel_size, named.sources, notes, named.files, named.read, _unused(table))
 
 

@@ -39,5 +39,7 @@ def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
             f"{path} should hold weights (.safetensors) but is damaged or something else: train again"
         ) from None
     if record is None:
-        raise InputError(f"{path} should be weights written by scoretomo train, but says nothing of it: train again")
+        raise InputError(
+            f"{path} should be weights written by scoretomo train, but their record is missing: train again"
+        )
     return weights, json.loads(record)

@@ -18,7 +18,7 @@ class Density(NamedTuple):
 
 
 def quantise(density: np.ndarray, side: int, peak: float | None = None) -> Density:
-    """Fourier-crop a volume to at most ``side`` voxels and quantise it, to a given peak or its own."""
+    """Fourier-crop a volume (d, d, d) to at most ``side`` voxels and quantise it, to a given peak or its own."""
     volume = torch.from_numpy(np.ascontiguousarray(density, np.float32))
     small = resample(volume, side, 3).numpy() if side < len(density) else density
     if peak is None:
@@ -28,7 +28,10 @@ def quantise(density: np.ndarray, side: int, peak: float | None = None) -> Densi
 
 
 def packed(values: np.ndarray) -> str:
-    """Differences along x (modulo 256), deflated, in base64: smooth maps take about half of their bytes."""
+    """Differences along x (modulo 256), deflated, in base64; values (d, d, d) uint8, axes (z, y, x).
+
+    Smooth maps take about half of their bytes.
+    """
     steps = np.diff(values, axis=-1, prepend=np.zeros_like(values[..., :1]))
     deflate = zlib.compressobj(6, zlib.DEFLATED, -15)
     return base64.b64encode(deflate.compress(steps.tobytes()) + deflate.flush()).decode()

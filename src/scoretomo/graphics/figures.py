@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..files import atomic
 from ..rundir.results import Run
-from . import charts, movies, shading, surfaces
+from . import charts, colours, movies, shading, surfaces
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,27 +24,25 @@ SURFACES = 6  # along a trajectory
 SURFACE_SIDE = 480  # pixels of a surface: 400 per inch and more where it is printed
 VIEWS = {"from the front": 0.0, "from its side": 90.0, "from behind": 180.0}  # degrees about the upright axis
 
-_INK, _SOFT, _VOLUME, _OTHER = "#1d2125", "#5c646c", "#2f6f9f", "#a9651a"
-_STATES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")  # as in the page
 _LINES: dict[str, dict[str, Any]] = {  # by the kind of a line
-    "volume": {"color": _VOLUME},
-    "floor": {"color": _OTHER, "linestyle": "--"},
-    "each": {"color": _VOLUME, "linewidth": 0.5},
-    "mean": {"color": _INK, "linewidth": 1.5},
+    "volume": {"color": colours.VOLUME},
+    "floor": {"color": colours.OTHER, "linestyle": "--"},
+    "each": {"color": colours.VOLUME, "linewidth": 0.5},
+    "mean": {"color": colours.INK, "linewidth": 1.5},
 }
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 7,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _SOFT,
+    "text.color": colours.INK,
+    "axes.labelcolor": colours.INK,
+    "axes.edgecolor": colours.SOFT,
     "axes.linewidth": 0.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "xtick.color": _SOFT,
-    "ytick.color": _SOFT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.color": colours.SOFT,
+    "ytick.color": colours.SOFT,
+    "xtick.labelcolor": colours.INK,
+    "ytick.labelcolor": colours.INK,
     "xtick.major.width": 0.5,
     "ytick.major.width": 0.5,
     "ytick.minor.width": 0.3,
@@ -122,9 +120,9 @@ def _chart(chart: charts.Chart, height: float) -> Figure:
     _lay(axes, chart.x, "x")
     _lay(axes, chart.y, "y")
     for threshold in chart.thresholds:
-        axes.axhline(threshold, color=_SOFT, linewidth=0.5, linestyle=":")
+        axes.axhline(threshold, color=colours.SOFT, linewidth=0.5, linestyle=":")
         place = (chart.x.range[1], threshold)
-        axes.annotate(f"{threshold}", place, (0, 1.5), textcoords="offset points", ha="right", color=_SOFT)
+        axes.annotate(f"{threshold}", place, (0, 1.5), textcoords="offset points", ha="right", color=colours.SOFT)
     if any(line.kind.split()[0] != "each" for line in chart.lines):
         axes.legend(loc="lower left" if chart.thresholds else "best")
     return figure
@@ -146,7 +144,7 @@ def _scatter(scatter: charts.Scatter) -> Figure:
     """Volumes along two modes, each in the colour of its state."""
     figure = _figure(SINGLE, 75)
     axes = figure.add_subplot()
-    for state, colour in zip(scatter.states, _STATES, strict=False):
+    for state, colour in zip(scatter.states, colours.STATES, strict=False):
         inside = [place for place, point in enumerate(scatter.points) if point.state == state]
         x, y = ([axis.places[place] for place in inside] for axis in (scatter.x, scatter.y))
         axes.scatter(x, y, s=9, color=colour, edgecolor="white", linewidth=0.3, label=f"{state}  ({len(inside)})")
@@ -161,10 +159,14 @@ def _replicates(values: Sequence[float]) -> Figure:
     figure = _figure(SINGLE, 55)
     axes = figure.add_subplot()
     axes.hist(
-        values, bins=min(30, max(5, round(len(values) ** 0.5) * 2)), color=_VOLUME, edgecolor="white", linewidth=0.4
+        values,
+        bins=min(30, max(5, round(len(values) ** 0.5) * 2)),
+        color=colours.VOLUME,
+        edgecolor="white",
+        linewidth=0.4,
     )
     middle = float(np.median(values))
-    axes.axvline(middle, color=_OTHER, linestyle="--")
+    axes.axvline(middle, color=colours.OTHER, linestyle="--")
     axes.annotate(
         f"median {middle:.3f}",
         (middle, 1),
@@ -236,7 +238,7 @@ def _scale_bar(axes: Axes, pixels: float) -> None:
     about = 0.35 * axes.get_xlim()[1] / pixels
     length = next(m * 10.0**p for p in range(4, -3, -1) for m in (5, 2, 1) if m * 10.0**p <= about)
     low = axes.get_ylim()[0]
-    axes.plot([0, length * pixels], [low, low], color=_INK, linewidth=1.5, solid_capstyle="butt", clip_on=False)
+    axes.plot([0, length * pixels], [low, low], color=colours.INK, linewidth=1.5, solid_capstyle="butt", clip_on=False)
     axes.annotate(f"{length:g} Å", (0, low), (0, -2), textcoords="offset points", va="top")
 
 

@@ -13,7 +13,7 @@ from . import surfaces
 def tiles(
     images: Sequence[np.ndarray] | np.ndarray, side: int, scale: surfaces.Scale | None = None
 ) -> list[np.ndarray]:
-    """Images at one size, on one grey scale, or each on its own if none is given."""
+    """Images (n, d, d) as 8-bit greys (side, side), on one grey scale, or each on its own if none is given."""
     greys = (surfaces.grey(image, scale or surfaces.common_scale(image)) for image in images)
     return [np.asarray(PIL.Image.fromarray(grey).resize((side, side), PIL.Image.Resampling.BOX)) for grey in greys]
 
@@ -43,7 +43,7 @@ def shows_pictures(console: Console) -> bool:
 
 
 def in_characters(shown: Sequence[np.ndarray]) -> list[Text]:
-    """Lines of grey tiles side by side, of one even side, two pixels to a character."""
+    """Lines of grey tiles (side, side) uint8 side by side, of one even side, two pixels to a character."""
     lines = []
     for line in range(0, len(shown[0]), 2):
         text = Text(no_wrap=True)

@@ -60,7 +60,7 @@ def _extent(volume: Tensor, level: float, view: Tensor) -> float:
 
 
 def fine(density: np.ndarray) -> Tensor:
-    """A volume on the grid it is drawn from: smooth between its voxels, and not too large."""
+    """A volume (d, d, d) on the grid it is drawn from, (e, e, e): smooth between its voxels, and not too large."""
     volume = torch.from_numpy(np.ascontiguousarray(density, np.float32))
     return resample(volume, min(max(len(volume), _COARSEST), _FINEST), 3)
 
@@ -101,7 +101,7 @@ def _centre(density: Tensor) -> Tensor:
 
 
 def turned(view: Tensor, degrees: float) -> Tensor:
-    """A view after the molecule has turned about its upright axis, seen from slightly above."""
+    """A view (3, 3) after the molecule has turned about its upright axis, seen from slightly above."""
     spin = rotation_from_vector(torch.tensor([0.0, math.radians(degrees), 0.0]))
     nod = rotation_from_vector(torch.tensor([_ABOVE, 0.0, 0.0]))
     return nod @ spin @ view

@@ -37,7 +37,7 @@ def common_scale(*arrays: np.ndarray) -> Scale:
 
 
 def grey(array: np.ndarray, scale: Scale) -> np.ndarray:
-    """8-bit greys, shape as given."""
+    """8-bit greys of a picture (y, x) on a scale; same shape."""
     return np.clip((array - scale.low) * (255 / (scale.high - scale.low)), 0, 255).round().astype(np.uint8)
 
 
@@ -74,14 +74,14 @@ def warmed(greys: np.ndarray, amount: np.ndarray) -> np.ndarray:
 
 
 def at_most(picture: np.ndarray, side: int) -> np.ndarray:
-    """A picture Fourier-cropped to a side if it is larger."""
+    """A picture (y, x), both equal, Fourier-cropped to a side if it is larger."""
     if len(picture) <= side:
         return picture
     return resample(torch.from_numpy(np.ascontiguousarray(picture, np.float32)), side, 2).numpy()
 
 
 def data_uri(pixels: np.ndarray, *, quality: int | None = None) -> str:
-    """A picture as a data URI (WebP): lossless, or lossy at a quality of 0–100."""
+    """A picture, (y, x) or (y, x, 3 or 4) uint8, as a data URI (WebP): lossless, or lossy at a quality of 0–100."""
     buffer = io.BytesIO()
     how = {"lossless": True, "quality": 60} if quality is None else {"quality": quality}
     PIL.Image.fromarray(pixels).save(buffer, "webp", method=4, **how)
@@ -97,13 +97,13 @@ def oblique_view() -> Tensor:
 
 
 def extent(values: np.ndarray, level: float) -> float:
-    """Radius about index d // 2 that holds 99 % of the voxels above a level, in box sides."""
+    """Radius about index d // 2 that holds 99 % of the voxels (d, d, d) above a level, in box sides."""
     above = np.argwhere(values > level) - len(values) // 2
     return float(np.quantile(np.linalg.norm(above, axis=1), 0.99)) / len(values) if len(above) else 0.5
 
 
 def thumbnail(density: np.ndarray, reach: float, side: int) -> str:
-    """The surface of a volume at its own level, in the first view, as a data URI; `reach` as in `surface`."""
+    """The surface of a volume (d, d, d) at its own level, in the first view, as a data URI; `reach` as in `surface`."""
     values = densities.quantise(density, SMALL_DENSITY_SIDE).values
     return data_uri(surface(values, otsu_level(values), reach, side), quality=80)
 

@@ -23,6 +23,9 @@ def augment(
         mask: circular mask, shape (d, d).
         generator: random stream, on the CPU.
         interpolation: "bicubic", or "bilinear" as in the paper, which blurs.
+
+    Returns:
+        The moved images, shape (b, d, d).
     """
     count, size = len(images), images.shape[-1]
     angle = torch.rand(count, generator=generator) * (2 * math.pi)
@@ -47,6 +50,9 @@ def place_images(
         shifts: s as (x, y) in pixels, shape (b, 2).
         background: value outside the images.
         interpolation: "bicubic" or "bilinear".
+
+    Returns:
+        The moved images, shape (b, d, d).
     """
     size = images.shape[-1]
     points = coordinates(size, 2, dtype=images.dtype, device=images.device).flatten(1)  # (2, d²)

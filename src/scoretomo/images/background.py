@@ -49,7 +49,7 @@ class Background(NamedTuple):
 
 
 def find_background(images: Tensor, reach: float) -> Background:
-    """Find the value of empty space: the median in the outer ring of what is usable, leaving out what is bright.
+    """Find the value of empty space: the median in the outer ring of what is usable, without what is bright.
 
     Args:
         images: bright on dark, shape (n, d, d).
@@ -157,7 +157,7 @@ def otsu_level(density: np.ndarray) -> float:
     """The value that best splits the voxels of a volume (d, d, d) into two classes (Otsu 1979): where its surface is.
 
     Voxels outside the particle, which are empty, do not count as a class of their own: only the sphere inside the box
-    is looked at. What is below 0 counts as empty, and the brightest few voxels as no brighter than the others.
+    is used. What is below 0 counts as empty, and the brightest few voxels as no brighter than the others.
     """
     axis = np.arange(len(density)) - len(density) // 2
     inside = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2 <= (len(density) / 2) ** 2

@@ -76,13 +76,14 @@ def grey_factors(images: Tensor, mask: Tensor) -> Tensor | None:
         Shape (n,), 1 for the median and for an image whose sum is not positive; None while all are within a factor 1.5.
     """
     inside = images[:, mask > 0]
-    bright, total = bright_sum(inside), inside.sum(1)
+    bright = bright_sum(inside)
+    total = inside.sum(1)
     surround = -inside.clamp(max=0).sum(1) / inside.clamp(min=0).sum(1).clamp(min=1e-30)
     by_bright, by_total = _factors(bright), _factors(total)
-    informative = bool(total.quantile(_FEW) > 0)  # the whole sum tells something
+    informative = bool(total.quantile(_FEW) > 0)  # else the whole sum is mostly background
     factors = by_total if informative and bool(surround.median() < 0.1) else by_bright
-    trusted = [by_bright, by_total] if informative else [by_bright]
-    differ = torch.stack([factor.log().abs() > math.log(_GREY_TOLERANCE) for factor in trusted]).all(0)
+    used = [by_bright, by_total] if informative else [by_bright]
+    differ = torch.stack([factor.log().abs() > math.log(_GREY_TOLERANCE) for factor in used]).all(0)
     if not differ.any():
         return None
     few = differ.float().mean() <= _FEW

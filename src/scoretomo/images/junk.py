@@ -76,7 +76,7 @@ def find_junk(images: Tensor, criteria: JunkCriteria = JUNK) -> list[str]:
     inside = images[:, disc(images.shape[-1], device=images.device) > 0]
     darkest, brightest = inside.quantile(0.005, dim=1), inside.quantile(0.995, dim=1)
     strongest = inside.abs().topk(max(_FEW_PIXELS, inside.shape[1] // 1000), dim=1).values
-    kinds = {  # the first that fits is said
+    kinds = {  # the first that fits is the reason
         "a few pixels far from all others": strongest[:, 0] > criteria.outlying * strongest[:, -1],
         "a slope or an edge across the image": _share_of_plane(images) > criteria.slope,
         "dark where the others are bright": -darkest > criteria.inverted * brightest,

@@ -71,22 +71,37 @@ def prepare(
     junk = [""] * len(numbers) if contrast else find_junk(used)  # of images with the wrong contrast all are dark
     notes = contrast + _junk_notes(numbers, junk, unused, selected=settings.select is not None)
     if settings.select is None and _is_minority(junk):
-        for number, reason in zip(numbers, junk, strict=True):
-            reasons[number] = reason and f"looks like junk ({reason})"
-        clean = [place for place, reason in enumerate(junk) if not reason]
-        numbers, used, background = [numbers[place] for place in clean], used[clean], background.of(clean)
+        clean = _exclude_junk(reasons, numbers, junk)
+        numbers = [numbers[place] for place in clean]
+        used = used[clean]
+        background = background.of(clean)
         junk = [""] * len(clean)
-    notes = exclusion_notes(reasons) + notes
     factors = None if contrast else _grey_factors(used, [not reason for reason in junk])
-    notes += _background_notes(background, factors)
     scale = (torch.ones_like(background.value) if factors is None else factors) * (settings.size or side) / side
     shifts = -centre_of_mass(used) if settings.recentre else torch.zeros_like(background.value)[:, None].expand(-1, 2)
     used = resample(pad_or_crop(shift(used, shifts), side, 2), settings.size or side, 2) * scale[:, None, None]
     touching = [number for number, touch in zip(numbers, touches_edge(used), strict=True) if touch]
     used = used * disc(used.shape[-1], device=used.device)
+    notes = exclusion_notes(reasons) + notes + _background_notes(background, factors)
     notes += _edge_notes(touching, len(numbers))
     measured = torch.cat([background.value[:, None] * sign, scale[:, None] * sign, shifts], 1)
     return Prepared(used, numbers, *normalisation(used), side, _rows(reasons, touching, measured), notes)
+
+
+def _exclude_junk(reasons: list[str], numbers: Sequence[int], junk: Sequence[str]) -> list[int]:
+    """Write why junk is excluded into the reasons.
+
+    Args:
+        reasons: why each image of the stack is excluded, changed in place.
+        numbers: of the images that were not excluded before.
+        junk: why each of these is junk, or "".
+
+    Returns:
+        Places of the others among the numbers.
+    """
+    for number, reason in zip(numbers, junk, strict=True):
+        reasons[number] = reason and f"looks like junk ({reason})"
+    return [place for place, reason in enumerate(junk) if not reason]
 
 
 def _square(images: Tensor, side: int) -> Tensor:
@@ -112,13 +127,12 @@ def _reasons(images: Tensor, select: str | None, unused: Mapping[int, str]) -> l
 
 
 def _is_minority(junk: Sequence[str]) -> bool:
+    """Whether fewer than half of the images are junk."""
     return 2 * sum(map(bool, junk)) < len(junk)
 
 
 def _junk_notes(numbers: Sequence[int], junk: Sequence[str], unused: Mapping[int, str], *, selected: bool) -> list[str]:
-    """What is said of junk that is used all the same: because it was selected, or because nobody can say
-    what is good.
-    """
+    """Notes on junk that is used all the same: because it was selected, or because most images look like it."""
     if not selected:
         count = sum(map(bool, junk))
         if _is_minority(junk):
@@ -143,20 +157,22 @@ def _grey_factors(images: Tensor, good: Sequence[bool]) -> Tensor | None:
 def _contrast_notes(images: Tensor, *, inverted: bool) -> list[str]:
     if not looks_inverted(images):
         return []
-    remedy = "leave --invert out" if inverted else "turn the contrast with --invert"
+    remedy = "remove --invert" if inverted else "turn the contrast with --invert"
     return [
         f"the particles look darker than their background{' once inverted' if inverted else ''}: if they are, {remedy}"
     ]
 
 
 def _background_notes(background: Background, factors: Tensor | None) -> list[str]:
-    masked, notes = int(background.masked.sum()), []
+    masked = int(background.masked.sum())
+    notes = []
     if masked:
         notes.append(
             f"a circular mask was already applied to {masked} of {len(background.value)} images: its edge was levelled"
         )
     if factors is not None:
-        low, high = float(1 / factors.max()), float(1 / factors.min())
+        low = float(1 / factors.max())
+        high = float(1 / factors.min())
         notes.append(f"grey scales differ from image to image ({low:.3g} to {high:.3g} times the median): made equal")
     return notes
 
@@ -172,18 +188,18 @@ def _edge_notes(touching: Sequence[int], count: int) -> list[str]:
 
 
 def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> list[dict[str, Any]]:
-    """One row per image of the stack; background, scale, shift_x, shift_y (n, 4) for those that are kept, in order."""
+    """One row per image of the stack; background, scale, shift_x, shift_y (n, 4) of the included ones, in order."""
     rows: list[dict[str, Any]] = []
     values = iter(measured.tolist())
     place = 0
     for number, reason in enumerate(reasons):
-        kept = not reason
-        background, scale, x, y = next(values) if kept else (None,) * 4
+        included = not reason
+        background, scale, x, y = next(values) if included else (None,) * 4
         rows.append(
             {
                 "number": number,
-                "included": kept,
-                "slice": place if kept else None,
+                "included": included,
+                "slice": place if included else None,
                 "reason": reason,
                 "warning": "the particle reaches the mask" if number in touching else "",
                 "background": background,
@@ -192,7 +208,7 @@ def _rows(reasons: Sequence[str], touching: Sequence[int], measured: Tensor) -> 
                 "shift_y": y,
             }
         )
-        place += kept
+        place += included
     return rows
 
 

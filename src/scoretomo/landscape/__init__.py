@@ -1,18 +1,33 @@
 """The conformational landscape of many volumes: significant components, modes, trajectories, states, observability."""
 
-from .components import Components, principal_components, soft_mask, variability_map
+from .components import COMPONENTS, ComponentCriteria, Components, principal_components, soft_mask, variability_map
+from .criteria import LANDSCAPE, LandscapeCriteria
 from .embedding import umap_embedding
 from .extent import Extent, motion_extent
-from .modes import FEWEST, confirmed_modes, count_independent_modes, count_modes, mode_coordinates
+from .modes import (
+    COUNTING,
+    CountCriteria,
+    confirmed_modes,
+    count_independent_modes,
+    count_modes,
+    mode_coordinates,
+)
 from .observability import observability
-from .states import States, find_states
+from .states import STATES, StateCriteria, States, find_states
 from .trajectories import FramePath, StateTour, path_along_mode, path_between_states
 
 __all__ = [
-    "FEWEST",
+    "COMPONENTS",
+    "COUNTING",
+    "LANDSCAPE",
+    "STATES",
+    "ComponentCriteria",
     "Components",
+    "CountCriteria",
     "Extent",
     "FramePath",
+    "LandscapeCriteria",
+    "StateCriteria",
     "StateTour",
     "States",
     "confirmed_modes",

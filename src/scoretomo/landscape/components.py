@@ -6,6 +6,7 @@ mean. Variance below the noise floor is no motion.
 """
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,22 @@ from ..fourier import low_pass
 
 _COMPONENTS = 20  # at most
 _BRIGHT = 0.15  # of the highest value: what counts as the molecule
-_GROWN, _EDGE = 2, 3  # voxels that the mask is wider, and of its soft edge
-_SIGNIFICANT = 2.0  # times the highest variance of the noise floor
+_GROWN = 2  # voxels that the mask is wider
+_EDGE = 3  # voxels of its soft edge
+
+
+@dataclass(frozen=True)
+class ComponentCriteria:
+    """When a component is significant; source: chosen without a benchmark.
+
+    Attributes:
+        significant: times the highest variance of the noise floor, which its variance exceeds.
+    """
+
+    significant: float = 2.0
+
+
+COMPONENTS = ComponentCriteria()
 
 
 class Components(NamedTuple):
@@ -31,11 +46,12 @@ class Components(NamedTuple):
     variances: np.ndarray  # (k,)
     noise_floor: np.ndarray  # (k,): variances of the components of the differences of replicates
     total: float  # variance of all components together
+    criteria: ComponentCriteria = COMPONENTS
 
     @property
     def significant(self) -> int:
         """Leading components whose variance is above the noise floor of every component."""
-        above = self.variances > _SIGNIFICANT * self.noise_floor.max(initial=0.0)
+        above = self.variances > self.criteria.significant * self.noise_floor.max(initial=0.0)
         return int(np.argmin(above)) if not above.all() else len(above)
 
 

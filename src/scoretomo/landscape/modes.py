@@ -8,6 +8,7 @@ the graph of neighbours unroll the sheet (Tenenbaum et al., 2000).
 
 import math
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,37 +20,54 @@ from sklearn.neighbors import kneighbors_graph
 
 from .components import Components
 
-_NEIGHBOURS = (6, 20)  # from which to which nearest neighbour the dimension is measured, or
-_BEYOND = 6.0  # from so many times the distance that the noise floor alone puts between volumes
-_WIDER = 2.5  # … to so many times as many
-_GRAPH = 10  # neighbours of each volume in the graph that is mode_coordinates
-FEWEST = 12  # volumes whose dimension can be measured
+
+@dataclass(frozen=True)
+class CountCriteria:
+    """How modes are counted; source: docs/dev/decisions/number-of-modes.md, and axes-of-motion.md there for the graph.
+
+    Attributes:
+        fewest: volumes whose dimension can be measured.
+        neighbours: from which to which nearest neighbour it is measured, or
+        beyond: from so many times the distance that the noise floor alone puts between volumes,
+        wider: to so many times as many neighbours.
+        graph: neighbours of each volume in the graph along which distances are measured, at least.
+    """
+
+    fewest: int = 12
+    neighbours: tuple[int, int] = (6, 20)
+    beyond: float = 6.0
+    wider: float = 2.5
+    graph: int = 10
 
 
-def count_modes(components: Components) -> int:
+COUNTING = CountCriteria()
+
+
+def count_modes(components: Components, criteria: CountCriteria = COUNTING) -> int:
     """How many independent modes the volumes have; 0 if their differences are within the noise floor.
 
     Fewer than 12 volumes give at most 2, and five or more modes may be counted as fewer.
     """
     significant = components.significant
-    if significant == 0 or len(components.coordinates) < FEWEST:
+    if significant == 0 or len(components.coordinates) < criteria.fewest:
         return min(significant, 2)
     distances = _sorted_distances(components.coordinates[:, :significant])
-    noise = _BEYOND * math.sqrt(2 * float(components.noise_floor.sum()))
-    near, most = _NEIGHBOURS
+    noise = criteria.beyond * math.sqrt(2 * float(components.noise_floor.sum()))
+    near, most = criteria.neighbours
     first = min(max(near, int(np.median((distances < noise).sum(1)))), len(distances) // 4)
-    last = min(max(most, round(_WIDER * first)), len(distances) - 1)
+    last = min(max(most, round(criteria.wider * first)), len(distances) - 1)
     return min(significant, _dimension(distances, first, last))
 
 
-def count_independent_modes(amplitudes: np.ndarray) -> int:
+def count_independent_modes(amplitudes: np.ndarray, criteria: CountCriteria = COUNTING) -> int:
     """How many independent modes a deformation model has: a motion along a bent path takes several of its linear ones.
 
     Args:
         amplitudes: of all images along each confirmed mode of the model, shape (n, k).
+        criteria: how they are counted.
     """
     distances = _sorted_distances(amplitudes)
-    near, most = (min(number, len(distances) - 1) for number in _NEIGHBOURS)
+    near, most = (min(number, len(distances) - 1) for number in criteria.neighbours)
     return min(amplitudes.shape[1], _dimension(distances, near, most)) if near < most else amplitudes.shape[1]
 
 
@@ -67,7 +85,7 @@ def _dimension(distances: np.ndarray, first: int, last: int) -> int:
     return max(1, round(math.log(last / first) / max(float(growth), 1e-6)))
 
 
-def mode_coordinates(components: Components, count: int) -> np.ndarray:
+def mode_coordinates(components: Components, count: int, criteria: CountCriteria = COUNTING) -> np.ndarray:
     """Coordinates of the volumes along the modes, each with mean 0 and standard deviation 1; that of most variance
     first.
 
@@ -77,12 +95,13 @@ def mode_coordinates(components: Components, count: int) -> np.ndarray:
     Args:
         components: of the volumes.
         count: how many modes.
+        criteria: fewest volumes for a graph.
 
     Returns:
         Shape (n, count).
     """
     places = components.coordinates[:, : components.significant]
-    if count == 0 or len(places) < FEWEST:
+    if count == 0 or len(places) < criteria.fewest:
         modes = places[:, :count]
     elif components.significant <= count:
         modes = _independent(places)
@@ -116,9 +135,9 @@ def confirmed_modes(coordinates: np.ndarray, amplitudes: np.ndarray, most: int) 
     return coordinates[:, np.sort(np.argsort(residuals, kind="stable")[:most])]
 
 
-def connected_neighbours(places: np.ndarray) -> int:
-    """As few neighbours as connect all volumes in a graph, ten at least."""
-    for count in range(min(_GRAPH, len(places) - 1), len(places)):
+def connected_neighbours(places: np.ndarray, criteria: CountCriteria = COUNTING) -> int:
+    """As few neighbours as connect all volumes, at places of shape (n, k), in a graph; ten at least."""
+    for count in range(min(criteria.graph, len(places) - 1), len(places)):
         graph = kneighbors_graph(places, count, include_self=False)
         if connected_components(graph, directed=False)[0] == 1:
             break

@@ -1,5 +1,6 @@
 """States: groups of volumes that are alike."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,27 @@ from sklearn.cluster import KMeans
 
 from .components import Components
 
-_IN_A_STATE = 3  # volumes at least
+
+@dataclass(frozen=True)
+class StateCriteria:
+    """How many states volumes may have; source: chosen without a benchmark.
+
+    Attributes:
+        most: states at most.
+        mean_per_state: volumes for one state, on average, at least.
+        fewest_per_state: volumes of the smallest state, at least.
+    """
+
+    most: int = 6
+    mean_per_state: int = 10
+    fewest_per_state: int = 3
+
+    def most_of(self, volumes: int) -> int:
+        """How many states so many volumes may have."""
+        return max(1, min(self.most, volumes // self.mean_per_state))
+
+
+STATES = StateCriteria()
 
 
 class States(NamedTuple):
@@ -17,12 +38,18 @@ class States(NamedTuple):
     representatives: np.ndarray  # (c,): the volume nearest to the middle of each
 
 
-def find_states(components: Components, count: int) -> States:
-    """Group volumes by k-means on their significant components: so many groups at most, none of one or two volumes."""
+def find_states(components: Components, count: int, criteria: StateCriteria = STATES) -> States:
+    """Group volumes by k-means on their significant components.
+
+    Args:
+        components: of the volumes.
+        count: groups at most; fewer where one would have fewer than three volumes.
+        criteria: fewest volumes of a group.
+    """
     places = components.coordinates[:, : max(1, components.significant)]
     for groups in range(min(count, len(places)), 0, -1):
         clusters = KMeans(groups, n_init=10, random_state=0).fit(places)
-        if np.bincount(clusters.labels_).min() >= _IN_A_STATE:
+        if np.bincount(clusters.labels_).min() >= criteria.fewest_per_state:
             break
     order = np.argsort(-np.bincount(clusters.labels_), kind="stable")
     centres = clusters.cluster_centers_[order]

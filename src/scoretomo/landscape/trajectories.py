@@ -72,7 +72,7 @@ def path_between_states(components: Components, states: States, legs: int) -> St
 
 
 def _evenly(line: np.ndarray, count: int) -> np.ndarray:
-    """So many places along a broken line (m, k), equally far from each other, its beginning left out."""
+    """So many places along a broken line (m, k), equally far from each other, without its beginning."""
     lengths = np.concatenate([[0.0], np.linalg.norm(np.diff(line, axis=0), axis=1).cumsum()])
     at = np.linspace(0, lengths[-1], count + 1)[1:]
     return np.column_stack([np.interp(at, lengths, column) for column in line.T])

@@ -11,11 +11,10 @@ from ..requirements import select_numbers
 from ..rundir.directory import RunDirectory
 from ..rundir.heartbeat import Activity, Heartbeat, read_heartbeat
 from ..rundir.rows import VolumeRow
-from ..rundir.tables import from_json
+from ..rundir.stages import TRAINING, StageName
 from ..wording import counted, images
 
-_WITHOUT_VOLUMES = ("images", "network", "report")  # stages before a run of volumes has begun
-_OPTIONAL = "report"  # not written by every command: a job that ended well has finished its own stages
+_OPTIONAL: StageName = "report"  # not written by every command: a job that ended well has finished its own stages
 
 Job = Literal["running", "silent", "stopped", "finished"]
 
@@ -24,7 +23,7 @@ class Stage(Protocol):
     """A row of the table of stages."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> StageName: ...
     @property
     def applies(self) -> Callable[[ReconstructSettings], bool]: ...
     @property
@@ -64,10 +63,8 @@ def read_state(run: RunDirectory, stages: Sequence[Stage]) -> State:
         stages: the table of all stages, in their order.
     """
     heartbeat = read_heartbeat(run.progress)
-    records = files.read_records(run.log)
-    rows = (from_json(VolumeRow, record) for record in records if record["event"] == "volume")
-    volumes = {row.image: row for row in rows}
-    took = {record["stage"]: record["seconds"] for record in records if record["event"] == "stage"}
+    volumes = run.logged_volumes()
+    took = {record["stage"]: record["seconds"] for record in run.records() if record["event"] == "stage"}
     states = _states(run, stages, volumes, took)
     job = _job(heartbeat, states)
     activity = heartbeat.activity if heartbeat and job != "finished" else None
@@ -95,7 +92,7 @@ def _states(
     details = _details(run, settings, volumes)
     states: list[StageState] = []
     for stage in stages:
-        if stage.applies(settings) if section else stage.name in _WITHOUT_VOLUMES:
+        if stage.applies(settings) if section else stage.name in TRAINING:
             done = all(state.state == "done" for state in states) and stage.done(run, settings)
             detail = details[stage.name]() if stage.name in details else ""
             seconds = took.get(stage.name) if done else None
@@ -110,7 +107,7 @@ def _settings(section: Mapping[str, Any]) -> ReconstructSettings:
 
 def _details(
     run: RunDirectory, settings: ReconstructSettings, volumes: Mapping[int, VolumeRow]
-) -> Mapping[str, Callable[[], str]]:
+) -> Mapping[StageName, Callable[[], str]]:
     """The result of each stage that has a short one."""
     return {
         "images": lambda: _included(run),

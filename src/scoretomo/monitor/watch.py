@@ -37,13 +37,14 @@ _OF_VOLUMES = {"replicates", "own image"}  # facts that change with every volume
 _SYMBOLS = {"done": ("✓", "blue"), "working": ("▸", "yellow"), "waiting": ("·", "dim")}
 
 
-def watch_run(path: Path, stages: Sequence[Stage], *, live: bool) -> bool:
+def watch_run(path: Path, stages: Sequence[Stage], *, live: bool, interval: float = INTERVAL) -> bool:
     """Show the progress of a run, until it is finished or its job has stopped; no file is written.
 
     Args:
         path: the run directory.
         stages: the table of all stages, in their order.
         live: serve the report as well while it grows, until Ctrl-C.
+        interval: seconds between two looks.
 
     Returns:
         False if the job has stopped before its end.
@@ -54,7 +55,7 @@ def watch_run(path: Path, stages: Sequence[Stage], *, live: bool) -> bool:
     run = require_begun(path)
     torch.set_num_threads(1)
     with _interruptible() as stopped, served(run) if live else nullcontext() as address:
-        looks = _looks(run, stages, stopped, stay=live)
+        looks = _looks(run, stages, stopped, interval, stay=live)
         state = _show(run, looks, address) if console.is_terminal else _list_changes(run, looks, address)
     return state.job != "stopped" or stopped.is_set()
 
@@ -70,20 +71,22 @@ def _interruptible() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def _looks(run: RunDirectory, stages: Sequence[Stage], stopped: threading.Event, *, stay: bool) -> Iterator[State]:
-    """The state of a run every second, until it is over, or, to stay, until Ctrl-C."""
+def _looks(
+    run: RunDirectory, stages: Sequence[Stage], stopped: threading.Event, interval: float, *, stay: bool
+) -> Iterator[State]:
+    """The state of a run every few seconds, until it is over, or, to stay, until Ctrl-C."""
     while True:
-        state = _look(run, stages)
+        state = _look(run, stages, interval)
         yield state
-        if (state.over and not stay) or stopped.wait(INTERVAL):
+        if (state.over and not stay) or stopped.wait(interval):
             return
 
 
-def _look(run: RunDirectory, stages: Sequence[Stage]) -> State:
+def _look(run: RunDirectory, stages: Sequence[Stage], interval: float) -> State:
     for _ in range(_ATTEMPTS - 1):  # files are removed meanwhile, where a run is begun afresh
         with suppress(*_PASSING):
             return read_state(run, stages)
-        time.sleep(INTERVAL)
+        time.sleep(interval)
     return read_state(run, stages)
 
 

@@ -20,7 +20,7 @@ from .motions import Motion, motion_of
 _STEP = 5.5  # Å from bead to bead
 _STRETCH = 9  # beads of a straight stretch, on average
 _CLEAR = 11.0  # Å; strands keep about so far from each other
-_CHOICES = 16  # ways on that are compared
+_CHOICES = 16  # next directions that are compared
 _ROUGH = 0.07  # of the half axes: bumps of the envelope
 _SHARP = 0.25  # share of sharp beads
 _WIDTHS = (1.9, 4.8)  # Å; standard deviation of a sharp bead, of a soft one
@@ -73,18 +73,19 @@ def _fill(domain: Domain, there: Tensor, generator: torch.Generator) -> Tensor:
     beads = torch.cat([there, there.new_zeros(domain.beads, 3)])
     first = len(there)
     place = there.new_tensor(domain.centre)
-    way = normalize(torch.randn(3, generator=generator, dtype=there.dtype), dim=0)
+    ahead = normalize(torch.randn(3, generator=generator, dtype=there.dtype), dim=0)
     for number in range(first, len(beads)):
         turn = 1.6 if float(torch.rand(1, generator=generator)) < 1 / _STRETCH else 0.25
-        ways = normalize(way + turn * torch.randn(_CHOICES, 3, generator=generator, dtype=there.dtype), dim=1)
-        ends = place + _STEP * ways
+        choices = normalize(ahead + turn * torch.randn(_CHOICES, 3, generator=generator, dtype=there.dtype), dim=1)
+        ends = place + _STEP * choices
         others = beads[: max(0, number - 4)]
         crowd = torch.exp(-torch.cdist(ends, others).square() / (2 * (_CLEAR / 2) ** 2)).sum(1)
         best = int((crowd + 1e3 * ~domain.holds(ends)).argmin())
         if bool(domain.holds(ends[best])):
-            place, way = ends[best], ways[best]
+            place = ends[best]
+            ahead = choices[best]
         else:
-            way = normalize(torch.randn(3, generator=generator, dtype=there.dtype), dim=0)
+            ahead = normalize(torch.randn(3, generator=generator, dtype=there.dtype), dim=0)
         beads[number] = place
     return beads[first:]
 

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..config import ReconstructSettings
+from ..landscape import LANDSCAPE
 from ..rundir.directory import RunDirectory
+from ..rundir.stages import StageName
 from .assignment import assign_images
 from .consensus import find_consensus
 from .costs import (
@@ -22,6 +24,7 @@ from .costs import (
     consensus_cost,
     deformation_cost,
     flexibility_cost,
+    network_cost,
     support_cost,
     volumes_cost,
 )
@@ -29,19 +32,19 @@ from .deformation import fit_deformation
 from .flexibility import decide_flexibility
 from .images import prepare_images
 from .job import Job
-from .landscape import LANDSCAPE, analyse_volumes, landscape_numbers
-from .network import train_score
+from .landscape import analyse_volumes, landscape_numbers
 from .reliability import judge_volumes
 from .report import write_report
 from .score_support import decide_support
+from .train import train_score
 from .volumes import make_volumes, volumes_are_made
 
 
 class Stage(NamedTuple):
     """One stage of a run."""
 
-    name: str
-    needs: tuple[str, ...]  # stages whose results it reads
+    name: StageName
+    needs: tuple[StageName, ...]  # direct predecessors; the stages before these follow through them
     writes: tuple[str, ...]  # files and folders in the run directory
     applies: Callable[[ReconstructSettings], bool]  # whether a run with these settings has it
     done: Callable[[RunDirectory, ReconstructSettings], bool]
@@ -82,7 +85,7 @@ STAGES = (
     Stage("images",        (),                          ("images.mrcs", "images.csv", "images.json"),
           _always,         lambda run, _: run.images.exists(),          _no_cost,           prepare_images),
     Stage("network",       ("images",),                 ("score",),
-          _network,        lambda run, _: run.denoising.exists(),       _no_cost,           train_score),
+          _network,        lambda run, _: run.denoising.exists(),       network_cost,       train_score),
     Stage("consensus",     ("images",),                 ("consensus",),
           _ensemble,       lambda run, _: run.first.poses.exists(),     consensus_cost,     find_consensus),
     Stage("flexibility",   ("consensus",),              ("flexibility",),

@@ -17,7 +17,7 @@ from torch import Tensor
 from .. import files
 from ..compute import best_device, processes_for, random_stream, run_tasks
 from ..consensus import Consensus
-from ..consensus.cross_validation import ASSIGNMENT, AssignmentComparison, compare_assignments, cross_validate
+from ..consensus.cross_validation import ASSIGNMENT, compare_assignments, cross_validate
 from ..consensus.hard_assignment import assign_hard, best_poses
 from ..consensus.outliers import find_outliers
 from ..consensus.soft_assignment import FINE, assign_softly_again, at_size
@@ -41,7 +41,7 @@ class Trial(NamedTuple):
 
     @property
     def table(self) -> Table[AssignmentRow]:
-        """The residuals of the held-out images."""
+        """The correlations of the held-out images."""
         run = RunDirectory(self.directory)
         return run.soft_trial if self.soft else run.hard_trial
 
@@ -56,8 +56,8 @@ class _Data(NamedTuple):
 
 def assign_images(run: RunDirectory, job: Job) -> None:
     """Decide between hard and soft assignment, and write consensus.mrc and assignment/ with the poses in it."""
-    if run.flexibility.read().verdict != "rigid" or not _soft_is_better(run, job):
-        _keep(run)
+    if run.verdict != "rigid" or not _soft_is_better(run, job):
+        _copy_first(run)
         return
     if not run.soft.exists():
         _show(_assign_all_softly(run, job.settings.seed), 1, "consensus volume with soft assignment", job)
@@ -71,18 +71,24 @@ def _soft_is_better(run: RunDirectory, job: Job) -> bool:
     if tasks:
         steps = run_tasks(try_assignment, tasks, processes_for(job.workers))
         _show((done for _, done in steps), len(tasks), "hard or soft assignment?", job)
-    hard, soft = (np.array([row.residual_fraction for row in trial.table.read()]) for trial in trials)
-    result = compare_assignments(hard, soft)
-    run.assignment.write(AssignmentTest(*result))
-    _say_result(result)
-    return result.soft
+    hard, soft = (np.array([1 - row.correlation for row in trial.table.read()]) for trial in trials)
+    comparison = compare_assignments(hard, soft)
+    test = AssignmentTest(
+        hard_correlation=1 - comparison.hard_residual,
+        soft_correlation=1 - comparison.soft_residual,
+        standard_errors=comparison.standard_errors,
+        soft=comparison.soft,
+    )
+    run.assignment.write(test)
+    _print_result(test)
+    return test.soft
 
 
-def _say_result(result: AssignmentComparison) -> None:
+def _print_result(test: AssignmentTest) -> None:
     print_line(
-        f"assignment of images to poses: {'soft' if result.soft else 'hard'} (residual fraction of held-out images "
-        f"{100 * result.hard_residual:.3g} % with hard assignment, {100 * result.soft_residual:.3g} % with soft, "
-        f"a difference of {result.standard_errors:.1f} standard errors)"
+        f"assignment of images to poses: {'soft' if test.soft else 'hard'} (correlation of held-out images "
+        f"{test.hard_correlation:.4f} with hard assignment, {test.soft_correlation:.4f} with soft, "
+        f"a difference of {test.standard_errors:.1f} standard errors)"
     )
 
 
@@ -94,16 +100,17 @@ def _show(work: Iterator[int], volumes: int, what: str, job: Job) -> None:
 
 
 def try_assignment(trial: Trial) -> Iterator[int]:
-    """Make a consensus volume of most images, and write what it leaves of the others; yields each iteration."""
+    """Make a consensus volume of most images, and write how well it explains the others; yields each iteration."""
     data = _read(RunDirectory(trial.directory))
     generator = random_stream(trial.seed, "softness", "left out")
     order = torch.randperm(len(data.explained), generator=generator).to(data.images.device)
     held_out = torch.arange(len(order), device=order.device) % ASSIGNMENT.folds == 0
-    others, training = data.explained[order[held_out]], data.explained[order[~held_out]]
+    others = data.explained[order[held_out]]
+    training = data.explained[order[~held_out]]
     volume = yield from _assigned_again(data, training, trial.seed, soft=trial.soft)
     poses = best_poses(volume, data.images[others], data.consensus.poses.shifts[others])
-    residuals = zip(others.tolist(), (1 - poses.correlations).tolist(), strict=True)
-    trial.table.write([AssignmentRow(data.numbers[place], residual) for place, residual in residuals])
+    columns = zip(others.tolist(), poses.correlations.tolist(), strict=True)
+    trial.table.write([AssignmentRow(data.numbers[place], correlation) for place, correlation in columns])
 
 
 def _assign_all_softly(run: RunDirectory, seed: int) -> Iterator[int]:
@@ -116,10 +123,11 @@ def _assign_all_softly(run: RunDirectory, seed: int) -> Iterator[int]:
 
 
 def _read(run: RunDirectory) -> _Data:
-    prepared, device = read_prepared(run.images), best_device()
+    prepared = read_prepared(run.images)
+    device = best_device()
     posed = read_consensus(run.first, prepared, prepared.numbers, device)
     consensus = Consensus(posed.volumes[0], posed.poses)
-    images = prepared.images.to(device) / prepared.s
+    images = prepared.density_units(device)
     return _Data(prepared.numbers, images, consensus, posed.explained.nonzero()[:, 0], posed.group)
 
 
@@ -134,7 +142,7 @@ def _assigned_again(data: _Data, training: Tensor, seed: int, *, soft: bool) -> 
     return assign_hard(images, at_size(last, images.shape[-1]), stays=soft, group=data.group).volume
 
 
-def _keep(run: RunDirectory) -> None:
+def _copy_first(run: RunDirectory) -> None:
     """The consensus volume and its poses as they are."""
     for before, final in ((run.first.class_2, run.assigned.class_2), (run.first.volume, run.assigned.volume)):
         if before.exists():
@@ -150,13 +158,15 @@ def _copy(path: Path, to: Path) -> None:
 
 def _write_soft(run: RunDirectory) -> None:
     """The consensus volume with soft assignment, and the poses in it."""
-    prepared, device = read_prepared(run.images), best_device()
+    prepared = read_prepared(run.images)
+    device = best_device()
     before = read_consensus(run.first, prepared, prepared.numbers, device)
     soft = read_start(run.soft, device)
-    images = prepared.images.to(device) / prepared.s
+    in_class_1 = ~before.in_class_2
+    poses = soft.poses.of(in_class_1)
     outliers = before.outliers.clone()
-    outliers[~before.in_class_2] = find_outliers(soft.poses.of(~before.in_class_2))
-    validation = cross_validate(images[~before.in_class_2], soft.poses.of(~before.in_class_2), group=before.group)
+    outliers[in_class_1] = find_outliers(poses)
+    validation = cross_validate(prepared.density_units(device)[in_class_1], poses, group=before.group)
     consensus = Consensus(soft.volume, choose(before.in_class_2, before.poses, soft.poses))
     if run.first.class_2.exists():
         _copy(run.first.class_2, run.assigned.class_2)

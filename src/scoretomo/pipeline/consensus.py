@@ -18,7 +18,7 @@ from ..consensus.outliers import find_outliers
 from ..consensus.soft_assignment import COARSE, FINE, at_size, coarse_level, fine_level, leave_gaps
 from ..consensus.starts import STARTS, agreements, best_start, starts_to_average
 from ..consensus.symmetry import propose, symmetric_start
-from ..matching import Poses, choose, coverage
+from ..matching import Poses, choose, mean_correlation
 from ..monitor.progress import print_line, print_warning
 from ..rundir.directory import RunDirectory
 from ..rundir.rows import StartRow, SymmetryRow
@@ -52,17 +52,23 @@ class Start(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the volume, and of its random streams."""
+        """Of the volume."""
+        return "class 2 consensus" if self.places else "consensus"
+
+    @property
+    def stream(self) -> str:
+        """Of its random numbers, which depend on this text."""
         return "second consensus" if self.places else "consensus"
 
 
 def find_consensus(run: RunDirectory, job: Job) -> None:
     """Find the consensus volume of a run: consensus/ with the starts, the volume and the poses in it."""
-    prepared, device = read_prepared(run.images), best_device()
-    images = prepared.images.to(device) / prepared.s
-    seed, symmetry = job.settings.seed, job.settings.symmetry
+    prepared = read_prepared(run.images)
+    device = best_device()
+    images = prepared.density_units(device)
+    symmetry = job.settings.symmetry
     imposed = "C1" if symmetry == "auto" else symmetry
-    starts = [Start(run.path, seed, number, imposed) for number in range(STARTS.count)]
+    starts = [Start(run.path, job.settings.seed, number, imposed) for number in range(STARTS.count)]
     tried = _try_starts(starts, job, device)
     best = best_start(tried)
     with job.estimate.working("comparing the starts"):
@@ -102,26 +108,22 @@ def in_other_hand(assigned: Assigned) -> Assigned:
 
 def _separated(run: RunDirectory, images: Tensor, alone: Assigned, group: Tensor | None, job: Job) -> Assigned:
     """Two consensus volumes, if the images that the only one explains least show another molecule."""
-    second = _second_consensus(run, images, alone.consensus, job)
-    if second is None:
+    other = _class_2_consensus(run, images, alone.consensus, job)
+    if other is None:
         return alone
     with job.estimate.working("assigning every image to one of two consensus volumes"):
-        assigned = assign_classes(images, alone, second, group=group)
+        assigned = assign_classes(images, alone, other, group=group)
     if assigned is None:
-        print_line(
-            f"fewer than {MIXTURE.fewest} images are explained better by the second consensus volume: it is dropped"
-        )
+        print_line(f"fewer than {MIXTURE.fewest} images are explained better by the volume of class 2: it is dropped")
         return alone
-    print_warning(
-        f"{int(assigned.in_class_2.sum())} images show a second molecule, which is in {run.first.class_2.name}"
-    )
+    print_warning(f"{int(assigned.in_class_2.sum())} images are of class 2, whose volume is {run.first.class_2.name}")
     return assigned
 
 
 def assign_classes(
     images: Tensor,
     alone: Assigned,
-    second: Consensus,
+    other: Consensus,
     *,
     group: Tensor | None = None,
     criteria: MixtureCriteria = MIXTURE,
@@ -131,14 +133,14 @@ def assign_classes(
     Args:
         images: empty space 0, shape (n, d, d).
         alone: the consensus volume of all images.
-        second: of some of them, with the poses of all.
+        other: that of class 2, from some of them, with the poses of all.
         group: symmetry of the first, shape (g, 3, 3).
         criteria: of a mixture.
 
     Returns:
-        Both volumes; None if fewer images show the second one than the criteria ask for.
+        Both volumes; None if fewer images show class 2 than the criteria demand.
     """
-    first, second, in_class_2 = separate_classes(images, alone.consensus, second, group=group, criteria=criteria)
+    first, second, in_class_2 = separate_classes(images, alone.consensus, other, group=group, criteria=criteria)
     if int(in_class_2.sum()) < criteria.fewest:
         return None
     outliers = alone.outliers.clone()
@@ -149,9 +151,9 @@ def assign_classes(
     return Assigned(consensus, second.volume, outliers, in_class_2, validation)
 
 
-def _second_consensus(run: RunDirectory, images: Tensor, consensus: Consensus, job: Job) -> Consensus | None:
-    """A consensus volume of the images that are explained least, if it explains held-out images of theirs
-    much better.
+def _class_2_consensus(run: RunDirectory, images: Tensor, consensus: Consensus, job: Job) -> Consensus | None:
+    """A consensus volume of the images that are explained least, if it explains held-out ones among them much
+    better.
     """
     places = suspects(consensus.poses.correlations)
     if not len(places):
@@ -161,12 +163,13 @@ def _second_consensus(run: RunDirectory, images: Tensor, consensus: Consensus, j
     ]
     best = best_start(_try_starts(starts, job, images.device))
     (own,) = _in_detail([starts[best]], job, images.device)
-    with job.estimate.working("cross-validating a second consensus volume"):
+    with job.estimate.working("cross-validating a consensus volume of class 2"):
         residual = cross_validate(images[places], own.poses).residual
     good = ~find_outliers(own.poses)
     before = 1 - float(consensus.poses.correlations[places[good]].mean())
     comparison = (
-        f"residual fraction of held-out images {100 * residual:.1f} %, with the consensus volume {100 * before:.1f} %"
+        f"correlation of held-out images {1 - residual:.4f} with a volume of their own, "
+        f"{1 - before:.4f} with the consensus volume"
     )
     if not shows_second_molecule(residual, before, int(good.sum())):
         print_line(f"the {len(places)} images explained least do not show a second molecule ({comparison})")
@@ -180,7 +183,7 @@ def _try_starts(starts: Sequence[Start], job: Job, device: torch.device) -> list
     tasks = [start for start in starts if not start.path.exists()]
     if tasks:
         files.make_folder(tasks[0].path.parent)
-        with job.estimate.bar("second starts" if tasks[0].places else "starts") as bar:
+        with job.estimate.bar("class 2 starts" if tasks[0].places else "starts") as bar:
             shown = bar.add_task(f"{tasks[0].name}: {len(tasks)} random starts", total=len(tasks) * COARSE.iterations)
             for _, done in run_tasks(try_start, tasks, processes_for(job.workers)):
                 bar.advance(shown, done)
@@ -203,7 +206,7 @@ def _in_detail(starts: Sequence[Start], job: Job, device: torch.device) -> list[
 def try_start(start: Start) -> Iterator[int]:
     """Go from one random blob to a volume at low resolution and write it; yields each iteration."""
     images, group = _images_of(start)
-    for iteration in coarse_level(images, random_stream(start.seed, start.name, start.number), group=group):
+    for iteration in coarse_level(images, random_stream(start.seed, start.stream, start.number), group=group):
         last = iteration
         yield 1
     consensus = assign_hard(images, last, stays=leave_gaps(len(images), group), group=group)
@@ -214,7 +217,7 @@ def go_into_detail(start: Start) -> Iterator[int]:
     """Go from low resolution to a volume of the images' size and write it; yields each iteration."""
     images, group = _images_of(start)
     coarse = _read_coarse(start.path, images.device)
-    for iteration in fine_level(images, coarse, random_stream(start.seed, start.name, "fine"), group=group):
+    for iteration in fine_level(images, coarse, random_stream(start.seed, start.stream, "fine"), group=group):
         last = iteration
         yield 1
     stays = leave_gaps(len(images), group)
@@ -224,8 +227,8 @@ def go_into_detail(start: Start) -> Iterator[int]:
 
 def _images_of(start: Start) -> tuple[Tensor, Tensor | None]:
     """The images that are to be explained, empty space 0, and the symmetry."""
-    prepared, device = read_prepared(RunDirectory(start.directory).images), best_device()
-    images = prepared.images.to(device) / prepared.s
+    device = best_device()
+    images = read_prepared(RunDirectory(start.directory).images).density_units(device)
     return images[list(start.places)] if start.places else images, symmetry_group(start.symmetry, device)
 
 
@@ -255,18 +258,22 @@ def _best_symmetry(
     """The consensus with the symmetry that explains held-out images best, in the frame of the group's axes; writes all
     tried.
     """
-    rows = [SymmetryRow("C1", 1.0, validation.residual)]
-    name, chosen, best = "C1", consensus, validation
+    rows = [SymmetryRow("C1", 1.0, 1 - validation.residual)]
+    name = "C1"
+    chosen = consensus
+    best = validation
     for proposal in propose(consensus.volume):
         gaps = leave_gaps(len(images), proposal.group)
         tried = assign_hard(images, symmetric_start(consensus, proposal), stays=gaps, group=proposal.group)
         validation = cross_validate(images, tried.poses, group=proposal.group)
-        rows.append(SymmetryRow(proposal.name, proposal.agreement, validation.residual))
-        if validation.residual <= best.residual:
-            best, name, chosen = validation, proposal.name, tried
+        rows.append(SymmetryRow(proposal.name, proposal.agreement, 1 - validation.residual))
+        if validation.residual <= best.residual:  # of two that explain them as well, the larger group
+            name = proposal.name
+            chosen = tried
+            best = validation
     run.symmetries.write(rows)
-    table = "; ".join(f"{row.symmetry} {100 * row.held_out_residual:.2f} %" for row in rows)
-    print_line(f"symmetry: {name} (residual fraction of held-out images: {table})")
+    table = "; ".join(f"{row.symmetry} {row.held_out_correlation:.4f}" for row in rows)
+    print_line(f"symmetry: {name} (correlation of held-out images: {table})")
     return name, chosen, best
 
 
@@ -274,7 +281,7 @@ def _compare(run: RunDirectory, starts: Sequence[Consensus], best: int) -> list[
     """Write and show whether the starts came to the same volume: mean FSC of each with the best."""
     fsc = agreements(starts, best)
     rows = [
-        StartRow(number, coverage(start.poses), value, value >= STARTS.same_volume)
+        StartRow(number, mean_correlation(start.poses), value, value >= STARTS.same_volume)
         for number, (start, value) in enumerate(zip(starts, fsc, strict=True))
     ]
     run.starts.write(rows)

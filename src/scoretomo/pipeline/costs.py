@@ -1,25 +1,39 @@
-"""How long each stage takes, before it begins: core-seconds on the README's machine.
+"""How long each stage takes, before it begins: core-seconds of a usual CPU.
 
 Costs are those of an image at 32 pixels, and the power of the side by which they grow, up to some 100 pixels, from the
-log.jsonl of `benchmarks/ensemble.py cost`. Once work has begun, only their ratios count.
+log.jsonl of `benchmarks/ensemble.py cost`; those of a network from benchmarks/records/network-budget.json. Once work
+has begun, only their ratios count.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..config import ReconstructSettings
+from ..config import ReconstructSettings, TrainSettings
 from ..consensus.starts import STARTS
 from ..deformation.flexibility import FLEXIBILITY
+from ..presets import TRAININGS
+from ..reconstruction.algorithm import Descent
 from ..rundir.rows import Verdict
 from .schedules import Start, deformation_settings, descent_schedule, start_of_few
 
-_START, _START_EACH = 0.05, 5.5  # of an image, and of each start however few images there are
-_CONSENSUS, _CONSENSUS_ITSELF, _CONSENSUS_POWER = 0.12, 9.0, 1.6
-_TRIAL, _TRIALS = 0.0020, 2  # of an epoch
-_EPOCH, _EPOCH_POWER, _EPOCH_THREADS = 0.0016, 2.2, 2
+_EXAMPLE = {"fast": 0.0075, "paper": 0.036, "paper-ribosome": 0.048}  # of the last, by its parameters
+_EXAMPLE_POWER = 2.0
+_START = 0.05  # of an image
+_START_EACH = 5.5  # of each start, however few images there are
+_CONSENSUS = 0.12
+_CONSENSUS_ITSELF = 9.0  # however few images there are
+_CONSENSUS_POWER = 1.6
+_TRIAL = 0.0020  # of an epoch
+_TRIALS = 2
+_EPOCH = 0.0016
+_EPOCH_POWER = 2.2
+_EPOCH_THREADS = 2
 _ASSIGNMENT = 2  # times the consensus in detail
-_SUPPORT, _SUPPORT_POWER = 0.017, 2.6
-_STEP, _STEP_POWER = 0.0132, 1.55  # of a volume
+_SUPPORT = 0.017
+_SUPPORT_POWER = 2.6
+_STEP = 0.0132  # of a volume, with so many views:
+_VIEWS = 8
+_STEP_POWER = 1.55
 
 Costs = Mapping[str, float]
 
@@ -28,6 +42,7 @@ class Plan(NamedTuple):
     """What a run has ahead of it."""
 
     settings: ReconstructSettings
+    training: TrainSettings
     images: int
     size: int  # side of the images in pixels
     batches: tuple[int, ...]  # volumes of each batch that is still to be made
@@ -48,6 +63,14 @@ class Plan(NamedTuple):
 def likely_verdict(images: int) -> Verdict:
     """What is expected of so many images before the flexibility test."""
     return "flexible" if images >= FLEXIBILITY.fewest else "undetermined"
+
+
+def network_cost(plan: Plan) -> Costs:
+    """The training of a network; each step waits for all its shards, so that more processes than these do not help."""
+    training = TRAININGS[plan.training.network]
+    examples = training.examples if plan.training.examples is None else plan.training.examples
+    cost = _EXAMPLE[plan.training.network] * examples * (plan.size / 32) ** _EXAMPLE_POWER
+    return {"network": cost / min(plan.processes, training.shards)}
 
 
 def consensus_cost(plan: Plan) -> Costs:
@@ -95,5 +118,7 @@ def volumes_cost(plan: Plan) -> Costs:
     """Descents of all volumes that are still to be made."""
     if not plan.batches:
         return {}
-    steps = descent_schedule(plan.settings, plan.size, plan.start).steps * sum(plan.batches)
-    return {"volumes": _STEP * steps * (plan.size / 32) ** _STEP_POWER / min(plan.processes, len(plan.batches))}
+    schedule = descent_schedule(plan.settings, plan.size, plan.start)
+    views = schedule.views if isinstance(schedule, Descent) else schedule.each.views
+    of_a_volume = _STEP * schedule.steps * (sum(views) / 2 / _VIEWS) * (plan.size / 32) ** _STEP_POWER
+    return {"volumes": of_a_volume * sum(plan.batches) / min(plan.processes, len(plan.batches))}

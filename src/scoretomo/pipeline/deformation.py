@@ -31,7 +31,7 @@ from .schedules import deformation_settings
 
 def fit_deformation(run: RunDirectory, job: Job) -> None:
     """Fit the deformation model of a flexible molecule, and write the final poses: latent.csv and poses.csv."""
-    if run.flexibility.read().verdict != "flexible":
+    if run.verdict != "flexible":
         run.poses.write(run.assigned.poses.read())
         return
     data = read_model_data(run, run.assigned)
@@ -46,24 +46,25 @@ def _fit_levels(run: RunDirectory, data: ModelData, job: Job) -> None:
     It begins anew: going on from the flexibility test, held-out images ended in wrong conformations, a whole corner of
     them.
     """
-    device, size, seed = data.images.device, data.images.shape[-1], job.settings.seed
+    device = data.images.device
+    size = data.images.shape[-1]
+    seed = job.settings.seed
     levels = deformation_settings(job.settings, size).levels(size)
     for level, at in enumerate(levels):
         path = run.model if at is levels[-1] else run.coarse_model(level)
         if path.exists():
             continue
         if level == 0:
-            model = start_model(data, seed, at, moves=True)
+            model = start_model(data, seed, at, flexible=True)
         else:
             stream = random_stream(seed, "motion", "sharper", level)
             model = sharpened_model(_read(run.coarse_model(level - 1), device), size, at, stream)
         stream = random_stream(seed, "motion", "all", level)
         detail = f" at {min(size, at.side)} pixels" if len(levels) > 1 else ""
+        threads = processes_for(job.workers)
+        rescue_at = RESCUE.at if level == 0 else ()
         with job.estimate.bar(f"deformation {level}") as bar:
-            shares = RESCUE.at if level == 0 else ()
-            rescued = _fit(
-                model, data, at, stream, bar, f"deformation model{detail}", processes_for(job.workers), shares
-            )
+            rescued = _fit(model, data, at, stream, bar, f"deformation model{detail}", threads, rescue_at)
         if level == 0:
             run.record("pose rescue", images=rescued)
             if rescued:
@@ -82,15 +83,17 @@ def _fit(
     rescue_at: Sequence[float],
 ) -> int:
     """Fit a model to all images; rescue poses after some shares of the epochs. Returns how many images were moved."""
-    count, own = fitting.epochs_for(len(data.images)), ~data.consensus.in_class_2
+    count = fitting.epochs_for(len(data.images))
+    in_class_1 = ~data.consensus.in_class_2
     moved_before = (model.rotations != data.consensus.poses.rotations).flatten(1).any(1)  # at the level before
-    training, moved = data.consensus.explained | moved_before, torch.zeros_like(own)
+    training = data.consensus.explained | moved_before
+    moved = torch.zeros_like(in_class_1)
     at = [round(share * count) for share in rescue_at]
     shown = bar.add_task(what, total=count)
     epochs = fit(model, data.images, fitting, stream, epochs=range(count), of=count, training=training, threads=threads)
     for epoch in epochs:
         if epoch in at:
-            rescued = rescue_poses(model, data.images, fitting, (epoch - 1) / (count - 1), some=own)
+            rescued = rescue_poses(model, data.images, fitting, (epoch - 1) / (count - 1), some=in_class_1)
             moved |= rescued
             training |= rescued  # from here on the model is fitted to them, too
         bar.advance(shown)
@@ -101,13 +104,15 @@ def _fit(
 def _write_poses(run: RunDirectory, data: ModelData) -> None:
     """latent.csv, and poses.csv: in its own conformation an image has a better pose."""
     model = read_model(run, data.images.device)
-    size, own, before = data.images.shape[-1], ~data.consensus.in_class_2, data.consensus.poses
+    size = data.images.shape[-1]
+    in_class_1 = ~data.consensus.in_class_2
+    before = data.consensus.poses
     fits = correlation(model_views(model, size), data.images, disc(size).to(data.images))
-    poses = choose(own, Poses(model.poses(), before.shifts + model.shifts * (size / 2), fits), before)
-    columns = zip(data.numbers, model.latent.tolist(), own.tolist(), strict=True)
-    run.latent.write([LatentRow(number, tuple(z)) for number, z, is_own in columns if is_own])
+    poses = choose(in_class_1, Poses(model.poses(), before.shifts + model.shifts * (size / 2), fits), before)
+    columns = zip(data.numbers, model.latent.tolist(), in_class_1.tolist(), strict=True)
+    run.latent.write([LatentRow(number, tuple(z)) for number, z, is_class_1 in columns if is_class_1])
     outliers = data.consensus.outliers.clone()
-    outliers[own] = find_outliers(poses.of(own))
+    outliers[in_class_1] = find_outliers(poses.of(in_class_1))
     run.poses.write(pose_rows(data.numbers, poses, outliers, data.consensus.in_class_2))
 
 
@@ -125,8 +130,8 @@ def start_volumes(run: RunDirectory, consensus: Posed, places: Sequence[int], im
         Shape (b, d, d, d).
     """
     which = zip(consensus.in_class_2.tolist(), consensus.poses.rotations, strict=True)
-    starts = torch.stack([rotate(consensus.volumes[int(second)], turn) for second, turn in which])
-    if not run.model.exists():
+    starts = torch.stack([rotate(consensus.volumes[int(is_class_2)], turn) for is_class_2, turn in which])
+    if run.verdict != "flexible":
         return starts
     model = read_model(run, images.device)
     moved = model_volumes(model, places, images)

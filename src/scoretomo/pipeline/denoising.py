@@ -14,7 +14,7 @@ from ..rundir.directory import RunDirectory
 from ..rundir.heartbeat import beating
 from ..rundir.rows import DenoisingRow
 from .images import read_prepared
-from .train import held_out_numbers, open_network
+from .network import held_out_numbers, open_network
 
 _LEVELS = 13
 _IMAGES = 32  # of each kind: enough for two digits
@@ -26,8 +26,11 @@ def measure_score(run: RunDirectory, device: torch.device) -> None:
     """
     if run.denoising.exists():
         return
-    prepared, network, held_out = read_prepared(run.images), open_network(run, device), held_out_numbers(run)
-    mask, background = disc(network.size).to(device), prepared.background
+    prepared = read_prepared(run.images)
+    network = open_network(run, device)
+    held_out = held_out_numbers(run)
+    mask = disc(network.size).to(device)
+    background = prepared.background
     training = prepared.normalised([number for number in prepared.numbers if number not in held_out]).to(device)
     stream = random_stream(0, "denoising")
     kinds = {"training": training[:: max(1, len(training) // _IMAGES)][:_IMAGES]}
@@ -39,7 +42,8 @@ def measure_score(run: RunDirectory, device: torch.device) -> None:
     def error(denoise: Callable[[Tensor, float], Tensor], kind: str, t: float) -> float | None:
         return denoising_error(denoise, clean[kind], noise[kind], t, mask) if kind in clean else None
 
-    exact, rows = ExactScore(training, background, mask), []
+    exact = ExactScore(training, background, mask)
+    rows = []
     with progress_bar() as bar, beating(run.progress, lambda: activity_of(bar)):
         for t in bar.track(torch.logspace(-1.7, 1.3, _LEVELS).tolist(), description="measuring the score"):
             row = DenoisingRow(

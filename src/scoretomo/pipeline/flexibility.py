@@ -52,7 +52,8 @@ class ModelData(NamedTuple):
 def decide_flexibility(run: RunDirectory, job: Job) -> None:
     """Decide whether the molecule is flexible, where there are images enough; writes flexibility/test.json."""
     data = read_model_data(run, run.first)
-    count, size = len(data.images), data.images.shape[-1]
+    count = len(data.images)
+    size = data.images.shape[-1]
     if int(data.consensus.explained.sum()) < FLEXIBILITY.fewest:
         run.flexibility.write(FlexibilityTest(None, None, None, None, FLEXIBILITY.threshold, "undetermined"))
         return
@@ -69,7 +70,8 @@ def decide_flexibility(run: RunDirectory, job: Job) -> None:
 
 def _judge(run: RunDirectory, fitting: DeformationSettings, size: int) -> None:
     """Write and show the result of the test."""
-    flexible, rigid = run.flexible_trial.read(), run.rigid_trial.read()
+    flexible = run.flexible_trial.read()
+    rigid = run.rigid_trial.read()
     result = judge_flexibility(
         [row.residual_fraction for row in rigid],
         [row.residual_fraction for row in flexible],
@@ -97,26 +99,29 @@ def _judge(run: RunDirectory, fitting: DeformationSettings, size: int) -> None:
 
 def read_model_data(run: RunDirectory, folder: ConsensusFolder) -> ModelData:
     """The images, centred by their poses in a consensus volume."""
-    prepared, device = read_prepared(run.images), best_device()
+    prepared = read_prepared(run.images)
+    device = best_device()
     consensus = read_consensus(folder, prepared, prepared.numbers, device)
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
     return ModelData(prepared.numbers, images, consensus)
 
 
 def try_model(trial: Trial) -> Iterator[int]:
-    """Fit a model to four fifths of the images as far as a trial goes, and write what it leaves of the others; yields
-    each epoch.
+    """Fit a model to four fifths of the images as far as a trial goes, and write how well it explains the others;
+    yields each epoch.
     """
     run = RunDirectory(trial.directory)
     data = read_model_data(run, run.first)
-    images, explained = data.images, data.consensus.explained
-    model = start_model(data, trial.seed, trial.fitting, moves=trial.flexible)
+    images = data.images
+    explained = data.consensus.explained
+    model = start_model(data, trial.seed, trial.fitting, flexible=trial.flexible)
     places = explained.nonzero()[:, 0]
     order = torch.randperm(len(places), generator=random_stream(trial.seed, "motion", "left out")).to(places.device)
     held_out = places[order[: round(FLEXIBILITY.held_out * len(places))]]
     training = explained.clone()
     training[held_out] = False
-    last, of = trial.fitting.trial_epochs(len(images)), trial.fitting.epochs_for(len(images))
+    last = trial.fitting.trial_epochs(len(images))
+    of = trial.fitting.epochs_for(len(images))
     stream = random_stream(trial.seed, "motion", "trial")
     for _ in fit(model, images, trial.fitting, stream, epochs=range(last), of=of, training=training):
         yield 1
@@ -134,9 +139,10 @@ def try_model(trial: Trial) -> Iterator[int]:
     trial.table.write([HeldOutRow(data.numbers[place], residual, distance) for place, residual, distance in columns])
 
 
-def start_model(data: ModelData, seed: int, fitting: DeformationSettings, *, moves: bool) -> DeformationModel:
+def start_model(data: ModelData, seed: int, fitting: DeformationSettings, *, flexible: bool) -> DeformationModel:
     """The consensus volume as a model, before it is fitted."""
-    consensus, stream = data.consensus, random_stream(seed, "motion", "start")
+    consensus = data.consensus
+    stream = random_stream(seed, "motion", "start")
     return model_from_consensus(
-        consensus.volumes[0], consensus.poses.rotations, fitting, stream, group=consensus.group, moves=moves
+        consensus.volumes[0], consensus.poses.rotations, fitting, stream, group=consensus.group, moves=flexible
     )

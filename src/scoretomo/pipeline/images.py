@@ -51,6 +51,10 @@ class PreparedStack:
         places = range(len(self.numbers)) if numbers is None else [self.numbers.index(number) for number in numbers]
         return (self.images[list(places)] - self.mu) / self.s
 
+    def density_units(self, device: torch.device) -> Tensor:
+        """All images, empty space 0, in units of s, as views of a consensus volume are; shape (n, d, d)."""
+        return self.images.to(device) / self.s
+
 
 @dataclass(frozen=True)
 class Imported:
@@ -92,41 +96,46 @@ def read_and_prepare(request: ImportRequest) -> Imported:
     Raises:
         InputError: the stack cannot be read or used.
     """
-    stack, pixel_size, settings = request.stack, request.pixel_size, request.settings
-    require_pixel_size(pixel_size)
+    stack = request.stack
+    require_pixel_size(request.pixel_size)
     read = files.find_images(stack)
     read_files = remember([stack, *read.files])
     images = torch.from_numpy(read.read())
     require_unchanged(read_files, "wait until nothing writes to it any more")
     with one_thread():  # more threads add up in another order
-        prepared = prepare(images, settings, name=stack.name, unused=read.unused)
-    input_size = pixel_size or read.pixel_size
-    notes = [*read.notes, *pixel_size_notes(stack, read.pixel_size, pixel_size), *prepared.notes]
-    size = prepared.images.shape[-1]
-    kept, count = len(prepared.numbers), len(images)
-    output_size = None if input_size is None else input_size * prepared.pixel_factor
-    scale = "" if output_size is None else f", {output_size:.4g} Å/pixel"
-    print_line(
-        f"{stack}: {count} images of {'×'.join(map(str, images.shape[1:]))}; {kept} used, at {size}×{size}{scale}"
-    )
-    for note in notes:
-        print_warning(note)
+        prepared = prepare(images, request.settings, name=stack.name, unused=read.unused)
+    pixel_size = request.pixel_size or read.pixel_size
     record = ImportRecord(
         source=str(stack.absolute()),
-        image_count=count,
-        size=size,
+        image_count=len(images),
+        size=prepared.images.shape[-1],
         side=prepared.side,
-        pixel_size=output_size,
+        pixel_size=None if pixel_size is None else pixel_size * prepared.pixel_factor,
         original_size=tuple(images.shape[1:]),
-        original_pixel_size=input_size,
+        original_pixel_size=pixel_size,
         mu=prepared.mu,
         s=prepared.s,
-        notes=tuple(notes),
+        notes=(*read.notes, *pixel_size_notes(stack, read.pixel_size, request.pixel_size), *prepared.notes),
         request=record_of_import(request),
         files=tuple(read_files),
         junk=asdict(JUNK),
     )
-    return Imported(prepared, read.sources, record)
+    imported = Imported(prepared, read.sources, record)
+    _show(stack, imported)
+    return imported
+
+
+def _show(stack: Path, imported: Imported) -> None:
+    """Show how many images there are, how many are included, at which size, and what is to be noted."""
+    record = imported.record
+    sides = "×".join(map(str, record.original_size))
+    scale = "" if record.pixel_size is None else f", {record.pixel_size:.4g} Å/pixel"
+    print_line(
+        f"{stack}: {record.image_count} images of {sides}; {len(imported.prepared.numbers)} used, "
+        f"at {record.size}×{record.size}{scale}"
+    )
+    for note in record.notes:
+        print_warning(note)
 
 
 def write_prepared(output: Path, imported: Imported) -> None:

@@ -1,7 +1,6 @@
 """Stage landscape: from the volumes of a run to its modes, trajectories and states, landscape.csv and landscape/."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,9 @@ from torch import Tensor
 from .. import files
 from ..fourier import low_pass, resample
 from ..landscape import (
-    FEWEST,
+    COUNTING,
+    LANDSCAPE,
+    STATES,
     Components,
     Extent,
     FramePath,
@@ -43,26 +44,6 @@ _FRAMES = 11  # of a trajectory along a mode
 _LEGS = 6  # frames from state to state
 _WRITTEN = 3  # components at least that are written
 _OBSERVED_SIDE = 32  # pixels, at which observability is measured
-
-
-@dataclass(frozen=True)
-class LandscapeCriteria:
-    """When volumes have a landscape, and how fine it is.
-
-    Attributes:
-        fewest: volumes of one molecule.
-        agree: FSC of replicates, down to which shells are used.
-        states: groups at most.
-        in_a_state: volumes for one group, on average.
-    """
-
-    fewest: int = 3
-    agree: float = 0.5
-    states: int = 6
-    in_a_state: int = 10
-
-
-LANDSCAPE = LandscapeCriteria()
 
 
 class _Volumes(NamedTuple):
@@ -123,7 +104,7 @@ def write_landscape(run: RunDirectory, *, umap: bool = False) -> None:
         return
     prepared = read_prepared(run.images)
     read = _read(run, prepared, numbers)
-    landscape = _analyse(read, run.flexibility.read().verdict, _trial_modes(run))
+    landscape = _analyse(read, run.verdict, _trial_modes(run))
     extents = _write_maps(run, prepared, read, landscape)
     _write_scree(run, landscape.components)
     _write_summary(run, read, landscape, extents)
@@ -158,22 +139,26 @@ def _analyse(read: _Volumes, verdict: Verdict, trial_modes: dict[int, tuple[floa
     mask = soft_mask(read.volumes)
     components = principal_components(read.volumes, read.differences, mask)
     modes = count_modes(components) if verdict == "flexible" else 0
-    counted = verdict == "rigid" or (verdict == "flexible" and len(read.numbers) >= FEWEST)
+    counted = _can_count_modes(verdict, len(read.numbers))
     coordinates = mode_coordinates(components, modes)
     if counted and modes and trial_modes:
         own = np.array([trial_modes[number] for number in read.numbers])
         coordinates = confirmed_modes(coordinates, own, count_independent_modes(np.array(list(trial_modes.values()))))
-    most = max(1, min(LANDSCAPE.states, len(read.numbers) // LANDSCAPE.in_a_state))
     return _Landscape(
         cutoff=cutoff,
         components=components,
         verdict=verdict,
         counted=counted,
         coordinates=coordinates,
-        states=find_states(components, most if modes else 1),
+        states=find_states(components, STATES.most_of(len(read.numbers)) if modes else 1),
         variability=variability_map(read.volumes, read.differences) * mask,
         noise_floor=float((read.differences * mask).square().sum((1, 2, 3)).mean()),
     )
+
+
+def _can_count_modes(verdict: Verdict, volumes: int) -> bool:
+    """Whether the number of modes is known: a rigid molecule has none, those of a flexible one take volumes enough."""
+    return verdict == "rigid" or (verdict == "flexible" and volumes >= COUNTING.fewest)
 
 
 def _trial_modes(run: RunDirectory) -> dict[int, tuple[float, ...]]:
@@ -183,7 +168,8 @@ def _trial_modes(run: RunDirectory) -> dict[int, tuple[float, ...]]:
 
 def _read(run: RunDirectory, prepared: PreparedStack, numbers: list[int]) -> _Volumes:
     volumes, differences = map(torch.stack, zip(*(read_replicates(run, number) for number in numbers), strict=True))
-    pixel_size, ratio = prepared.pixel_size, prepared.images.shape[-1] / volumes.shape[-1]
+    pixel_size = prepared.pixel_size
+    ratio = prepared.images.shape[-1] / volumes.shape[-1]
     if ratio > 1:  # a coarser map lies on the others only if its header has its pixel size
         pixel_size = (pixel_size or 1.0) * ratio
     return _Volumes(numbers, volumes, differences, pixel_size)
@@ -226,8 +212,7 @@ def _embedding(components: Components) -> np.ndarray:
     except OSError as error:
         what = (error.strerror or str(error)).lower()
         raise files.InputError(
-            f"--umap needs a folder for compiled code ({what}): set NUMBA_CACHE_DIR to one with space, or leave "
-            "--umap out"
+            f"--umap needs a folder for compiled code ({what}): set NUMBA_CACHE_DIR to one with space, or remove --umap"
         ) from None
 
 

@@ -1,6 +1,7 @@
 """A consensus volume of a run with the images in it, as stages read and write it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 from .. import files
 from ..consensus import Consensus
 from ..consensus.cross_validation import CrossValidation
-from ..fourier import resolution_at
+from ..fourier import frequency_at
 from ..images import shift
 from ..matching import Poses
 from ..rotations import euler_from_rotations, point_group
@@ -21,14 +22,26 @@ from ..rundir.rows import ConsensusSummary, PoseRow
 from ..rundir.tables import Table
 from .images import PreparedStack
 
-_RESOLVED = 0.5  # Fourier ring correlation down to which an image agrees with volumes of other images
+
+@dataclass(frozen=True)
+class ResolutionCriteria:
+    """How far a consensus volume is resolved; source: the usual threshold of half maps that have all images.
+
+    Attributes:
+        resolved: Fourier ring correlation down to which held-out images agree with volumes of other images.
+    """
+
+    resolved: float = 0.5
+
+
+RESOLUTION = ResolutionCriteria()
 
 
 class Posed(NamedTuple):
     """The consensus volume of a run, and some images in it; where the stack is a mixture, two volumes."""
 
     volumes: Tensor  # normalised, (1 or 2, d, d, d)
-    in_class_2: Tensor  # (n,), bool: the image shows the second one
+    in_class_2: Tensor  # (n,), bool: the image shows the second volume
     group: Tensor | None  # rotations under which the first stays the same, (g, 3, 3); None for C1
     poses: Poses
     outliers: Tensor  # (n,), bool: no view explains the image
@@ -63,7 +76,7 @@ def write_consensus(folder: ConsensusFolder, prepared: PreparedStack, assigned: 
         assigned: the volume, and which images show it.
         symmetry: its point group.
     """
-    finest = resolution_at(assigned.validation.rings, prepared.images.shape[-1], _RESOLVED)
+    frequency = frequency_at(assigned.validation.rings, prepared.images.shape[-1], RESOLUTION.resolved)
     explained = ~(assigned.outliers | assigned.in_class_2)
     files.make_folder(folder.path)
     _write_volume(folder.volume, assigned.consensus.volume, prepared)
@@ -73,7 +86,7 @@ def write_consensus(folder: ConsensusFolder, prepared: PreparedStack, assigned: 
         symmetry=symmetry,
         correlation=float(assigned.consensus.poses.correlations[explained].mean()),
         held_out_correlation=1 - assigned.validation.residual,
-        held_out_resolution=(prepared.pixel_size or 1.0) / finest.frequency,
+        held_out_resolution=(prepared.pixel_size or 1.0) / frequency,
     )
     folder.summary.write(summary)
     folder.poses.write(pose_rows(prepared.numbers, assigned.consensus.poses, assigned.outliers, assigned.in_class_2))
@@ -143,6 +156,6 @@ def pose_rows(numbers: Sequence[int], poses: Poses, outliers: Tensor, in_class_2
         strict=True,
     )
     return [
-        PoseRow(number, rot, tilt, psi, x, y, correlation, outlier, 1 + second)
-        for number, (rot, tilt, psi), (x, y), correlation, outlier, second in columns
+        PoseRow(number, rot, tilt, psi, x, y, correlation, outlier, 1 + is_class_2)
+        for number, (rot, tilt, psi), (x, y), correlation, outlier, is_class_2 in columns
     ]

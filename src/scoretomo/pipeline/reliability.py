@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -32,8 +33,21 @@ from .job import Job
 from .posed import centred_images, explained_images, read_consensus
 from .replicates import read_replicates, replicate_curve
 
-_DETERMINED = 0.5  # Fourier ring correlation of a typical image and the model, from which shells of replicates count
-_HIDDEN = 0.1  # observability below which a view hardly shows a mode
+
+@dataclass(frozen=True)
+class VolumeCriteria:
+    """What counts of a volume; source: docs/dev/decisions/reliability-model.md, `hidden` chosen without a benchmark.
+
+    Attributes:
+        determined: Fourier ring correlation of a typical image and its view, from which shells of replicates count.
+        hidden: observability below which a view hardly shows a mode.
+    """
+
+    determined: float = 0.5
+    hidden: float = 0.1
+
+
+VOLUME = VolumeCriteria()
 _RIGID_REASONS: dict[Label, str] = {
     "reliable": "images and consensus volume agree in detail",
     "caution": "images and consensus volume agree in coarse features",
@@ -74,9 +88,8 @@ def write_reliability(run: RunDirectory) -> None:
     size = prepared.images.shape[-1]
     finest = size / (min(SIDE, size) // 2) * (prepared.pixel_size or 1.0)
     unknown = (None,) * modes
-    rows = [
-        _row(poses[number], judged, shares.get(number, unknown), finest, flexible=run.model.exists()) for number in done
-    ]
+    flexible = run.verdict == "flexible"
+    rows = [_row(poses[number], judged, shares.get(number, unknown), finest, flexible=flexible) for number in done]
     run.reliability.write(rows)
 
 
@@ -84,17 +97,19 @@ def _judge(run: RunDirectory, prepared: PreparedStack, done: Sequence[int]) -> _
     explained = explained_images(run)
     numbers = [number for number in done if number in explained]
     places = {number: place for place, number in enumerate(numbers)}
-    if run.flexibility.read().verdict == "undetermined" or not numbers:
+    verdict = run.verdict
+    if verdict == "undetermined" or not numbers:
         return _Judged(places, None, None)
     predictors = read_predictors(run, prepared, numbers)
-    return _Judged(places, predictors, predict(predictors, FLEXIBLE if run.model.exists() else RIGID))
+    return _Judged(places, predictors, predict(predictors, FLEXIBLE if verdict == "flexible" else RIGID))
 
 
 def _row(
     pose: PoseRow, judged: _Judged, shares: Sequence[float | None], finest: float, *, flexible: bool
 ) -> ReliabilityRow:
     """Predicted FSC down to the finest shell judged, with its interval; a label and its reason; the predictors."""
-    place, predictors = judged.places.get(pose.image), judged.predictors
+    place = judged.places.get(pose.image)
+    predictors = judged.predictors
     measured = predictors is not None and place is not None
     label, reason = _verdict(pose, judged, shares, flexible=flexible)
     own = judged.predicted if measured and not pose.outlier and pose.class_number == 1 else None
@@ -124,7 +139,7 @@ def _verdict(pose: PoseRow, judged: _Judged, shares: Sequence[float | None], *, 
         return "caution", _UNDETERMINED
     label = judged.predicted.label(place)
     reason = _reason(label, judged.predicted.reason(place)) if flexible else _RIGID_REASONS[label]
-    hidden = [mode for mode, share in enumerate(shares, start=1) if share is not None and share < _HIDDEN]
+    hidden = [mode for mode, share in enumerate(shares, start=1) if share is not None and share < VOLUME.hidden]
     return label, "; ".join([reason, *(f"its view hardly shows mode {mode}" for mode in hidden)])
 
 
@@ -137,12 +152,13 @@ def read_predictors(run: RunDirectory, prepared: PreparedStack, numbers: Sequenc
     """What a run measures of its volumes, by the numbers of their images; for a rigid molecule isolation is 1
     everywhere.
     """
-    flexible = run.model.exists()
+    flexible = run.verdict == "flexible"
     fit = {row.image: row.correlation for row in run.poses.read()}
     apart = _isolation(run) if flexible else dict.fromkeys(prepared.numbers, 1.0)
-    curves, explained = _rings(run, prepared, flexible=flexible), explained_images(run)
+    curves = _rings(run, prepared, flexible=flexible)
+    explained = explained_images(run)
     rings = dict(zip(prepared.numbers, mean_fsc(curves).tolist(), strict=True))
-    shells = curves[[number in explained for number in prepared.numbers]].median(0).values >= _DETERMINED
+    shells = curves[[number in explained for number in prepared.numbers]].median(0).values >= VOLUME.determined
     replicates = np.array([replicate_fsc(run, number, shells) for number in numbers])
 
     def own(values: Mapping[int, float]) -> np.ndarray:
@@ -176,8 +192,8 @@ def _rings(run: RunDirectory, prepared: PreparedStack, *, flexible: bool) -> Ten
         views = model_views(read_model(run, device), side)
     else:
         views = resample(project(consensus.volumes[0], consensus.poses.rotations), side, 2)
-    images, mask = resample(images, side, 2), disc(side)
-    return fourier_shell_correlation(images * mask, views * mask, dims=2)
+    mask = disc(side)
+    return fourier_shell_correlation(resample(images, side, 2) * mask, views * mask, dims=2)
 
 
 def replicate_fsc(run: RunDirectory, number: int, shells: Tensor) -> float:

@@ -1,5 +1,9 @@
 """Stage report: from the files of a run to report.html."""
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from ..files import write_text
 from ..monitor.progress import print_line, working
 from ..report import render_report
@@ -11,3 +15,15 @@ def write_report(run: RunDirectory) -> None:
     with working("writing the report", run.progress):
         write_text(run.report, render_report(run))
     print_line(f"report: {run.report.absolute()}")
+
+
+def write_report_to(folder: Path, run: RunDirectory, event: Mapping[str, Any] | None = None) -> None:
+    """Write report.html to a folder whose content will take the place of older results of the run together.
+
+    Args:
+        folder: holds the new results.
+        run: the run with its new results.
+        event: the line that will be added to its log.
+    """
+    with working("writing the report", run.progress):
+        write_text(folder / run.report.name, render_report(run, event))

@@ -1,7 +1,7 @@
-"""From a request to a finished run: the stages in their order, those that are done left out."""
+"""From a request to a finished run: the stages in their order, except those that are done."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -9,15 +9,17 @@ import torch
 from .. import files
 from ..compute import best_device, joined_group, processes_for, require_one_process
 from ..config import ImportRequest, ReconstructSettings, RunRequest, TrainSettings
+from ..landscape import LANDSCAPE
 from ..monitor.progress import print_line, working
 from ..monitor.time_estimate import TimeEstimate
-from ..report import render_report
 from ..requirements import require_umap
 from ..rundir.directory import LANDSCAPE_PARTS, RunDirectory, Stopwatch, entry, require_run
 from ..rundir.heartbeat import require_alone
 from ..rundir.inputs import require_same_input
 from ..rundir.requests import record_of_reconstruction, record_of_run
+from ..rundir.rows import Verdict
 from ..rundir.settings_file import check_settings
+from ..rundir.stages import TRAINING, StageName
 from ..wording import counted, duration
 from . import STAGES, Stage
 from .costs import Plan, likely_verdict
@@ -25,10 +27,11 @@ from .criteria import record_criteria
 from .denoising import measure_score
 from .images import PreparedStack, import_stack, read_and_prepare, read_prepared, write_prepared
 from .job import Job
-from .landscape import LANDSCAPE, landscape_numbers, show_modes, write_landscape
+from .landscape import landscape_numbers, show_modes, write_landscape
+from .network import open_network
 from .reliability import write_reliability
-from .report import write_report
-from .train import open_network, train_network
+from .report import write_report, write_report_to
+from .train import train_network
 from .volumes import memory_of_a_process, missing_batches, require_volumes, warn_of_excluded
 
 
@@ -41,12 +44,11 @@ def run_all(request: RunRequest, *, workers: int | None, force: bool) -> None:
     with run.alone():
         if not force:
             run.require_format()
-        begun = check_settings(run.config, record, force=force, beside=(run.progress.name,))
-        if begun and run.images.exists():
+        again: tuple[StageName, ...] = ("images",)
+        if check_settings(run.config, record, force=force, beside=(run.progress.name,)) and run.images.exists():
             _continue(run)
-        else:
-            _stage("images").run(run, job)
-        if not run_stages(run, job, STAGES):
+            again = ()
+        if not run_stages(run, job, STAGES, again=again):
             print_line(f"{run.path} is finished: {run.report.absolute()}")
         run.end()
         require_volumes(run)
@@ -58,24 +60,32 @@ def _continue(run: RunDirectory) -> None:
     run.claim()
 
 
-def _stage(name: str) -> Stage:
-    return next(stage for stage in STAGES if stage.name == name)
+def run_stages(
+    run: RunDirectory, job: Job, stages: Sequence[Stage], *, again: Collection[StageName] = ()
+) -> list[StageName]:
+    """Run the stages that are not done, and those that need one that was run.
 
+    Args:
+        run: the run.
+        job: its settings, and how it is worked on.
+        stages: in their order.
+        again: stages that are run even if they are done.
 
-def run_stages(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> list[str]:
-    """Run the stages that are not done, and those that need one that was run. Returns the names of those
-    that were run.
+    Returns:
+        Names of those that were run.
     """
     files.remove_unfinished(run.path)
     torch.set_num_threads(1)  # what this process does itself does not depend on the number of workers, either
-    record_criteria(run)
-    run_now: list[str] = []
-    prepared = read_prepared(run.images)
-    _show_estimate(run, job, stages, prepared)
+    run_now: list[StageName] = []
+    prepared: PreparedStack | None = None
     for number, stage in enumerate(stages):
-        if not stage.applies(job.settings) or (stage.done(run, job.settings) and not set(stage.needs) & set(run_now)):
+        if not stage.applies(job.settings):
             continue
-        job.estimate.plan(_costs(run, job, stages[number:], prepared))
+        if stage.done(run, job.settings) and not {stage.name, *stage.needs} & {*run_now, *again}:
+            continue
+        if stage.name != "images":
+            prepared = prepared or _begin_estimate(run, job, stages[number:])
+            job.estimate.plan(_costs(run, job, stages[number:], prepared, _expected_verdict(run, prepared)))
         clock = Stopwatch()
         stage.run(run, job)
         run.record("stage", stage=stage.name, seconds=clock.seconds())
@@ -83,23 +93,37 @@ def run_stages(run: RunDirectory, job: Job, stages: Sequence[Stage]) -> list[str
     return run_now
 
 
+def _begin_estimate(run: RunDirectory, job: Job, ahead: Sequence[Stage]) -> PreparedStack:
+    """Read the images once they are prepared, record all criteria, and show how long the run will take."""
+    prepared = read_prepared(run.images)
+    record_criteria(run)
+    warn_of_excluded(prepared, job.settings)
+    _show_estimate(run, job, ahead, prepared)
+    return prepared
+
+
 def _costs(
-    run: RunDirectory, job: Job, stages: Sequence[Stage], prepared: PreparedStack, *, rigid: bool = False
+    run: RunDirectory, job: Job, stages: Sequence[Stage], prepared: PreparedStack, verdict: Verdict
 ) -> dict[str, float]:
-    """What is ahead, in core-seconds of each part, as far as it can be foreseen."""
+    """What is ahead, in core-seconds of each part, with a verdict of the flexibility test."""
     count, size = prepared.images.shape[:2]
-    verdict = run.flexibility.read().verdict if run.flexibility.exists() else likely_verdict(count)
     missing = missing_batches(run, prepared, job.settings)
     plan = Plan(
         settings=job.settings,
+        training=job.training,
         images=count,
         size=size,
         batches=tuple(map(len, missing)),
         processes=_processes(job, prepared),
-        verdict="rigid" if rigid and verdict == "flexible" else verdict,
+        verdict=verdict,
     )
     ahead = [stage for stage in stages if stage.applies(job.settings) and not stage.done(run, job.settings)]
     return {part: cost for stage in ahead for part, cost in stage.cost(plan).items()}
+
+
+def _expected_verdict(run: RunDirectory, prepared: PreparedStack) -> Verdict:
+    """That of the flexibility test or, before it, the one that is likely."""
+    return run.verdict if run.flexibility.exists() else likely_verdict(len(prepared.images))
 
 
 def _processes(job: Job, prepared: PreparedStack) -> int:
@@ -107,16 +131,21 @@ def _processes(job: Job, prepared: PreparedStack) -> int:
     return processes_for(job.workers, memory_of_a_process(prepared))
 
 
-def _show_estimate(run: RunDirectory, job: Job, stages: Sequence[Stage], prepared: PreparedStack) -> None:
-    """How long the run will take on a usual CPU, before it begins, and what it will leave out."""
-    warn_of_excluded(prepared, job.settings)
-    if job.settings.method != "ensemble" or best_device().type != "cpu" or run.start(0).exists():
+def _show_estimate(run: RunDirectory, job: Job, ahead: Sequence[Stage], prepared: PreparedStack) -> None:
+    """How long the run will take on a usual CPU, before it begins."""
+    begun = run.start(0).exists() or run.loss.exists() or bool(run.logged_volumes())
+    if begun or best_device().type != "cpu":
         return
-    processes = _processes(job, prepared)
-    costs = [sum(_costs(run, job, stages, prepared, rigid=rigid).values()) for rigid in (False, True)]
-    usual, rigid = (duration(60 * math.ceil(cost / 60)).removesuffix(" 00 s") for cost in costs)
+    expected = _expected_verdict(run, prepared)
+    usual = _total(_costs(run, job, ahead, prepared, expected))
+    rigid = usual if expected != "flexible" else _total(_costs(run, job, ahead, prepared, "rigid"))
     more = f", {rigid} if the molecule is rigid" if rigid != usual else ""
-    print_line(f"time estimate: {usual} on {counted(processes, 'core')} of a usual CPU{more}")
+    print_line(f"time estimate: {usual} on {counted(_processes(job, prepared), 'core')} of a usual CPU{more}")
+
+
+def _total(costs: Mapping[str, float]) -> str:
+    """The sum of some costs in whole minutes."""
+    return duration(60 * math.ceil(sum(costs.values()) / 60)).removesuffix(" 00 s")
 
 
 def run_landscape(directory: Path, *, umap: bool) -> None:
@@ -137,13 +166,13 @@ def run_landscape(directory: Path, *, umap: bool) -> None:
         require_umap()
     with run.alone(), files.replaced_together(run.path, "landscape", LANDSCAPE_PARTS) as new:
         torch.set_num_threads(1)  # as in the run
-        written, clock = run.with_landscape_in(new), Stopwatch()
+        written = run.with_landscape_in(new)
+        clock = Stopwatch()
         with working("landscape of the volumes", run.progress):
             write_landscape(written, umap=umap)
             write_reliability(written)
         event = entry("stage", stage="landscape", seconds=clock.seconds())
-        with working("writing the report", run.progress):
-            files.write_text(new / run.report.name, render_report(written, event))
+        write_report_to(new, written, event)
     files.append_record(run.log, event)
     show_modes(run)
     print_line(f"report: {run.report.absolute()}")
@@ -167,7 +196,8 @@ def reconstruct_only(directory: Path, volumes: ReconstructSettings, *, workers: 
 
 def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, workers: int | None, force: bool) -> bool:
     """The same as a part of a job that goes on; returns whether there was anything to do."""
-    run, record = RunDirectory(directory), record_of_reconstruction(directory, volumes)
+    run = RunDirectory(directory)
+    record = record_of_reconstruction(directory, volumes)
     if not force:
         run.require_format()
     if volumes.denoiser == "network":
@@ -178,7 +208,7 @@ def reconstruct_prepared(directory: Path, volumes: ReconstructSettings, *, worke
         run.claim()
     else:
         run.begin(record)
-    return bool(run_stages(run, job, [stage for stage in STAGES if stage.name not in ("images", "network", "report")]))
+    return bool(run_stages(run, job, [stage for stage in STAGES if stage.name not in TRAINING]))
 
 
 def train_imported(
@@ -187,7 +217,7 @@ def train_imported(
     """Import a stack into a run directory, train a network on it, or continue to, and write a report.
 
     Returns:
-        Whether this process is the one of several that speaks for all: `end_training`, where nothing follows.
+        Whether this process is the one of several that ends the job: by `end_training`, where nothing follows.
     """
     run = RunDirectory(output)
     with joined_group() as group:

@@ -13,9 +13,8 @@ from ..rotations import point_group
 from ..rundir.directory import RunDirectory
 from .posed import explained_images
 
-Start = Literal[
-    "undetermined", "symmetric", "rigid", "flexible", "modelled"
-]  # what a refinement begins with: REFINEMENTS
+# What a refinement begins with, a key of REFINEMENTS.
+Start = Literal["undetermined", "symmetric", "rigid", "flexible", "modelled"]
 
 
 def descent_schedule(settings: ReconstructSettings, size: int, start: Start = "undetermined") -> Descent | Refinement:
@@ -47,9 +46,10 @@ def refinement_start(run: RunDirectory) -> Start:
         they leave no gaps between their slices) or of a rigid molecule ("rigid"), or the deformation model, whose views
         are not yet near images ("flexible") or are ("modelled").
     """
-    if run.model.exists():
+    verdict = run.verdict
+    if verdict == "flexible":
         return "modelled" if run.support.exists() and run.support.read().model_is_near else "flexible"
-    if run.flexibility.read().verdict == "rigid":
+    if verdict == "rigid":
         return "rigid"
     return start_of_few(len(explained_images(run)), run.assigned.summary.read().symmetry)
 

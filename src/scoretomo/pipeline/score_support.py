@@ -23,42 +23,65 @@ from ..rundir.rows import SupportTest
 from .deformation import start_volumes
 from .images import PreparedStack, read_prepared
 from .job import Job
+from .network import open_network
 from .posed import Posed, centred_images, read_final
-from .train import open_network
 
 Score = ExactScore | TangentScore | NetworkScore
-_VOLUMES, _VIEWS = 16, 4  # of the deformation model: how many, and how many views of each
+_VOLUMES = 16  # of the deformation model
+_VIEWS = 4  # of each
 _CLOSED: dict[str, type[ExactScore | TangentScore]] = {"exact": ExactScore, "tangent": TangentScore}
 
 
-def open_score(run: RunDirectory, denoiser: str, *, posed: bool, device: torch.device) -> Score:
-    """The score of a run's prepared images.
+def open_score(run: RunDirectory, denoiser: str, *, device: torch.device) -> Score:
+    """The score of a run's prepared images as they are.
 
     Args:
         run: the run.
         denoiser: exact, tangent or network.
-        posed: a consensus volume is there: the images are centred by their poses, and the score may include its views.
         device: where it computes.
     """
-    source = run.weights if denoiser == "network" else run.support.path if posed else run.images
-    return _open_score(run.path, denoiser, posed, source.stat().st_mtime_ns, device)
+    if denoiser == "network":
+        return _network_score(run.path, run.weights.stat().st_mtime_ns, device)
+    return _score_of_images(run.path, denoiser, run.images.stat().st_mtime_ns, device)
+
+
+def open_posed_score(run: RunDirectory, denoiser: str, *, device: torch.device) -> Score:
+    """The score of a run's images as its consensus volume has them: centred by their poses, without outliers, and with
+    views of the volume where support.json has it so.
+
+    Args:
+        run: the run.
+        denoiser: exact, tangent or network.
+        device: where it computes.
+    """
+    if denoiser == "network":
+        return _network_score(run.path, run.weights.stat().st_mtime_ns, device)
+    return _score_of_centred_images(run.path, denoiser, run.support.path.stat().st_mtime_ns, device)
 
 
 @lru_cache(maxsize=1)
-def _open_score(directory: Path, denoiser: str, posed: bool, written: int, device: torch.device) -> Score:
-    """Made once by each process for a file as it was written."""
+def _network_score(directory: Path, written: int, device: torch.device) -> NetworkScore:
+    """Read once by each process for a file as it was written, as the two below."""
+    return open_network(RunDirectory(directory), device)
+
+
+@lru_cache(maxsize=1)
+def _score_of_images(directory: Path, denoiser: str, written: int, device: torch.device) -> Score:
+    prepared = read_prepared(RunDirectory(directory).images)
+    mask = disc(prepared.images.shape[-1]).to(device)
+    return _CLOSED[denoiser](prepared.normalised().to(device), prepared.background, mask)
+
+
+@lru_cache(maxsize=1)
+def _score_of_centred_images(directory: Path, denoiser: str, written: int, device: torch.device) -> Score:
     run = RunDirectory(directory)
-    if denoiser == "network":
-        return open_network(run, device)
     prepared = read_prepared(run.images)
     mask = disc(prepared.images.shape[-1]).to(device)
-    images = prepared.normalised().to(device)
-    if posed:
-        consensus = read_final(run, prepared, prepared.numbers, device)
-        images = centred_images(prepared, prepared.numbers, consensus, device)[~consensus.outliers]
-        if run.support.read().includes_views:
-            views = (consensus_views(volume, prepared.background, mask) for volume in consensus.volumes)
-            images = torch.cat([images, *views])
+    consensus = read_final(run, prepared, prepared.numbers, device)
+    images = centred_images(prepared, prepared.numbers, consensus, device)[~consensus.outliers]
+    if run.support.read().includes_views:
+        views = (consensus_views(volume, prepared.background, mask) for volume in consensus.volumes)
+        images = torch.cat([images, *views])
     return _CLOSED[denoiser](images, prepared.background, mask)
 
 
@@ -66,7 +89,7 @@ def decide_support(run: RunDirectory, job: Job) -> None:
     """Decide by held-out images whether the score includes views of the consensus volume; writes support.json."""
     with job.estimate.stage("score support"), job.estimate.working("score support: denoising held-out images"):
         support = _measure(run, job)
-    has_model = run.model.exists()
+    has_model = run.verdict == "flexible"
     run.support.write(
         SupportTest(
             tested=support.tested,
@@ -78,15 +101,18 @@ def decide_support(run: RunDirectory, job: Job) -> None:
             model_is_near=support.model_is_near if has_model else None,
         )
     )
-    _say_result(support, has_model=has_model)
+    _print_result(support, has_model=has_model)
 
 
 def _measure(run: RunDirectory, job: Job) -> ScoreSupport:
-    prepared, device = read_prepared(run.images), best_device()
+    prepared = read_prepared(run.images)
+    device = best_device()
     consensus = read_final(run, prepared, prepared.numbers, device)
-    mask, good = disc(prepared.images.shape[-1]).to(device), consensus.explained
+    mask = disc(prepared.images.shape[-1]).to(device)
+    good = consensus.explained
     images = centred_images(prepared, prepared.numbers, consensus, device)
-    views = _model_views(run, prepared, consensus, images, mask, job.settings.seed) if run.model.exists() else None
+    flexible = run.verdict == "flexible"
+    views = _model_views(run, prepared, consensus, images, mask, job.settings.seed) if flexible else None
     return score_support(
         images[good],
         consensus.poses.rotations[good],
@@ -110,7 +136,7 @@ def _model_views(
     return project(volumes, rotations).flatten(0, 1) * mask + prepared.background
 
 
-def _say_result(support: ScoreSupport, *, has_model: bool) -> None:
+def _print_result(support: ScoreSupport, *, has_model: bool) -> None:
     if math.isfinite(support.held_out_error):
         errors = (
             f"denoising error of held-out images {support.held_out_error_with_views:.3f} with them, "

@@ -1,136 +1,156 @@
-"""Training of the network score on prepared images: score/weights.safetensors."""
+"""Stage network: the network score is trained on the prepared images, and its denoising error measured: score/."""
 
 import math
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from .. import __version__, files
-from ..compute import Group, available_cores, random_stream
+from .. import files
+from ..compute import Group, available_cores, best_device, joined_group, random_stream
 from ..config import TrainSettings
-from ..denoisers.network import Architecture, NetworkScore, PreconditionedUNet, architecture_for
+from ..denoisers.network import PreconditionedUNet, architecture_for
 from ..denoisers.training import Training, TrainingState, TrainingStep, begin_training, pack, train, unpack
 from ..images import disc
-from ..monitor.progress import activity_of, progress_bar
+from ..monitor.time_estimate import TimeEstimate
 from ..presets import TRAININGS
 from ..requirements import require_several
-from ..rundir.directory import RunDirectory, Stopwatch, require_network
-from ..rundir.heartbeat import beating
+from ..rundir.directory import RunDirectory, Stopwatch
 from ..rundir.rows import LossRow
 from ..rundir.settings_file import check_settings, write_settings
-from .images import PreparedStack, fingerprint, read_prepared
+from .denoising import measure_score
+from .images import fingerprint, read_prepared
+from .job import Job
+from .network import open_network, write_network
 
 _POINTS = 200  # of the loss curve
 SAVE_EVERY = 20.0  # seconds
 _ENOUGH = 100  # images, from which on some are held out
+_ONE_OF = 20  # images is held out then
 
 
-def _training_asked(settings: TrainSettings, seed: int) -> Training:
-    """The training by some settings."""
-    preset = replace(TRAININGS[settings.network], seed=seed)
-    return preset if settings.examples is None else replace(preset, examples=settings.examples)
+def train_score(run: RunDirectory, job: Job) -> None:
+    """Train the network of a run, or continue to, and measure its denoising error; writes score/."""
+    with joined_group() as group:
+        train_network(run, job.training, group, seed=job.settings.seed, workers=job.workers, estimate=job.estimate)
+    measure_score(run, best_device())
 
 
 def train_network(
-    run: RunDirectory, settings: TrainSettings, group: Group, *, seed: int, workers: int | None, force: bool = False
+    run: RunDirectory,
+    settings: TrainSettings,
+    group: Group,
+    *,
+    seed: int,
+    workers: int | None,
+    force: bool = False,
+    estimate: TimeEstimate | None = None,
 ) -> bool:
     """Train a network on the prepared images of a run directory, or go on; the processes of a group share the work.
+
+    Args:
+        run: the run.
+        settings: of the training.
+        group: processes.
+        seed: of all random numbers.
+        workers: threads of all processes; None for as many as there are cores.
+        force: replace a network that was trained otherwise.
+        estimate: of the time of the job that the training is a part of; None where it is all.
 
     Returns:
         Whether anything was left to do.
     """
     prepared = read_prepared(run.images)
     held_out = _held_out(prepared.numbers, settings.held_out)
-    training = _training_asked(settings, seed)
-    if training.shards % group.processes:
-        raise files.InputError(
-            f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} "
-            "processes can't "
-            f"divide evenly: start torchrun with --nproc-per-node {' or '.join(_divisors(training.shards))}"
-        )
+    training = _training_of(settings, seed)
+    _require_even_shares(settings, training, group)
     if group.rank == 0:
         _begin(run, {"train": {**asdict(settings), "seed": seed, "images": fingerprint(prepared)}}, force=force)
     group.wait_for_first()
     if run.weights.exists():
         open_network(run, torch.device("cpu"))
         return False
-    kept = [number for number in prepared.numbers if number not in held_out]
-    images = prepared.normalised(kept).to(group.device)
+    images = prepared.normalised([number for number in prepared.numbers if number not in held_out]).to(group.device)
     state, pending = _begin_or_go_on(run, settings, images, seed)
-    threads = (
-        1
-        if group.device.type == "cuda"
-        else max(1, min(workers or available_cores(), training.shards) // group.processes)
-    )
+    steps = _steps(images, prepared.background, state, training, group, workers)
+    if group.rank > 0:
+        deque(steps, maxlen=0)
+        return True
+    _watch(run, steps, state, training, pending, len(images), estimate or TimeEstimate({}, run.progress))
+    write_network(run, state, prepared, settings.network, training, held_out)
+    run.state.unlink(missing_ok=True)
+    return True
+
+
+def _training_of(settings: TrainSettings, seed: int) -> Training:
+    """The training by some settings."""
+    preset = replace(TRAININGS[settings.network], seed=seed)
+    return preset if settings.examples is None else replace(preset, examples=settings.examples)
+
+
+def _require_even_shares(settings: TrainSettings, training: Training, group: Group) -> None:
+    """Refuse so many processes as can't share a batch evenly.
+
+    Raises:
+        InputError: they can't.
+    """
+    if training.shards % group.processes:
+        raise files.InputError(
+            f"network {settings.network} shares each batch among {training.shards} parts, which {group.processes} "
+            "processes can't "
+            f"divide evenly: start torchrun with --nproc-per-node {' or '.join(_divisors(training.shards))}"
+        )
+
+
+def _steps(
+    images: torch.Tensor,
+    background: float,
+    state: TrainingState,
+    training: Training,
+    group: Group,
+    workers: int | None,
+) -> Iterator[TrainingStep]:
+    """The steps of a training, shared by the processes of a group and, on CPUs, by threads."""
     torch.set_num_threads(1)
-    steps = train(
+    return train(
         images,
-        prepared.background,
+        background,
         disc(images.shape[-1]).to(group.device),
         state,
         training,
-        threads=threads,
+        threads=_threads(training, group, workers),
         rank=group.rank,
         processes=group.processes,
         add_up=group.add_up,
     )
-    if group.rank > 0:
-        for _ in steps:
-            pass
-        return True
-    _watch(run, steps, state, training, pending, len(images))
-    _write_network(run, state, prepared, settings.network, training, held_out)
-    run.state.unlink(missing_ok=True)
-    return True
+
+
+def _threads(training: Training, group: Group, workers: int | None) -> int:
+    """Threads of each process of a group."""
+    if group.device.type == "cuda":
+        return 1
+    return max(1, min(workers or available_cores(), training.shards) // group.processes)
 
 
 def _divisors(number: int) -> list[str]:
     return [str(part) for part in range(1, number + 1) if number % part == 0]
 
 
-def open_network(run: RunDirectory, device: torch.device) -> NetworkScore:
-    """The trained network of a run as a denoiser.
-
-    Raises:
-        InputError: there is none, or it was trained on other images.
-    """
-    weights, record = _read_network(run)
-    prepared = read_prepared(run.images)
-    if (record["size"], record["mu"], record["s"]) != (prepared.images.shape[-1], prepared.mu, prepared.s):
-        raise files.InputError(
-            f"the network in {run.score} was trained on other images than {run.images}: train it again, with --force"
-        )
-    architecture = Architecture(**{**record["architecture"], "channels": tuple(record["architecture"]["channels"])})
-    network = PreconditionedUNet(architecture, record["sigma_data"])
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-    return NetworkScore(network.to(device), record["background"], disc(record["size"]).to(device))
-
-
-def held_out_numbers(run: RunDirectory) -> list[int]:
-    """Numbers of the images that the network of a run was not shown."""
-    return list(_read_network(run)[1]["held_out"])
-
-
-def _read_network(run: RunDirectory) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    require_network(run)
-    return files.read_weights(run.weights)
-
-
 def _held_out(numbers: list[int], wanted: int | None) -> list[int]:
-    """Numbers of images to keep from the network, evenly spread.
+    """Numbers of held-out images, evenly spread.
 
     Raises:
-        InputError: too few would be left to learn from.
+        InputError: too few would remain for the training.
     """
     require_several(numbers)
-    count = wanted if wanted is not None else len(numbers) // 20 if len(numbers) >= _ENOUGH else 0
+    usual = len(numbers) // _ONE_OF if len(numbers) >= _ENOUGH else 0
+    count = usual if wanted is None else wanted
     if count > len(numbers) // 2:
         raise files.InputError(
-            f"--held-out should leave at least half of the {len(numbers)} images to learn from, got {count}"
+            f"--held-out should leave at least half of the {len(numbers)} images for the training, got {count}"
         )
     return [numbers[(2 * k + 1) * len(numbers) // (2 * count)] for k in range(count)]
 
@@ -166,15 +186,17 @@ def _watch(
     training: Training,
     pending: list[float],
     count: int,
+    estimate: TimeEstimate,
 ) -> None:
     """Take the steps; show them, keep the loss curve, and save now and then what is needed to go on."""
-    rows = [
-        row for row in run.loss.read() if row.images_seen <= state.step * training.batch
-    ]  # later ones are made again
+    seen = state.step * training.batch
+    rows = [row for row in run.loss.read() if row.images_seen <= seen]  # later ones are made again
     before = rows[-1].seconds if rows else 0.0
     every = max(1, training.steps // _POINTS)
-    clock, saved, losses = Stopwatch(), time.monotonic(), list(pending)
-    with progress_bar() as bar, beating(run.progress, lambda: activity_of(bar)):
+    clock = Stopwatch()
+    saved = time.monotonic()
+    losses = list(pending)
+    with estimate.bar("network") as bar:
         shown = bar.add_task(f"training on {count} images", total=training.steps, completed=state.step)
         for step in steps:
             done = step.state.step
@@ -198,28 +220,3 @@ def _watch(
                 files.write_weights(run.state, tensors, {"step": done, "losses": losses})
                 saved = time.monotonic()
             bar.update(shown, completed=done)
-
-
-def _write_network(
-    run: RunDirectory,
-    state: TrainingState,
-    prepared: PreparedStack,
-    network: str,
-    training: Training,
-    held_out: list[int],
-) -> None:
-    record = {
-        "scoretomo": __version__,
-        "network": network,
-        "architecture": asdict(architecture_for(network, prepared.images.shape[-1])),
-        "examples": training.examples,
-        "seed": training.seed,
-        "size": prepared.images.shape[-1],
-        "sigma_data": state.network.preconditioning.sigma_data,
-        "background": prepared.background,
-        "mu": prepared.mu,
-        "s": prepared.s,
-        "held_out": held_out,
-    }
-    weights = {name: tensor.cpu().numpy() for name, tensor in state.average.state_dict().items()}
-    files.write_weights(run.weights, weights, record)

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,12 @@ from ..fourier import mean_fsc, resample
 from ..images import correlation
 from ..monitor.progress import print_warning
 from ..projection import project, rotate
-from ..reconstruction.algorithm import EXPLODED, Denoiser, Descent, Step, reconstruct
+from ..reconstruction.algorithm import DIVERGENCE, Descent, Step, reconstruct
 from ..reconstruction.refinement import Refined, Refinement, Streams, refine_volumes
 from ..requirements import parse_selection, select_numbers
 from ..rundir.directory import RunDirectory, Stopwatch
 from ..rundir.rows import ConvergenceRow, VolumeRow
-from ..rundir.tables import from_json, to_json
+from ..rundir.tables import to_json
 from ..wording import counted
 from ..wording import images as images_named
 from .deformation import start_volumes
@@ -30,12 +31,28 @@ from .images import PreparedStack, read_prepared
 from .job import Job
 from .posed import Posed, centred_images, explained_images, read_final
 from .schedules import descent_schedule, refinement_start
-from .score_support import open_score
+from .score_support import Score, open_posed_score, open_score
 
 DIFFERENCE_SIDE = 64  # pixels of what replicates differ in, at most
-_PROGRAM, _SCORE_PIXEL, _VOXEL = 0.7e9, 100, 400  # bytes, as benchmarks/growth.py measures them
-_UNLIKE = 5.0  # times as strong as the median, or as weak, from which an image is named as unlike the others
+# Bytes, as benchmarks/growth.py measures them.
+_PROGRAM = 0.7e9
+_SCORE_PIXEL = 100
+_VOXEL = 400
 _NO_VOLUMES = torch.empty(0)  # a step is remembered without them
+
+
+@dataclass(frozen=True)
+class StrengthCriteria:
+    """Which images of descents that diverged are named as unlike the others; source: chosen without a benchmark.
+
+    Attributes:
+        unlike: times as strong as the median, or as weak.
+    """
+
+    unlike: float = 5.0
+
+
+STRENGTH = StrengthCriteria()
 
 
 class Batch(NamedTuple):
@@ -70,7 +87,7 @@ def make_volumes(run: RunDirectory, job: Job) -> None:
     finished = finished_rows(run)
     rows = [finished[number] for number in numbers]
     run.volume_rows.write(rows)
-    if run.poses.exists() and not run.model.exists():
+    if run.poses.exists() and run.verdict != "flexible":
         _write_mean(run, prepared, rows)
     _write_star(run, prepared, [row.image for row in rows if row.status == "done"])
     _warn_of_diverged(run, rows)
@@ -108,13 +125,15 @@ def _tasks(
     """Batches with their schedules; images of class 2 start from a consensus volume that no flexibility test was made
     of.
     """
-    size, ensemble = prepared.images.shape[-1], settings.method == "ensemble"
+    size = prepared.images.shape[-1]
+    ensemble = settings.method == "ensemble"
     start = refinement_start(run) if ensemble else "undetermined"
     class_2 = {row.image for row in run.poses.read() if row.class_number == 2} if ensemble else set[int]()
     tasks = []
     for batch in missing:
-        first, second = [n for n in batch if n not in class_2], [n for n in batch if n in class_2]
-        for some, begin in ((first, start), (second, "undetermined")):
+        of_class_1 = [number for number in batch if number not in class_2]
+        of_class_2 = [number for number in batch if number in class_2]
+        for some, begin in ((of_class_1, start), (of_class_2, "undetermined")):
             if some:
                 schedule = descent_schedule(settings, size, begin)
                 tasks.append(Batch(run.path, tuple(some), schedule, settings.seed, settings.denoiser))
@@ -133,19 +152,32 @@ def _work_off(run: RunDirectory, tasks: Sequence[Batch], job: Job, processes: in
                 run.record("volume", **to_json(message))
 
 
+class _Opened(NamedTuple):
+    """What the volumes of a batch are made of."""
+
+    prepared: PreparedStack
+    consensus: Posed | None  # with the images of the batch in it; None without one
+    images: Tensor  # of the batch, normalised, (b, d, d)
+    score: Score
+
+
+class _Ended(NamedTuple):
+    """A batch whose descents have ended."""
+
+    refined: Refined
+    curve: list[Step]  # without volumes
+    correlations: list[float]  # of the images with the views in their poses
+    seconds: float  # of each volume
+
+
 def reconstruct_batch(batch: Batch) -> Iterator[Progress | VolumeRow]:
     """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
-    run, device = RunDirectory(batch.directory), best_device()
-    prepared = read_prepared(run.images)
-    posed = isinstance(batch.schedule, Refinement)
-    score = open_score(run, batch.denoiser, posed=posed, device=device)
-    consensus = read_final(run, prepared, batch.numbers, device) if posed else None
-    if consensus is None:
-        images = prepared.normalised(batch.numbers).to(device)
-    else:
-        images = centred_images(prepared, batch.numbers, consensus, device)
-    clock, curve, reported = Stopwatch(), list[Step](), 0
-    for item in _descend(batch, prepared, images, score, consensus):
+    run = RunDirectory(batch.directory)
+    opened = _open(run, batch)
+    clock = Stopwatch()
+    curve: list[Step] = []
+    reported = 0
+    for item in _descend(batch, opened):
         if isinstance(item, Refined):
             refined = item
             continue
@@ -153,28 +185,53 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | VolumeRow]:
         if item.number % 10 == 0 or item.number == batch.schedule.steps:
             yield Progress(item.number - reported)
             reported = item.number
-    views = project(refined.volumes, torch.eye(3, device=device)[None])[:, 0]
-    fit = correlation(views, images, score.mask).tolist()
-    seconds = clock.seconds() / len(batch.numbers)
+    views = project(refined.volumes, torch.eye(3, device=refined.volumes.device)[None])[:, 0]
+    correlations = correlation(views, opened.images, opened.score.mask).tolist()
+    ended = _Ended(refined, curve, correlations, clock.seconds() / len(batch.numbers))
     for place, number in enumerate(batch.numbers):
+        row = _row(run, batch, ended, place)
         run.convergence(number).write(_convergence(curve, place))
-        diverged = bool(refined.diverged[place])
-        if not diverged:
-            rotation = None if consensus is None else consensus.poses.rotations[place].mT
-            _write_volume(run, prepared, number, refined, place, rotation)
-        curves = refined.replicate_curves
-        yield VolumeRow(
-            image=number,
-            file="" if diverged else str(run.volume(number).relative_to(run.path)),
-            status="diverged" if diverged else "done",
-            seconds=seconds,
-            steps=batch.schedule.steps,
-            start_weight=batch.schedule.start_weight if isinstance(batch.schedule, Refinement) else None,
-            anchor_correlation=fit[place],
-            anchor_residual=float(refined.anchor_residual[place]),
-            view_residual=float(refined.view_residual[place]),
-            replicate_fsc=None if curves is None else float(mean_fsc(curves[place])),
-        )
+        if row.status == "done":
+            _write_volume(run, opened, number, refined, place)
+        yield row
+
+
+def _open(run: RunDirectory, batch: Batch) -> _Opened:
+    device = best_device()
+    prepared = read_prepared(run.images)
+    if isinstance(batch.schedule, Descent):
+        score = open_score(run, batch.denoiser, device=device)
+        return _Opened(prepared, None, prepared.normalised(batch.numbers).to(device), score)
+    score = open_posed_score(run, batch.denoiser, device=device)
+    consensus = read_final(run, prepared, batch.numbers, device)
+    return _Opened(prepared, consensus, centred_images(prepared, batch.numbers, consensus, device), score)
+
+
+def _row(run: RunDirectory, batch: Batch, ended: _Ended, place: int) -> VolumeRow:
+    """The row of volumes.csv of an image of a batch."""
+    number = batch.numbers[place]
+    refined = ended.refined
+    diverged = bool(refined.diverged[place])
+    curves = refined.replicate_curves
+    return VolumeRow(
+        image=number,
+        file="" if diverged else str(run.volume(number).relative_to(run.path)),
+        status="diverged" if diverged else "done",
+        seconds=ended.seconds,
+        steps=batch.schedule.steps,
+        start_weight=batch.schedule.start_weight if isinstance(batch.schedule, Refinement) else None,
+        anchor_correlation=ended.correlations[place],
+        anchor_residual=float(refined.anchor_residual[place]),
+        view_residual=float(refined.view_residual[place]),
+        replicate_fsc=None if curves is None else float(mean_fsc(curves[place])),
+        diverged_at=_diverged_at(ended.curve, place) if diverged else None,
+    )
+
+
+def _diverged_at(curve: Sequence[Step], place: int) -> int:
+    """The step at which a descent had diverged."""
+    residuals = ((step.number, float(step.anchor_residual[place])) for step in curve)
+    return next((number for number, residual in residuals if not residual < DIVERGENCE.exploded), len(curve))
 
 
 def _convergence(curve: Sequence[Step], place: int) -> list[ConvergenceRow]:
@@ -186,14 +243,14 @@ def _convergence(curve: Sequence[Step], place: int) -> list[ConvergenceRow]:
     ]
 
 
-def _write_volume(
-    run: RunDirectory, prepared: PreparedStack, number: int, refined: Refined, place: int, rotation: Tensor | None
-) -> None:
+def _write_volume(run: RunDirectory, opened: _Opened, number: int, refined: Refined, place: int) -> None:
     """A volume in the common frame, by the rotation from that of its image, and half the difference of its
     replicates.
     """
+    prepared = opened.prepared
     volume = refined.volumes[place]
-    if rotation is not None:
+    if opened.consensus is not None:
+        rotation = opened.consensus.poses.rotations[place].mT
         volume = rotate(volume, rotation)
         if refined.difference is not None:
             _write_difference(run, prepared, number, rotate(refined.difference[place], rotation))
@@ -201,9 +258,7 @@ def _write_volume(
     files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
 
 
-def _descend(
-    batch: Batch, prepared: PreparedStack, images: Tensor, denoise: Denoiser, consensus: Posed | None
-) -> Iterator[Step | Refined]:
+def _descend(batch: Batch, opened: _Opened) -> Iterator[Step | Refined]:
     """The descents of a batch: from nothing, or refinements of the consensus volume or of the conformations of the
     images.
     """
@@ -212,6 +267,7 @@ def _descend(
         noise = [random_stream(batch.seed, "noise", number, *descent) for number in batch.numbers]
         return Streams(random_stream(batch.seed, "views", *descent), noise)
 
+    prepared, consensus, images, denoise = opened
     background = prepared.background
     if isinstance(batch.schedule, Descent):
         views, noise = streams()
@@ -221,7 +277,8 @@ def _descend(
         return
     if consensus is None:
         raise ValueError("a refinement begins with a consensus")
-    rotations, group = consensus.poses.rotations, consensus.group
+    rotations = consensus.poses.rotations
+    group = consensus.group
     places = [prepared.numbers.index(number) for number in batch.numbers]
     starts = start_volumes(RunDirectory(batch.directory), consensus, places, images - background)
     groups = None if group is None else torch.stack([turn @ group @ turn.mT for turn in rotations])
@@ -243,13 +300,8 @@ def warn_of_excluded(prepared: PreparedStack, settings: ReconstructSettings) -> 
 
 def finished_rows(run: RunDirectory) -> dict[int, VolumeRow]:
     """Rows of volumes.csv for what is done, by image number; a volume counts only when it is there and recorded."""
-    rows = {}
-    for record in run.records():
-        if record["event"] == "volume":
-            row = from_json(VolumeRow, record)
-            if row.status == "diverged" or run.volume(row.image).exists():
-                rows[row.image] = row
-    return rows
+    rows = run.logged_volumes()
+    return {number: row for number, row in rows.items() if row.status == "diverged" or run.volume(number).exists()}
 
 
 def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, difference: Tensor) -> None:
@@ -300,32 +352,37 @@ def require_volumes(run: RunDirectory) -> None:
     """
     rows = run.volume_rows.read()
     if not any(row.status == "done" for row in rows):
-        raise NoVolumesError(f"no volume was written: {_why_diverged(run, [row.image for row in rows])}")
+        raise NoVolumesError(f"no volume was written: {_why_diverged(run, rows)}")
 
 
 def _warn_of_diverged(run: RunDirectory, rows: Sequence[VolumeRow]) -> None:
-    diverged = [row.image for row in rows if row.status == "diverged"]
+    diverged = [row for row in rows if row.status == "diverged"]
     if diverged and len(diverged) < len(rows):  # a run without any ends with this sentence
         print_warning(f"{counted(len(diverged), 'volume')} could not be made: {_why_diverged(run, diverged)}")
 
 
-def _why_diverged(run: RunDirectory, diverged: Sequence[int]) -> str:
+def _why_diverged(run: RunDirectory, diverged: Sequence[VolumeRow]) -> str:
     """When the descents of some images diverged, which of these images are unlike the others, and what to do."""
     prepared = read_prepared(run.images)
     strengths = dict(zip(prepared.numbers, prepared.images.flatten(1).norm(dim=1).tolist(), strict=True))
     usual = statistics.median(strengths.values())
-    ratios = {number: strengths[number] / usual for number in diverged}
-    unlike = [f"image {number} is {ratio:.2g}" for number, ratio in ratios.items() if not 1 / _UNLIKE < ratio < _UNLIKE]
+    numbers = [row.image for row in diverged]
+    ratios = {number: strengths[number] / usual for number in numbers}
+    unlike = [f"image {number} is {ratio:.2g}" for number, ratio in ratios.items() if _is_unlike(ratio)]
     which = f" ({', '.join(unlike[:5])} times as strong as the others)" if unlike else ""
-    first = min(_diverged_at(run, number) for number in diverged)
+    first = min(row.diverged_at or row.steps for row in diverged)
+    if unlike:
+        remedy = "exclude such images with --select"
+    elif files.read_toml(run.config)["run"]["method"] == "ensemble":
+        remedy = "check these images for junk, grey scale and contrast, or exclude them with --select"
+    else:
+        remedy = "try --method ensemble"
     return (
-        f"the descent diverged for {images_named(diverged)}{which}, first at step {first}: "
-        f"{'leave such images out with --select' if unlike else 'try --method ensemble'}, and see convergence/ "
-        "for each step"
+        f"the descent diverged for {images_named(numbers)}{which}, first at step {first}: {remedy}; "
+        "convergence/ has each step"
     )
 
 
-def _diverged_at(run: RunDirectory, number: int) -> int:
-    """The step at which a descent had diverged."""
-    rows = run.convergence(number).read()
-    return next((row.step for row in rows if not row.anchor_residual < EXPLODED), len(rows))
+def _is_unlike(ratio: float) -> bool:
+    """Whether an image is so many times as strong as the others that it differs from them."""
+    return not 1 / STRENGTH.unlike < ratio < STRENGTH.unlike

@@ -27,7 +27,20 @@ from ..projection import backproject, project
 from ..rotations import random_rotations
 
 Denoiser = Callable[[Tensor, float], Tensor]
-EXPLODED = 30.0  # a volume whose view is this many times as large as its image has diverged
+
+
+@dataclass(frozen=True)
+class DivergenceCriteria:
+    """When a descent has diverged; source: chosen without a benchmark.
+
+    Attributes:
+        exploded: anchor residual, ‖view − image‖ / ‖image‖, from which it has.
+    """
+
+    exploded: float = 30.0
+
+
+DIVERGENCE = DivergenceCriteria()
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,7 @@ def reconstruct(
     noise: Sequence[torch.Generator],
     volumes: Tensor | None = None,
     groups: Tensor | None = None,
+    criteria: DivergenceCriteria = DIVERGENCE,
 ) -> Iterator[Step]:
     """Run Algorithm 1 on several images at once, one step for each `next`.
 
@@ -141,6 +155,7 @@ def reconstruct(
         noise: one random stream for each image.
         volumes: where to start, shape (b, d, d, d); empty if not given, as in the paper.
         groups: rotations under which each volume stays the same, shape (b, g, 3, 3), its start included.
+        criteria: when a volume has diverged.
     """
     size = images.shape[-1]
     ball = inscribed(size, 3, dtype=images.dtype, device=images.device)
@@ -161,7 +176,7 @@ def reconstruct(
         rate = descent.rate / (norm * (descent.anchor + count - 1))
         current = (current - rate * direction.volumes) * ball
         anchor_residual = direction.anchor_residuals.flatten(1).norm(dim=1) / scale
-        diverged = diverged | ~(anchor_residual < EXPLODED)
+        diverged = diverged | ~(anchor_residual < criteria.exploded)
         current[diverged] = 0
         view_residual = (direction.view_residuals.square().sum((1, 2, 3)) / (pixels * max(1, count - 1))).sqrt()
         yield Step(step + 1, t, count, current, anchor_residual, view_residual, diverged)

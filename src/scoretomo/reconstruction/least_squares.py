@@ -7,6 +7,8 @@ cost two fast Fourier transforms a step, however many images there are. λ is no
 RELION (Scheres, 2012).
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -38,34 +40,68 @@ def invert(
     Returns:
         Volume, shape (d, d, d).
     """
-    size = sums.shape[-1]
     turns = torch.eye(3, dtype=rotations.dtype, device=rotations.device)[None] if group is None else group
-    ball = inscribed(size, 3, dtype=sums.dtype, device=sums.device)
-    shell = shell_index(size, 3, device=sums.device)
+    equations = _normal_equations(masses, rotations, turns, damping, sums.shape[-1])
+    seen = torch.stack([backproject(sums, rotations @ turn) for turn in turns]).mean(0)
+    volume = torch.zeros_like(equations.ball) if start is None else start * equations.ball
+    return _conjugate_gradients(equations, equations.ball * seen, volume, steps)
+
+
+class _NormalEquations(NamedTuple):
+    """The normal equations of the least squares, inside the ball."""
+
+    ball: Tensor  # 1 inside, else 0, (d, d, d)
+    kernel: Tensor  # Fourier transform of the kernel of fᵀf, on the layout of rfftn, (2d, 2d, d + 1)
+    penalty: Tensor  # λ of every Fourier coefficient, (d, d, d)
+    inverse: Tensor  # about the inverse of both, which conditions the gradients, (d, d, d)
+
+    def applied(self, volume: Tensor) -> Tensor:
+        """Their left side, (Σ m fᵀf + λ) V, for a volume; (d, d, d)."""
+        size = volume.shape[-1]
+        padded = torch.fft.rfftn(pad_or_crop(volume, 2 * size, 3))
+        seen = pad_or_crop(torch.fft.irfftn(padded * self.kernel, s=(2 * size,) * 3), size, 3)
+        return self.ball * (seen + centred_ifft(centred_fft(volume, 3) * self.penalty, 3).real)
+
+    def conditioned(self, residual: Tensor) -> Tensor:
+        """A residual times the approximate inverse, (d, d, d)."""
+        return self.ball * centred_ifft(centred_fft(residual, 3) * self.inverse, 3).real
+
+
+def _normal_equations(masses: Tensor, rotations: Tensor, turns: Tensor, damping: Tensor, size: int) -> _NormalEquations:
+    """The normal equations of images in given poses.
+
+    Args:
+        masses, rotations, damping: as in `invert`.
+        turns: under which the volume stays the same, shape (g, 3, 3).
+        size: side of the volume.
+    """
+    shell = shell_index(size, 3, device=masses.device)
     penalty = size * damping[shell.clamp(max=size // 2)]
     kernel = torch.stack([_kernel(masses, rotations @ turn, size) for turn in turns]).mean(0)
     odd = size % 2
     density = shell_means(kernel[odd::2, odd::2, odd::2], 3)
-    preconditioner = 1 / (density[shell].clamp_min(0) + penalty).clamp_min(1e-12)
+    return _NormalEquations(
+        ball=inscribed(size, 3, dtype=masses.dtype, device=masses.device),
+        kernel=torch.fft.ifftshift(kernel)[..., : size + 1],
+        penalty=penalty,
+        inverse=1 / (density[shell].clamp_min(0) + penalty).clamp_min(1e-12),
+    )
 
-    def normal(volume: Tensor) -> Tensor:
-        padded = torch.fft.rfftn(pad_or_crop(volume, 2 * size, 3))
-        seen = pad_or_crop(torch.fft.irfftn(padded * kernel_half, s=(2 * size,) * 3), size, 3)
-        return ball * (seen + centred_ifft(centred_fft(volume, 3) * penalty, 3).real)
 
-    kernel_half = torch.fft.ifftshift(kernel)[..., : size + 1]
-    volume = torch.zeros_like(ball) if start is None else start * ball
-    seen = torch.stack([backproject(sums, rotations @ turn) for turn in turns]).mean(0)
-    residual = ball * seen - normal(volume)
-    ahead = ball * centred_ifft(centred_fft(residual, 3) * preconditioner, 3).real
-    direction, gain = ahead, (residual * ahead).sum()
+def _conjugate_gradients(equations: _NormalEquations, right: Tensor, volume: Tensor, steps: int) -> Tensor:
+    """Solve the normal equations from a volume on, in so many steps; right side and volume (d, d, d)."""
+    residual = right - equations.applied(volume)
+    ahead = equations.conditioned(residual)
+    direction = ahead
+    gain = (residual * ahead).sum()
     for _ in range(steps):
-        response = normal(direction)
+        response = equations.applied(direction)
         length = gain / (direction * response).sum().clamp_min(1e-30)
         volume = volume + length * direction
         residual = residual - length * response
-        ahead = ball * centred_ifft(centred_fft(residual, 3) * preconditioner, 3).real
-        gain, before = (residual * ahead).sum(), gain
+        ahead = equations.conditioned(residual)
+        before = gain
+        gain = (residual * ahead).sum()
         direction = ahead + (gain / before.clamp_min(1e-30)) * direction
     return volume
 

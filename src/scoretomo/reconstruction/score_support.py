@@ -27,7 +27,7 @@ from .least_squares import posed_map
 
 @dataclass(frozen=True)
 class SupportCriteria:
-    """How the support of the score is decided; benchmarks/score.py.
+    """How the support of the score is decided; source: docs/dev/decisions/score-support.md.
 
     Attributes:
         levels: noise levels t at which it is decided whether the score includes views of the consensus.

@@ -1,1 +1,1 @@
-"""How far each volume can be trusted: model and calibration."""
+"""How reliable each volume is: model and calibration."""

@@ -31,7 +31,7 @@ SIDE = 32  # pixels, at which volumes of larger images are judged: the calibrati
 
 @dataclass(frozen=True)
 class ReliabilityCriteria:
-    """When a volume is reliable.
+    """When a volume is reliable; source: docs/dev/decisions/reliability-model.md.
 
     Attributes:
         reliable: lower end of the interval, from which it is.

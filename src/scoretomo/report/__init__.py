@@ -14,7 +14,7 @@ from ..graphics import shading, surfaces, svg
 from ..rundir.directory import RunDirectory
 from ..rundir.results import Image, Run, read_run
 from .consensus import ConsensusSection, consensus_section
-from .embedded import Embedded
+from .embedded import BUDGET, Budget, Embedded
 from .evaluation import evaluation_section
 from .heterogeneity import HeterogeneitySection, heterogeneity_section
 from .methods import Citations, methods_of
@@ -40,13 +40,14 @@ class Tile(NamedTuple):
     status: str  # of its volume: done | diverged | missing | "" if none was requested
 
 
-def render_report(run: RunDirectory, event: Mapping[str, Any] | None = None) -> str:
+def render_report(run: RunDirectory, event: Mapping[str, Any] | None = None, *, budget: Budget = BUDGET) -> str:
     """One self-contained HTML page about a run: it needs no other file and no network.
 
     Args:
         run: the run directory; it may be unfinished, and need not have been evaluated. Some of its tables and folders
             may be elsewhere, before they take their places.
         event: the line that will be added to its log when they do.
+        budget: for densities that can be turned; other volumes are shown as pictures.
 
     Returns:
         The page; under 30 MB for 300 volumes.
@@ -59,7 +60,7 @@ def render_report(run: RunDirectory, event: Mapping[str, Any] | None = None) -> 
         raise InputError(
             f"{run.path} is not a run directory: it has no {missing}; give the folder that scoretomo run wrote"
         )
-    return environment().get_template("page.html").render(page_data(read_run(run, event)))
+    return environment().get_template("page.html").render(page_data(read_run(run, event), budget))
 
 
 def environment() -> jinja2.Environment:
@@ -75,6 +76,7 @@ def environment() -> jinja2.Environment:
     templates.filters["fields"] = lambda record: record._asdict()
     templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     for function in (
+        wording.at_nyquist,
         wording.counted,
         wording.duration,
         wording.images,
@@ -88,12 +90,13 @@ def environment() -> jinja2.Environment:
     return templates
 
 
-def page_data(run: Run) -> dict[str, Any]:
+def page_data(run: Run, budget: Budget = BUDGET) -> dict[str, Any]:
     """All that the templates show of a run."""
     reach = reach_of(run.with_status("done"))
-    sheets = list(sheets_of(run, reach))
-    modes, consensus = heterogeneity_section(run, reach), consensus_section(run, reach)
-    facts = {"unit": "Å" if run.pixel_size else "px", "reach": round(reach, 3), "shading": shading.constants()}
+    sheets = list(sheets_of(run, reach, budget.volumes))
+    modes = heterogeneity_section(run, reach, budget.trajectories)
+    consensus = consensus_section(run, reach)
+    facts = {"unit": run.length_unit, "reach": round(reach, 3), "shading": shading.constants()}
     return {
         "run": run,
         "summary": summary_of(run),

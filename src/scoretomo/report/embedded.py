@@ -13,8 +13,16 @@ from ..images import otsu_level
 from ..rundir.results import Run, Volume
 
 SIDE = 64  # longest side of a density in voxels; SMALL_DENSITY_SIDE where not all would fit
-BUDGET = 14_000_000  # characters of base64 for all volumes
-TRAJECTORY_BUDGET = 4_000_000  # … and for those of trajectories
+
+
+class Budget(NamedTuple):
+    """Characters of base64 that a page has for densities."""
+
+    volumes: int = 14_000_000
+    trajectories: int = 4_000_000
+
+
+BUDGET = Budget()
 
 
 class Embedded(NamedTuple):
@@ -37,12 +45,12 @@ def priority(done: Sequence[Volume]) -> list[Volume]:
     return [done[k] for k in densities.spread_order(len(done), extremes)]
 
 
-def of_volumes(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
-    """Densities (and truths) by image number, until the budget of the page is spent."""
+def of_volumes(run: Run, done: Sequence[Volume], budget: int) -> dict[int, list[Embedded]]:
+    """Densities (and truths) by image number, until the budget is spent."""
     order = priority(done)
     side = SIDE
     sample = [sum(len(d.data) for d in _pair(run, volume, side, set())) for volume in order[:3]]
-    if sample and statistics.fmean(sample) * len(order) > BUDGET:
+    if sample and statistics.fmean(sample) * len(order) > budget:
         side = surfaces.SMALL_DENSITY_SIDE
     spent = 0
     there = set[str]()
@@ -50,7 +58,7 @@ def of_volumes(run: Run, done: Sequence[Volume]) -> dict[int, list[Embedded]]:
     for volume in order:
         pair = _pair(run, volume, side, there)
         spent += sum(len(density.data) for density in pair)
-        if spent > BUDGET:
+        if spent > budget:
             break
         there |= {density.name for density in pair}
         chosen[volume.number] = pair
@@ -93,7 +101,9 @@ def of_variability(path: Path) -> Embedded:
     return _embedded("map-variability", density, surfaces.SMALL_DENSITY_SIDE, 1.0, "variability", float(density.max()))
 
 
-def of_trajectories(trajectories: Sequence[Sequence[Path]], pixel_size: float | None) -> list[list[Embedded]]:
+def of_trajectories(
+    trajectories: Sequence[Sequence[Path]], pixel_size: float | None, budget: int
+) -> list[list[Embedded]]:
     """The volumes of each trajectory, on one grey scale and at one level, while the budget lasts, then none."""
     spent = 0
     embedded = list[list[Embedded]]()
@@ -101,13 +111,14 @@ def of_trajectories(trajectories: Sequence[Sequence[Path]], pixel_size: float | 
         read = [read_map(path).density for path in paths]
         peak = densities.quantise(np.maximum.reduce(read), surfaces.SMALL_DENSITY_SIDE).peak
         values = [densities.quantise(density, surfaces.SMALL_DENSITY_SIDE, peak).values for density in read]
-        level, box = statistics.median(otsu_level(each) for each in values), len(read[0]) * (pixel_size or 1.0)
+        level = statistics.median(otsu_level(each) for each in values)
+        box = len(read[0]) * (pixel_size or 1.0)
         frames = [
             Embedded(f"trajectory-{number}-{k}", len(each), box, level, peak, "volume", densities.packed(each))
             for k, each in enumerate(values)
         ]
         spent += sum(len(frame.data) for frame in frames)
-        embedded.append(frames if spent <= TRAJECTORY_BUDGET else [])
+        embedded.append(frames if spent <= budget else [])
     return embedded
 
 

@@ -50,7 +50,7 @@ class HeterogeneitySection(NamedTuple):
     variability: list[Picture]
 
 
-def heterogeneity_section(run: Run, reach: float) -> HeterogeneitySection | None:
+def heterogeneity_section(run: Run, reach: float, budget: int) -> HeterogeneitySection | None:
     """The section about heterogeneity of a run; None without a landscape."""
     landscape = run.landscape
     if landscape is None:
@@ -62,13 +62,13 @@ def heterogeneity_section(run: Run, reach: float) -> HeterogeneitySection | None
         every_component_significant=summary.significant_components == len(landscape.scree),
         scatter=charts.scatter(run, landscape),
         scree=charts.scree(landscape.scree),
-        trajectories=_trajectories(run, landscape, reach),
+        trajectories=_trajectories(run, landscape, reach, budget),
         states=_states(run, landscape, reach),
         variability=_variability(run, landscape),
     )
 
 
-def _trajectories(run: Run, landscape: Landscape, reach: float) -> list[TrajectoryView]:
+def _trajectories(run: Run, landscape: Landscape, reach: float, budget: int) -> list[TrajectoryView]:
     """Each trajectory, and the path from state to state."""
     paths = [each.paths for each in landscape.trajectories]
     pictured = [
@@ -81,7 +81,7 @@ def _trajectories(run: Run, landscape: Landscape, reach: float) -> list[Trajecto
         views.append(TrajectoryView("", None, [state for _, state in visits], [], []))
         paths.append(between[:: _step([frame for frame, _ in visits], len(between))])
         pictured.append([between[frame] for frame, _ in visits])
-    embedded = of_trajectories(paths, run.pixel_size)
+    embedded = of_trajectories(paths, run.pixel_size, budget)
     return [
         view._replace(pictures=[_surface(path, reach) for path in some], densities=frames)
         for view, some, frames in zip(views, pictured, embedded, strict=True)

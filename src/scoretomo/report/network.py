@@ -93,11 +93,11 @@ def network_section(run: Run) -> NetworkSection | None:
         return None
     curves = charts.denoising_curves(network.denoising)
     exact = curves.get("exact_training")
-    training = network.training
+    record = network.record
     return NetworkSection(
-        name=training.get("network", ""),
-        examples=training["examples"] if training else (network.loss[-1].images_seen if network.loss else 0),
-        held_out=list(training.get("held_out", [])),
+        name=record.network if record else "",
+        examples=record.examples if record else (network.loss[-1].images_seen if network.loss else 0),
+        held_out=_held_out(network),
         loss=charts.training_loss(network.loss),
         errors=charts.denoising_error(network.denoising),
         generalisation=_generalisation(network, curves),
@@ -108,6 +108,10 @@ def network_section(run: Run) -> NetworkSection | None:
     )
 
 
+def _held_out(network: NetworkScore) -> list[int]:
+    return list(network.record.held_out) if network.record else []
+
+
 def _generalisation(network: NetworkScore, curves: Mapping[str, Mapping[float, float]]) -> Generalisation | None:
     held_out, trained = curves.get("network_held_out"), curves.get("network_training")
     if not held_out or not trained:
@@ -115,7 +119,7 @@ def _generalisation(network: NetworkScore, curves: Mapping[str, Mapping[float, f
     low, high = _LEVELS
     ratios = [error / trained[t] for t, error in held_out.items() if t in trained and low <= t <= high]
     ratio = statistics.geometric_mean(ratios or [1.0])
-    few = len(network.training.get("held_out", [])) < _FEW
+    few = len(_held_out(network)) < _FEW
     return Generalisation(round((ratio - 1) * 100), low, high, few, ratio < _GENERALISES)
 
 
@@ -130,7 +134,7 @@ def _at_one(curves: Mapping[str, Mapping[float, float]]) -> AtOne | None:
 
 
 def _panels(run: Run, network: NetworkScore, samples: Samples) -> Panels:
-    held_out = set(network.training.get("held_out", []))
+    held_out = _held_out(network)
     trained = [image.pixels for image in run.images if image.pixels is not None and image.number not in held_out]
     shown = [at_most(image, _SIDE) for image in samples.images[: max(_PANEL, _PAIRS)]]
     beside = [at_most(trained[place], _SIDE) for place in _spread(len(trained), min(_PANEL, len(samples.images)))]

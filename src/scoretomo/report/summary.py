@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..rundir.results import Run, Volume, seconds_taken
 
-_EXCLUDED = re.compile(r"(image )?\d+ (more images )?(left out|excluded): ")  # notes that the table of images has, too
+_EXCLUDED = re.compile(r"(image )?\d+ (more images )?excluded: ")  # notes that the table of images has, too
 
 
 class Range(NamedTuple):

@@ -28,10 +28,10 @@ class Sheet(NamedTuple):
     densities: list[Embedded]
 
 
-def sheets_of(run: Run, reach: float) -> Iterator[Sheet]:
+def sheets_of(run: Run, reach: float, budget: int) -> Iterator[Sheet]:
     """A sheet for every volume; the first by `embedded.priority` carry a density until the budget is spent."""
     done = run.with_status("done")
-    packed = of_volumes(run, done)
+    packed = of_volumes(run, done, budget)
     mean = charts.mean_curve(run.fsc_results)
     side = _picture_side(len(done), run.size)
     lossy = len(done) * _PICTURES * side**2 > _BUDGET

@@ -32,10 +32,11 @@ from .rows import (
     StartRow,
     SupportTest,
     SymmetryRow,
+    Verdict,
     VolumeRow,
 )
 from .settings_file import write_settings
-from .tables import Record, Table
+from .tables import Record, Table, from_json
 
 LANDSCAPE_PARTS = ("landscape", "landscape.csv", "reliability.csv", "report.html")  # replaced together, the report last
 EVALUATING = ".evaluation.begun"  # what is compared until all is
@@ -272,6 +273,16 @@ class RunDirectory:
     def records(self) -> list[dict[str, Any]]:
         """The lines of log.jsonl; none where there is no file."""
         return files.read_records(self.log)
+
+    def logged_volumes(self) -> dict[int, VolumeRow]:
+        """What log.jsonl holds of each volume, by the number of its image; the last of several records counts."""
+        rows = (from_json(VolumeRow, record) for record in self.records() if record["event"] == "volume")
+        return {row.image: row for row in rows}
+
+    @property
+    def verdict(self) -> Verdict:
+        """Of the flexibility test; undetermined before there is one."""
+        return self.flexibility.read().verdict if self.flexibility.exists() else "undetermined"
 
     def record(self, event: str, **details: Any) -> None:
         """Add a line to log.jsonl."""

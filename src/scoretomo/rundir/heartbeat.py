@@ -112,7 +112,7 @@ def require_alone(path: Path) -> None:
         named = last and other and (last.at_work or (last.host == platform.node() and not last.dead))
         who = f"process {last.process} on {last.host}" if last and named else "another process"
         raise files.InputError(
-            f"{path.parent} should have nobody at work, but {who} is: "
+            f"{path.parent} should have no process at work, but {who} is: "
             f"see how far it is with scoretomo watch {path.parent}, or stop it first"
         )
 

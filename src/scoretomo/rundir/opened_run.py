@@ -34,7 +34,7 @@ class RunPoses(NamedTuple):
     """
 
     numbers: np.ndarray  # (n,): of the images in the user's stack
-    rotations: np.ndarray  # (n, 3, 3), as in docs/conventions.md
+    rotations: np.ndarray  # (n, 3, 3), as in docs/reference/conventions.md
     shifts: np.ndarray  # (n, 2): x, y in pixels
     correlations: np.ndarray  # (n,): with the view in this pose
     outliers: np.ndarray  # (n,), bool: no view explains the image
@@ -58,9 +58,7 @@ class RunReliability(NamedTuple):
     intervals: np.ndarray  # (n, 2): 80 % interval of it
     labels: list[str]  # reliable | caution | unreliable
     reasons: list[str]
-    observability: (
-        np.ndarray
-    )  # (n, k): how much of each mode the view shows, beside an average view (1: as much or more)
+    observability: np.ndarray  # (n, k): how much of each mode the view shows; 1: as much as an average view, or more
 
 
 class OpenRun:

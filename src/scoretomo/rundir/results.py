@@ -25,6 +25,7 @@ from .rows import (
     LandscapeRow,
     LandscapeSummary,
     LossRow,
+    NetworkRecord,
     PoseRow,
     ReliabilityRow,
     SampleRow,
@@ -37,11 +38,10 @@ from .rows import (
     Verdict,
     VolumeRow,
 )
+from .stages import UP_TO_VOLUMES
 from .tables import from_json
 
 NOT_SELECTED = "not selected"  # reason of an image that the user did not select
-# Stages whose seconds make up the time of a run, in log.jsonl.
-_TIMED = ("consensus", "flexibility", "assignment", "deformation", "score support", "volumes")
 
 
 class Image(NamedTuple):
@@ -112,7 +112,7 @@ class Samples(NamedTuple):
 class NetworkScore(NamedTuple):
     """A network score: how it was trained, and its denoising error."""
 
-    training: Mapping[str, Any]  # settings of the trained network; empty while it is being trained
+    record: NetworkRecord | None  # None while it is being trained
     loss: list[LossRow]
     denoising: list[DenoisingRow]
     samples: Samples | None
@@ -203,9 +203,14 @@ class Run(NamedTuple):
         return next((len(image.pixels) for image in self.images if image.pixels is not None), 0)
 
     @property
+    def length_unit(self) -> str:
+        """Of lengths and resolutions of the run itself: Å, or px without a pixel size."""
+        return "Å" if self.pixel_size else "px"
+
+    @property
     def unit(self) -> str:
-        """Of resolutions: Å, or px without a pixel size."""
-        return self.evaluation.unit if self.evaluation else ("Å" if self.pixel_size else "px")
+        """Of resolutions by the FSC with the truth, which may have a pixel size that the run lacks."""
+        return self.evaluation.unit if self.evaluation else self.length_unit
 
     @property
     def fsc_grid(self) -> tuple[int, float | None]:
@@ -234,7 +239,7 @@ def read_run(run: RunDirectory, event: Mapping[str, Any] | None = None) -> Run:
     settings = _toml(run.config)
     records = [*files.read_records(run.log), *([dict(event)] if event else [])]
     images = _images(run)
-    volumes = _volumes(run, images, settings, records)
+    volumes = _volumes(run, images, settings)
     summary = run.evaluation.summary
     return Run(
         name=run.path.resolve().name,
@@ -311,7 +316,7 @@ def _network(run: RunDirectory) -> NetworkScore | None:
     if not (run.weights.exists() or run.loss.exists()):
         return None
     return NetworkScore(
-        training=files.read_weights(run.weights)[1] if run.weights.exists() else {},
+        record=from_json(NetworkRecord, files.read_weights(run.weights)[1]) if run.weights.exists() else None,
         loss=run.loss.read(),
         denoising=run.denoising.read(),
         samples=_samples(run.samples),
@@ -326,12 +331,9 @@ def _samples(folder: SampleFolder) -> Samples | None:
     return Samples(files.read_images(folder.images).images, files.read_images(folder.nearest).images, rows)
 
 
-def _volumes(
-    run: RunDirectory, images: Sequence[Image], settings: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-) -> list[Volume]:
+def _volumes(run: RunDirectory, images: Sequence[Image], settings: Mapping[str, Any]) -> list[Volume]:
     """The requested volumes, in the order of their images, from volumes.csv or, while the run goes on, from the log."""
-    logged = [from_json(VolumeRow, dict(record)) for record in records if record.get("event") == "volume"]
-    rows = {row.image: row for row in [*logged, *run.volume_rows.read()]}
+    rows = run.logged_volumes() | {row.image: row for row in run.volume_rows.read()}
     results = _fsc_results(run)
     reliability = {row.image: row for row in run.reliability.read()}
     poses = {row.image: _pose(row) for row in run.poses.read()}
@@ -394,7 +396,7 @@ def _fsc_results(run: RunDirectory) -> dict[int, FscResult]:
 
 def seconds_taken(run: Run) -> float | None:
     """Wall-clock seconds of all stages up to the volumes, or None if an interrupted session left some unrecorded."""
-    recorded = dict.fromkeys(_TIMED, 0.0)
+    recorded = dict.fromkeys(UP_TO_VOLUMES, 0.0)
     for record in run.records:
         if record.get("event") == "stage" and record["stage"] in recorded:
             recorded[record["stage"]] += float(record["seconds"])

@@ -2,21 +2,22 @@
 rounded.
 
 Images have the numbers of the user's stack, from 0. Lengths are in pixels of the run, angles in degrees, resolutions in
-Å, or in pixels of the run where the pixel size is unknown. A residual fraction is ‖image − view‖² / ‖image‖², with the
-best brightness.
+Å, or in pixels of the run where the pixel size is unknown. A correlation is that of an image with a view, inside the
+mask. A residual fraction is ‖image − view‖² / ‖image‖², with the best brightness.
 """
 
 from typing import Annotated, Any, Literal, NamedTuple
 
 from .tables import CountedFrom, Decimals, Digits
 
-FORMAT = 2  # of a run directory; it changes when names or columns do
+FORMAT = 3  # of a run directory; it changes when names or columns do
 
 Two = Annotated[float, Decimals(2)]
 Three = Annotated[float, Decimals(3)]
 Four = Annotated[float, Decimals(4)]
 Five = Annotated[float, Decimals(5)]
 SixDecimals = Annotated[float, Decimals(6)]
+SevenDecimals = Annotated[float, Decimals(7)]
 SixDigits = Annotated[float, Digits(6)]
 Verdict = Literal["flexible", "rigid", "undetermined"]  # the last where images are too few for a test
 Label = Literal["reliable", "caution", "unreliable"]
@@ -71,7 +72,7 @@ class SymmetryRow(NamedTuple):
 
     symmetry: str  # point group: C1, D2, …
     fsc: Four  # of the consensus with itself, turned
-    held_out_residual: Five  # mean residual fraction of held-out images
+    held_out_correlation: Five  # mean, of held-out images with views of a consensus of other images
 
 
 class ConsensusSummary(NamedTuple):
@@ -131,15 +132,15 @@ class AssignmentRow(NamedTuple):
     """assignment/hard.csv and soft.csv: a held-out image and the consensus of the others."""
 
     image: int
-    residual_fraction: Annotated[float, Decimals(7)]  # by the consensus of the others
+    correlation: SevenDecimals  # with the view of that consensus in the best pose
 
 
 class AssignmentTest(NamedTuple):
     """assignment/test.json: whether held-out images of a rigid molecule are explained better by a soft assignment."""
 
-    hard_residual: SixDigits  # mean residual fraction of held-out images
-    soft_residual: SixDigits  # the same with soft assignment
-    standard_errors: SixDigits  # of the difference
+    hard_correlation: SevenDecimals  # mean, of held-out images with views of a consensus of other images
+    soft_correlation: SevenDecimals  # the same with soft assignment
+    standard_errors: SixDigits  # how many the difference is
     soft: bool  # the consensus was made again with soft assignment
 
 
@@ -169,12 +170,13 @@ class VolumeRow(NamedTuple):
     file: str  # within the run; empty if the descent diverged
     status: Status
     seconds: Two  # of the descents of its batch, shared evenly
-    steps: int  # of its descent
+    steps: int  # of its descent, as planned
     start_weight: float | None  # share of the start in the volume
     anchor_correlation: Five  # of the image with the view in its pose
     anchor_residual: Five  # ‖f(V, I) − x‖ / ‖x‖ of its image x, at the last step
     view_residual: Five  # root mean square of f(V, R) − D(f(V, R), t) over random views, at the last step
     replicate_fsc: Five | None  # mean FSC of pairs of replicates
+    diverged_at: int | None = None  # step of its descent; empty if it did not diverge
 
 
 class ConvergenceRow(NamedTuple):
@@ -255,7 +257,7 @@ class ReliabilityRow(NamedTuple):
     high: Three | None  # upper end
     resolution: Two | None  # of the last shell that counts
     label: Label
-    reason: str  # the predictor that decided
+    reason: str  # of the label, in words
     replicate_fsc: Five | None  # mean, in the shells that images determine
     correlation: Five  # of the image with its view
     isolation: Five | None  # of its conformation from those of other images
@@ -332,6 +334,22 @@ class EvaluationSummary(NamedTuple):
     ceiling_auc: float | None = None
     conformation_gain_auc: float | None = None
     mean_curve: tuple[float, ...] = ()
+
+
+class NetworkRecord(NamedTuple):
+    """In score/weights.safetensors: how the network was trained, and the images that it is for."""
+
+    scoretomo: str  # version
+    network: str  # fast | paper | paper-ribosome
+    architecture: dict[str, Any]
+    examples: int  # noisy images that the network has seen
+    seed: int
+    size: int  # side of the images, in pixels
+    sigma_data: float  # root mean square of the normalised images
+    background: float  # of normalised images
+    mu: float  # a normalised image is (x − mu) / s
+    s: float
+    held_out: tuple[int, ...]  # images that the network has not seen
 
 
 class LossRow(NamedTuple):

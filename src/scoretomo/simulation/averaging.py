@@ -35,7 +35,7 @@ _VOLTAGE = 300.0  # kV
 _SPHERICAL_ABERRATION = 2.7  # mm
 _AMPLITUDE_CONTRAST = 0.1
 _MASK = 0.95  # half sides; where the soft mask ends
-_TRUST = 2.0  # how far classification programs trust the signal more than its estimate
+_SIGNAL_GAIN = 2.0  # times the estimated signal-to-noise ratio that classification programs use
 
 
 class ClassAverage(NamedTuple):
@@ -133,7 +133,7 @@ def average_class(volume: Tensor, number: int, pixel_size: float, seed: int, set
     ratio = _signal_to_noise(weighted, level * power.sqrt())
     cutoff = _first_below(ratio, 1 / 3, size)
     shell = _shell(size)
-    restraint = _ring_means(power)[shell] / (_TRUST * ratio[shell]).clamp(min=1e-6)
+    restraint = _ring_means(power)[shell] / (_SIGNAL_GAIN * ratio[shell]).clamp(min=1e-6)
     edge = soft_edge(_frequencies(size).norm(dim=0) * size, float(cutoff), 0.1 * size)
     average = torch.fft.fftshift(torch.fft.irfft2(weighted / (power + restraint) * edge, s=(size, size)), dim=(-2, -1))
     record: dict[str, object] = {

@@ -3,8 +3,8 @@
     image ─ lift ─► level 1 ─► level 2 ─► level 3 ─► middle ─► level 3 ─► level 2 ─► level 1 ─ norm, drop ─► image
                        └──────────└──────────└─── skips ───────────┘──────────┘──────────┘
 
-Every block is told the noise level. The numbers of parameters are the paper's: 3.9 million for channels (32, 64, 128),
-5.3 million for (32, 64, 96, 128).
+Every block takes the noise level as an input. The numbers of parameters are the paper's: 3.9 million for channels (32,
+64, 128), 5.3 million for (32, 64, 96, 128).
 """
 
 import math
@@ -106,8 +106,9 @@ class UNet(nn.Module):
         x = self.lift(functional.pixel_unshuffle(images, self.unshuffle))
         skips = [x]
         for down in self.down:
-            left = down(x, label)
-            skips, x = [*skips, *left], left[-1]
+            outputs = down(x, label)
+            skips = [*skips, *outputs]
+            x = outputs[-1]
         before, attention, after = self.middle
         x = after(attention(before(x, label)), label)
         for up in self.up:
@@ -125,18 +126,18 @@ class Down(nn.Module):
         self.coarser = nn.ModuleList([] if lowest else [nn.Conv2d(width, width, 3, stride=2, padding=1)])
 
     def forward(self, x: Tensor, label: Tensor) -> list[Tensor]:
-        """Features and label → what every block and the halving leave."""
-        left = []
+        """Features and label → the output of every block and of the halving."""
+        outputs = []
         for block, attention in zip(self.blocks, self.attention, strict=True):
             x = attention(block(x, label))
-            left.append(x)
+            outputs.append(x)
         for coarser in self.coarser:
-            left.append(coarser(x))
-        return left
+            outputs.append(coarser(x))
+        return outputs
 
 
 class Up(nn.Module):
-    """A level on the way up: every block also gets what one on the way down has left, the last one first."""
+    """A level on the way up: every block also gets the output of one on the way down, the last one first."""
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class Up(nn.Module):
         self.finer = nn.ModuleList([] if highest else [nn.Conv2d(width, width, 3, padding=1)])
 
     def forward(self, x: Tensor, skips: list[Tensor], label: Tensor) -> Tensor:
-        """Features, all that is left from the way down (used up from its end), and label → features."""
+        """Features, outputs of the way down (used up from their end), and label → features."""
         for block, attention in zip(self.blocks, self.attention, strict=True):
             x = attention(block(torch.cat([x, skips.pop()], 1), label))
         for finer in self.finer:
@@ -188,7 +189,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every place of the image looks at every other."""
+    """Attention of every place of the image to every other."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
