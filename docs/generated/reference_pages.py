@@ -42,7 +42,7 @@ def field_comments(kind: type) -> dict[str, str]:
 def _described(kind: type) -> str:
     file, _, summary = inspect.getdoc(kind).partition(": ")  # type: ignore[union-attr]
     if summary:
-        title = " and ".join(f"`{name}`" for name in file.split(" and "))
+        title = re.sub(r"\S+\.\w+", r"`\g<0>`", file)
     else:
         title, summary = f"{kind.__name__}, in a record above", file
     hints, comments = get_type_hints(kind, include_extras=True), field_comments(kind)
