@@ -109,6 +109,18 @@ def test_larger_images_are_judged_by_their_coarse_shells(finished, tmp_path, mon
     assert [row.expected_fsc for row in coarse] != [row.expected_fsc for row in before]
 
 
+def test_modes_of_few_volumes_are_not_counted(finished, rerun, tmp_path):
+    run = RunDirectory(rerun(finished, tmp_path / "run", "volumes", images="0,3,6,9,12,15", steps=8))
+    summary = run.landscape.summary.read()
+    assert summary.verdict == "flexible"
+    assert summary.modes is None
+    names = [trajectory.name for trajectory in summary.trajectories]
+    assert names == [f"component-{k + 1}" for k in range(len(names))]
+    assert all(len(run.landscape.frames(name)) == 11 for name in names)
+    assert {row.mode for row in run.landscape.rows.read()} == {()}
+    assert {row.observability for row in run.reliability.read()} == {()}
+
+
 @pytest.mark.parametrize("number", [0, 33])
 def test_volume_in_its_final_pose_fits_its_image(finished, number):
     assert fit_of(RunDirectory(finished), number) > 0.98

@@ -15,7 +15,6 @@ from scoretomo.rundir.rows import FlexibilityTest
 pytestmark = pytest.mark.slow
 NUMBERS = [0, 2, 4, 6, 8, 10]
 RIGID = FlexibilityTest(0.05, 0.04, 0.1, 0.01, 0.05, "rigid")
-FLEXIBLE = FlexibilityTest(0.05, 0.01, 0.8, 0.6, 0.05, "flexible")
 
 
 @pytest.fixture
@@ -74,19 +73,6 @@ def test_volumes_of_a_rigid_molecule_are_judged_by_the_consensus(copied):
     run_landscape(copied.path, umap=False)
     worse = [row for row in copied.reliability.read() if row.expected_fsc is not None]
     assert worse[0].expected_fsc < rows[0].expected_fsc
-
-
-def test_modes_of_few_volumes_of_a_flexible_molecule_are_not_counted(copied):
-    copied.flexibility.write(FLEXIBLE)
-    run_landscape(copied.path, umap=False)
-    summary = copied.landscape.summary.read()
-    assert summary.verdict == "flexible"
-    assert summary.modes is None
-    names = [trajectory.name for trajectory in summary.trajectories]
-    assert names == [f"component-{k + 1}" for k in range(len(names))]
-    assert all(len(copied.landscape.frames(name)) == 11 for name in names)
-    assert {row.mode for row in copied.landscape.rows.read()} == {()}
-    assert {row.observability for row in copied.reliability.read()} == {()}
 
 
 def test_landscape_command_gives_the_same_again(six_volumes, copied, command):

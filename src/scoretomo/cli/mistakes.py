@@ -46,7 +46,8 @@ def _missing(error: MissingArgumentError, argument: Argument, app: App) -> str:
     entry = re.search(rf"^{argument.field_info.name}\n((?: {{4}}.*\n?)+)", documented, re.MULTILINE)
     positional = argument.field_info.kind.name != "KEYWORD_ONLY"
     name = argument.name.removeprefix("--").upper() if positional else argument.name
-    return f"{name} ({' '.join(entry[1].split()).rstrip('.')})" if entry else name
+    described = argument.parameter.help or (entry[1] if entry else "")
+    return f"{name} ({' '.join(described.split()).rstrip('.')})" if described else name
 
 
 def of_the_system(error: OSError) -> str:
