@@ -30,7 +30,7 @@ CALL_OUTS = (
     (".lead > div", "Verdict, size of the motion, agreement of the starts"),
     (".trajectory-stage", "Surface to turn; orange parts move"),
     (".trajectory", "One slider for each mode of motion"),
-    (".explorer > div", "Landscape: each point is the volume of one image"),
+    (".explorer > div", "Every volume: each point is that of one image"),
     (".chosen-volume", "The selected volume, its image and its view"),
     ("#reliability .scroll", "Expected FSC, label and reason of each volume"),
 )
