@@ -108,3 +108,15 @@ def test_bodies_that_move_alike_are_united_and_small_ones_are_left_out():
     assert grouped(paths, loose).bodies == 1
     heavy = BodyCriteria(least=float(part.double().mean()) + 0.1)
     assert grouped(paths, heavy).bodies == 1
+
+
+def test_points_without_mass_have_no_part_in_the_bodies():
+    paths, part = paths_of("hinge", 0.0)
+    masses = torch.ones(POINTS, dtype=paths.dtype)
+    massless = shape()[:, 0] < -0.2  # neighbours of one another
+    masses[massless] = 0.0
+    criteria = criteria_for(paths[:, ~massless], masses[~massless], random_stream(3, "seeds"))
+    *_, last = group_points(paths, masses, random_stream(4, "bodies"), criteria, reference=IMAGES // 2)
+    assert len(last.memberships) == 2
+    right = last.memberships.argmax(0).bool() == part
+    assert float(right[~massless].double().mean()) > 0.97

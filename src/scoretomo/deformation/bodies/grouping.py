@@ -92,7 +92,7 @@ def fit_rigid(paths: Tensor, weights: Tensor, *, reference: int = 0, iterations:
         iterations: how often motions and shapes are found.
     """
     images, points, _ = paths.shape
-    share = weights / weights.sum(1, keepdim=True)
+    share = weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)  # a set may have no mass
     across = paths.transpose(1, 2).reshape(3 * images, points)  # rows: coordinates of each image
     centres = (share @ across.T).unflatten(1, (images, 3))
     shapes = paths[reference].mT.expand(len(weights), 3, points)
