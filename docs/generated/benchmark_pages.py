@@ -68,7 +68,7 @@ def _detection(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "share of junk / %": round(100 * row["share"]),
             "good": row["good"],
             "junk": row["junk"],
-            "recall": row["junk excluded"] / row["junk"],
+            "recall": _recall(row),
             "precision": _precision(row),
         }
         for row in mixed
@@ -78,7 +78,7 @@ def _detection(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _kinds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     fifth = [row for row in rows if row["share"] == 0.2 and row["kind"] != "all kinds"]
     sets = dict.fromkeys(row["set"] for row in fifth)
-    recall = {(row["set"], row["kind"]): row["junk excluded"] / row["junk"] for row in fifth}
+    recall = {(row["set"], row["kind"]): _recall(row) for row in fifth}
     kinds = dict.fromkeys(row["kind"] for row in fifth)
     return [{"set": name, **{kind: recall[name, kind] for kind in kinds}} for name in sets]
 
@@ -99,9 +99,13 @@ def _volumes(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def _recall(row: dict[str, Any]) -> float:
+    return round(row["junk excluded"] / row["junk"], 2)
+
+
 def _precision(row: dict[str, Any]) -> float | None:
     excluded = row["junk excluded"] + row["good excluded"]
-    return row["junk excluded"] / excluded if excluded else None
+    return round(row["junk excluded"] / excluded, 2) if excluded else None
 
 
 def _table(names: list[str], rows: list[list[Any]]) -> list[str]:
