@@ -19,7 +19,10 @@ THREADS = torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of whole runs first, so that no process is left with a long one at the end."""
+    """Tests of a whole run are slow; files of whole runs come first, so that no process ends with a long one."""
+    for item in items:
+        if {"six_volumes", "run_with"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "_run" not in item.path.stem)
 
 

@@ -20,6 +20,8 @@ from scoretomo.graphics import charts, colours, figures, movies, surfaces, svg
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.results import Run, read_run
 
+pytestmark = pytest.mark.slow
+
 av = pytest.importorskip("av")
 pytest.importorskip("matplotlib")
 

@@ -22,6 +22,8 @@ from scoretomo.monitor import live
 from scoretomo.report import render_report
 from scoretomo.rundir.directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 ALONE = (
     "--headless",

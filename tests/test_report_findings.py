@@ -289,6 +289,7 @@ def test_the_axes_of_the_scatter_are_those_of_the_landscape(run: Path) -> None:
     assert all(0 <= place <= 1 for axis in axes for place in axis["places"])
 
 
+@pytest.mark.slow
 def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     inside = (radius(48, 3) < 22).numpy()

@@ -17,6 +17,8 @@ from scoretomo.pipeline import STAGES
 from scoretomo.presets import PRESETS, TRAININGS
 from scoretomo.rundir.directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., tuple[int, str]]
 
 

@@ -40,6 +40,8 @@ from scoretomo.pipeline.images import import_stack
 from scoretomo.pipeline.train import train_network
 from scoretomo.rundir.directory import RunDirectory
 
+pytestmark = pytest.mark.slow
+
 SIZE = 12
 TINY = Architecture((32, 32), blocks=1, unshuffle=1, groups=8)
 SHORT = Training(96, batch=16, shards=4, rate=2e-3)
