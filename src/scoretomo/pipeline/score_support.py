@@ -47,15 +47,10 @@ def open_score(run: RunDirectory, denoiser: str, *, device: torch.device) -> Sco
 
 def open_posed_score(run: RunDirectory, denoiser: str, *, device: torch.device) -> Score:
     """The score of a run's images as its consensus volume has them: centred by their poses, without outliers, and with
-    views of the volume where support.json has it so.
-
-    Args:
-        run: the run.
-        denoiser: exact, tangent or network.
-        device: where it computes.
+    views of the volume where support.json has it so. Arguments as of `open_score`.
     """
-    if denoiser == "network":
-        return _network_score(run.path, run.weights.stat().st_mtime_ns, device)
+    if denoiser == "network":  # which was trained on the images as they are
+        return open_score(run, denoiser, device=device)
     return _score_of_centred_images(run.path, denoiser, run.support.path.stat().st_mtime_ns, device)
 
 
@@ -88,8 +83,8 @@ def _score_of_centred_images(directory: Path, denoiser: str, written: int, devic
 def decide_support(run: RunDirectory, job: Job) -> None:
     """Decide by held-out images whether the score includes views of the consensus volume; writes support.json."""
     with job.estimate.stage("score support"), job.estimate.working("score support: denoising held-out images"):
-        support = _measure(run, job)
-    has_model = run.verdict == "flexible"
+        has_model = run.verdict == "flexible"
+        support = _measure(run, job, has_model=has_model)
     run.support.write(
         SupportTest(
             tested=support.tested,
@@ -104,15 +99,14 @@ def decide_support(run: RunDirectory, job: Job) -> None:
     _print_result(support, has_model=has_model)
 
 
-def _measure(run: RunDirectory, job: Job) -> ScoreSupport:
+def _measure(run: RunDirectory, job: Job, *, has_model: bool) -> ScoreSupport:
     prepared = read_prepared(run.images)
     device = best_device()
     consensus = read_final(run, prepared, prepared.numbers, device)
     mask = disc(prepared.images.shape[-1]).to(device)
     good = consensus.explained
     images = centred_images(prepared, prepared.numbers, consensus, device)
-    flexible = run.verdict == "flexible"
-    views = _model_views(run, prepared, consensus, images, mask, job.settings.seed) if flexible else None
+    views = _model_views(run, prepared, consensus, images, mask, job.settings.seed) if has_model else None
     return score_support(
         images[good],
         consensus.poses.rotations[good],
