@@ -1,12 +1,13 @@
-"""Levenberg–Marquardt steps on many small problems at once."""
+"""Levenberg–Marquardt steps on many small problems at once, and conjugate gradients on one large linear problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 State = tuple[Tensor, ...]
+_LEAST = 1e-30  # divisor of conjugate gradients
 
 
 class Slope(NamedTuple):
@@ -66,3 +67,43 @@ def _chosen(better: Tensor, new: State, old: State) -> State:
     """The new state of the problems that are better with it, the old one of the others."""
     pairs = zip(new, old, strict=True)
     return tuple(torch.where(better.reshape(-1, *[1] * (one.dim() - 1)), one, other) for one, other in pairs)
+
+
+class Approximation(NamedTuple):
+    """A step of conjugate gradients."""
+
+    solution: Tensor
+    residual: Tensor  # what is left of the right side
+
+
+def conjugate_gradients(
+    normal: Callable[[Tensor], Tensor],
+    precondition: Callable[[Tensor], Tensor],
+    right: Tensor,
+    start: Tensor,
+    steps: int,
+) -> Iterator[Approximation]:
+    """Solve normal(x) = right by preconditioned conjugate gradients; yields the start, and x after each step.
+
+    Args:
+        normal: symmetric and positive, linear.
+        precondition: about its inverse, symmetric and positive.
+        right: right side, of any shape.
+        start: where to begin, of the same shape.
+        steps: how many.
+    """
+    solution = start
+    residual = right - normal(start) if start.any() else right
+    yield Approximation(solution, residual)
+    direction = torch.zeros_like(right)
+    gain = right.new_tensor(torch.inf)
+    for _ in range(steps):
+        ahead = precondition(residual)
+        before = gain
+        gain = (residual * ahead).sum()
+        direction = ahead + (gain / before.clamp_min(_LEAST)) * direction
+        response = normal(direction)
+        length = gain / (direction * response).sum().clamp_min(_LEAST)
+        solution = solution + length * direction
+        residual = residual - length * response
+        yield Approximation(solution, residual)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..fourier import adjoint_transform_at, centred_fft, centred_ifft, inscribed, pad_or_crop, shell_index, shell_means
+from ..optimise import conjugate_gradients
 from ..projection import backproject, half_plane, slices
 
 
@@ -44,7 +45,10 @@ def invert(
     equations = _normal_equations(masses, rotations, turns, damping, sums.shape[-1])
     seen = torch.stack([backproject(sums, rotations @ turn) for turn in turns]).mean(0)
     volume = torch.zeros_like(equations.ball) if start is None else start * equations.ball
-    return _conjugate_gradients(equations, equations.ball * seen, volume, steps)
+    right = equations.ball * seen
+    for step in conjugate_gradients(equations.applied, equations.conditioned, right, volume, steps):
+        volume = step.solution
+    return volume
 
 
 class _NormalEquations(NamedTuple):
@@ -86,24 +90,6 @@ def _normal_equations(masses: Tensor, rotations: Tensor, turns: Tensor, damping:
         penalty=penalty,
         inverse=1 / (density[shell].clamp_min(0) + penalty).clamp_min(1e-12),
     )
-
-
-def _conjugate_gradients(equations: _NormalEquations, right: Tensor, volume: Tensor, steps: int) -> Tensor:
-    """Solve the normal equations from a volume on, in so many steps; right side and volume (d, d, d)."""
-    residual = right - equations.applied(volume)
-    ahead = equations.conditioned(residual)
-    direction = ahead
-    gain = (residual * ahead).sum()
-    for _ in range(steps):
-        response = equations.applied(direction)
-        length = gain / (direction * response).sum().clamp_min(1e-30)
-        volume = volume + length * direction
-        residual = residual - length * response
-        ahead = equations.conditioned(residual)
-        before = gain
-        gain = (residual * ahead).sum()
-        direction = ahead + (gain / before.clamp_min(1e-30)) * direction
-    return volume
 
 
 def _kernel(masses: Tensor, rotations: Tensor, size: int) -> Tensor:

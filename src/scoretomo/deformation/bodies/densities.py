@@ -7,7 +7,6 @@ that no shell falls below it where rings are weighed. A slice of n images passes
 of them, which makes the preconditioner.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ...fourier import centred_fft, centred_ifft, shell_index
+from ...optimise import conjugate_gradients
 from .model import RigidBodies
 from .views import Band, adjoint_views, views
 from .weights import Weights
@@ -75,28 +75,12 @@ def fit_densities(
 
     aim = masks * adjoint_views(weight * targets, bodies, band.points)
     start = model.densities / masks.clamp_min(_MASKED)
-    amounts, norms = _conjugate_gradients(normal, precondition, aim, start, steps)
-    return DensityFit(replace(model, densities=masks * amounts), norms)
-
-
-def _conjugate_gradients(
-    normal: Callable[[Tensor], Tensor], precondition: Callable[[Tensor], Tensor], aim: Tensor, start: Tensor, steps: int
-) -> tuple[Tensor, list[float]]:
-    """Solve normal(x) = aim; returns x, and norms of what is left of aim, relative to it."""
-    tiny = torch.finfo(aim.dtype).tiny
-    solution, residual = start, aim - normal(start) if start.any() else aim
-    ahead = precondition(residual)
-    direction, gain, norms = ahead, (residual * ahead).sum(), [residual.norm()]
-    for _ in range(steps):
-        response = normal(direction)
-        length = gain / (direction * response).sum().clamp_min(tiny)
-        solution = solution + length * direction
-        residual = residual - length * response
-        norms.append(residual.norm())
-        ahead = precondition(residual)
-        gain, before = (residual * ahead).sum(), gain
-        direction = ahead + (gain / before.clamp_min(tiny)) * direction
-    return solution, [float(norm / aim.norm().clamp_min(tiny)) for norm in norms]
+    amounts, norms = start, []
+    for step in conjugate_gradients(normal, precondition, aim, start, steps):
+        amounts = step.solution
+        norms.append(step.residual.norm())
+    whole = aim.norm().clamp_min(torch.finfo(aim.dtype).tiny)
+    return DensityFit(replace(model, densities=masks * amounts), [float(norm / whole) for norm in norms])
 
 
 def _shell_values(rings: Tensor, size: int) -> Tensor:
