@@ -2,7 +2,8 @@
 
 A record, records/NAME.json, holds what describes it (title, commands, columns, plot, note) and what was measured (rows,
 commit, machine, cores, Python, seeds, seconds). The first stays as it is; the second comes from the commands it names.
-Where a command measures some sets of the rows, "origins" has what each set was measured with.
+Where a command measures some sets of the rows, "origins" has what each set was measured with. Rows that are older than
+their record have no commit, but "published", the commit that first showed the last of them.
 """
 
 import json
@@ -90,7 +91,7 @@ def write_record(
     strange = [row for row in rows if row.keys() != record["columns"].keys()]
     if strange or not rows:
         raise ValueError(f"rows of {path.name} should have the columns {[*record['columns']]}, one has {strange[:1]}")
-    origin = described() | {"seeds": seeds and [*seeds], "seconds": round(seconds)}
+    origin = described() | {"published": None, "seeds": seeds and [*seeds], "seconds": round(seconds)}
     origin["cores"] = cores or origin["cores"]
     ordered = [{column: _plain(row[column]) for column in record["columns"]} for row in rows]
     save(path, record | (_merged(record, ordered, origin, key) if key else origin | {"rows": ordered}))

@@ -1,5 +1,6 @@
 """The documentation: examples run, links lead somewhere, every record is shown, every file of a run is named."""
 
+import importlib
 import json
 import re
 import runpy
@@ -19,6 +20,7 @@ from scoretomo.rundir.tables import Record, Table
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+RECORDS = sorted((ROOT / "benchmarks" / "records").glob("*.json"))
 FOLDERS = (ConsensusFolder, EvaluationFolder, LandscapeFolder, SampleFolder)
 
 
@@ -60,24 +62,53 @@ def test_every_page_is_in_the_sidebar() -> None:
 
 def test_every_record_is_on_a_page() -> None:
     shown = {name for page in PAGES for name in re.findall(r"<!-- generated: record (\S+) -->", text(page))}
-    assert shown == {path.stem for path in (ROOT / "benchmarks" / "records").glob("*.json")}
+    assert shown == {path.stem for path in RECORDS}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "records").glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_a_record_names_its_command_machine_and_columns(path: Path) -> None:
     record = json.loads(text(path))
-    assert {"title", "command", "commit", "machine", "cores", "seeds", "seconds", "columns", "rows"} <= record.keys()
+    assert {"title", "command", "machine", "cores", "seeds", "seconds", "columns", "rows"} <= record.keys()
     assert record["machine"]
     assert record["cores"] or "CPU cores" in record["columns"]
     assert record["rows"]
     assert all(row.keys() == record["columns"].keys() for row in record["rows"])
 
 
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
+def test_every_row_of_a_record_was_measured_at_a_commit_or_published_in_one(path: Path) -> None:
+    record = json.loads(text(path))
+    for origin in record.get("origins", {"all rows": record}).values():
+        (commit,) = filter(None, (origin["commit"], origin["published"]))
+        assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", commit)
+
+
+def test_measuring_a_set_again_names_its_commit_and_leaves_the_publication_of_others(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    machine = importlib.import_module("machine")
+    measured = {"commit": "1234567", "machine": "new", "cores": 2, "python": "3"}
+    for name, value in (("RECORDS", tmp_path), ("command", lambda: "this"), ("described", lambda: measured)):
+        monkeypatch.setattr(machine, name, value)
+    columns = {"set": "", "value": ""}
+    rows = [{"set": name, "value": 1} for name in ("old", "again")]
+    published = {"title": "Sets", "command": "this", "commit": None, "published": "89abcde", "columns": columns}
+    for name, key in (("sets", ["set"]), ("whole", [])):
+        machine.save(tmp_path / f"{name}.json", {**published, "rows": rows})
+        machine.write_record(name, [{"set": "again", "value": 2}], seeds=[0], seconds=1, key=key)
+    sets, whole = (json.loads(text(tmp_path / f"{name}.json")) for name in ("sets", "whole"))
+    commits = {name: (origin["commit"], origin["published"]) for name, origin in sets["origins"].items()}
+    assert commits == {"old": (None, "89abcde"), "again": ("1234567", None)}
+    assert (whole["commit"], whole["published"]) == ("1234567", None)
+    page = runpy.run_path(str(DOCS / "generated" / "benchmark_pages.py"))["shown"](sets)
+    assert "commit 1234567; published in commit 89abcde" in page
+
+
 def test_every_benchmark_that_a_record_names_is_there() -> None:
-    commands = [json.loads(text(path))["command"] or "" for path in (ROOT / "benchmarks" / "records").glob("*.json")]
-    named = {script for command in commands for script in re.findall(r"benchmarks/\S+\.py", command)}
+    commands = "; ".join(json.loads(text(path))["command"] or "" for path in RECORDS)
+    named = re.findall(r"python (benchmarks/\S+\.py) ?(\w*)", commands)
     assert named
-    assert all((ROOT / script).exists() for script in named)
+    assert all(f'"{part}"' in text(ROOT / script) for script, part in named if part)
+    assert all((ROOT / script).exists() for script, _ in named)
 
 
 def test_the_reference_names_every_file_of_a_run() -> None:

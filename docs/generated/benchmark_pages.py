@@ -1,7 +1,8 @@
 """Benchmarks: tables and plots of the committed records in benchmarks/, and the table of trials.
 
-A record is a JSON object with title, command, commit, machine, cores, seeds, seconds, columns (name → meaning), rows,
-and perhaps a plot and a note. What was not recorded is null; so is the command where none repeats the figures any more.
+A record is a JSON object with title, command, commit, published, machine, cores, seeds, seconds, columns (name →
+meaning), rows, and perhaps a plot and a note. What was not recorded is null; so is the command where the rows are those
+of other records. Rows have the commit that was measured, or the one that first published them.
 """
 
 import csv
@@ -138,17 +139,16 @@ def _cell(value: Any, places: int) -> str:
 
 
 def _origin(content: dict[str, Any]) -> str:
-    """Command, machine, cores, seeds, commit and seconds of a record, as far as they were recorded."""
+    """Command, machine, cores, seconds, commits and seeds of a record, as far as they were recorded."""
     command = content.get("command")
-    parts = [f"`{command}`" if command else "no command repeats this any more"]
-    for key, words in (
-        ("machine", "{}"),
-        ("cores", "cores: {}"),
-        ("commit", "commit {}"),
-        ("seconds", "{:,} s in all"),
-    ):
+    parts = [f"`{command}`" if command else "the commands of other tables"]
+    for key, words in (("machine", "{}"), ("cores", "cores: {}"), ("seconds", "{:,} s in all")):
         if content.get(key) is not None:
             parts.append(words.format(content[key]))
+    origins = content.get("origins", {"all rows": content}).values()
+    for key, words in (("commit", "commit {}"), ("published", "published in commit {}")):
+        if commits := dict.fromkeys(each[key] for each in origins if each.get(key)):
+            parts.append(words.format(", ".join(commits)))
     if content.get("seeds"):
         parts.append(f"seed {', '.join(map(str, content['seeds']))}")
     return f"*Measured with: {'; '.join(parts)}.*"
