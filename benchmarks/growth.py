@@ -101,7 +101,7 @@ def of_soft_matching(stack: Posed, annealing: Annealing, side: int) -> float:
 
 def of_hard_matching(stack: Posed, last: Iteration) -> float:
     """Core-seconds after the last iteration of soft assignment, where the images leave no gaps."""
-    return clocked(lambda: assign_hard(stack.images, last, stays=False))
+    return clocked(lambda: assign_hard(stack.images, last, keep_near=False))
 
 
 def of_trial(stack: Posed) -> float:
@@ -201,7 +201,7 @@ def support(stack: Posed, views: Tensor, mask: Tensor) -> object:
         0.0,
         mask,
         torch.Generator(),
-        modelled=views,
+        model_views=views,
     )
 
 

@@ -61,7 +61,7 @@ def test_hard_assignment_of_few_images_improves_the_volume_of_soft_assignment():
     rotations = random_rotations(6, stream())
     images = project(blobs(), rotations) * MASK
     last = Iteration(blobs() + 0.08 * torch.randn(blobs().shape, generator=stream(5)), torch.zeros(6, 2))
-    near = assign_hard(images, last, stays=True).volume
+    near = assign_hard(images, last, keep_near=True).volume
     alone, before, after = (likeness(volume, blobs()) for volume in (posed_map(images, rotations), last.volume, near))
     assert alone < before < after
 
@@ -102,8 +102,8 @@ def test_starts_that_are_alike_are_averaged_unless_all_of_them_are_the_same(fsc,
 
 @pytest.mark.slow
 def test_mean_of_noisy_starts_is_better_than_any_and_has_poses_in_its_own_frame():
-    rotations, moves = random_rotations(12, stream(1)), torch.tensor([1.5, -1.0]).expand(12, 2)
-    images = shift(project(blobs(), rotations), moves) * MASK
+    rotations, shifts = random_rotations(12, stream(1)), torch.tensor([1.5, -1.0]).expand(12, 2)
+    images = shift(project(blobs(), rotations), shifts) * MASK
     starts = []
     for number in range(4):  # each in a frame of its own
         frame = torch.eye(3) if number == 0 else random_rotations(1, stream(number))[0]
@@ -113,12 +113,12 @@ def test_mean_of_noisy_starts_is_better_than_any_and_has_poses_in_its_own_frame(
             * torch.randn(blobs().shape, generator=stream(10 + number))
             * (radius(SIZE, 3) < SIZE / 2)
         )
-        starts.append(Consensus(rotate(blobs() + noise, frame), Poses(rotations @ frame.mT, moves, torch.ones(12))))
+        starts.append(Consensus(rotate(blobs() + noise, frame), Poses(rotations @ frame.mT, shifts, torch.ones(12))))
     mean = average(images, starts)
     single = [likeness(rotate(each.volume, frame_of(each, rotations).mT), blobs()) for each in starts]
     assert likeness(mean.volume, blobs()) > max(single)
     assert float(angular_distance(mean.poses.rotations, rotations).median()) < 2
-    assert float((mean.poses.shifts - moves).abs().median()) < 0.2
+    assert float((mean.poses.shifts - shifts).abs().median()) < 0.2
 
 
 def frame_of(start: Consensus, rotations: torch.Tensor) -> torch.Tensor:
@@ -281,8 +281,8 @@ def test_held_out_images_are_explained_better_by_a_true_symmetry_and_worse_by_a_
     images = project(volume, rotations)
     images = images + 0.1 * images.std() * torch.randn(images.shape, generator=stream(1))
     last = Iteration(volume, torch.zeros(20, 2))
-    plain = assign_hard(images, last, stays=True)
-    symmetric = assign_hard(images, last, stays=False, group=imposed)
+    plain = assign_hard(images, last, keep_near=True)
+    symmetric = assign_hard(images, last, keep_near=False, group=imposed)
     without, within = cross_validate(images, plain.poses), cross_validate(images, symmetric.poses, group=imposed)
     assert (within.residual < without.residual) == better
     assert (float(within.rings[1:].mean()) > float(without.rings[1:].mean())) == better

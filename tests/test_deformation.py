@@ -95,8 +95,8 @@ def test_volumes_have_the_conformations_of_their_images(fitted, flexible):
 def test_view_of_a_volume_in_the_pose_of_its_image_is_the_view_of_the_model(fitted, flexible):
     volume = model_volumes(fitted, [7], flexible[0][[7]])[0]
     view = shift(volume.sum(0)[None], fitted.shifts.detach()[[7]] * (SIZE / 2))[0]
-    modelled = model_views(fitted, SIZE)[7]
-    assert float((view * modelled).sum() / (view.norm() * modelled.norm())) > 0.99
+    shown = model_views(fitted, SIZE)[7]
+    assert float((view * shown).sum() / (view.norm() * shown.norm())) > 0.99
 
 
 @pytest.mark.slow
@@ -104,7 +104,7 @@ def test_displacements_grow_as_the_part_moves_away_from_its_median_place(fitted,
     images, rotations, amounts = flexible
     found = displacements(fitted, torch.arange(len(images)))
     assert float(torch.corrcoef(torch.stack([found, amounts.abs()]))[0, 1]) > 0.95
-    still = model_from_consensus(consensus, rotations, FITTING, random_stream(0, "start"), moves=False)
+    still = model_from_consensus(consensus, rotations, FITTING, random_stream(0, "start"), flexible=False)
     rounding = torch.finfo(torch.float32).eps * SIZE / 2  # of a place, which is at most 1 in half sides, in pixels
     assert float(displacements(still, torch.arange(len(images))).max()) <= rounding
 
@@ -227,7 +227,7 @@ def test_residual_of_held_out_images_tells_a_flexible_molecule_from_a_rigid_one(
     for stack, mean in ((images, consensus), (rigid, conformation(0.0))):
         residuals = []
         for moves in (True, False):
-            model = model_from_consensus(mean, rotations, FITTING, random_stream(0, "start"), moves=moves)
+            model = model_from_consensus(mean, rotations, FITTING, random_stream(0, "start"), flexible=moves)
             for _ in fit(model, stack, trial, random_stream(0, "order"), epochs=range(40), of=120, training=training):
                 pass
             residuals.append(float(residual_fractions(model, stack, trial, 39 / 119)[~training].mean()))

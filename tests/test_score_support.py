@@ -58,7 +58,7 @@ def test_views_of_a_model_are_near_images_only_where_it_has_the_conformations():
     images, unseen, rotations = images[:240], images[240:], rotations[:240]
     smeared = consensus_views(posed_map(images, rotations), 0.0, MASK)
     supports = [
-        score_support(images, rotations, tangent, 0.0, MASK, stream(), modelled=views) for views in (unseen, smeared)
+        score_support(images, rotations, tangent, 0.0, MASK, stream(), model_views=views) for views in (unseen, smeared)
     ]
     assert [support.model_is_near for support in supports] == [True, False]
 

@@ -14,7 +14,7 @@ from . import Consensus, Iteration
 from .outliers import find_outliers
 from .soft_assignment import CentredImages, resized_images, symmetrised
 
-_STAYING = 3.0  # λ of the difference to the volume of soft assignment, for few images and for noisy ones
+_NEAR = 3.0  # λ of the difference to the volume of soft assignment, for few images and for noisy ones
 
 
 def best_poses(volume: Tensor, images: Tensor, shifts: Tensor) -> Poses:
@@ -30,7 +30,7 @@ def best_poses(volume: Tensor, images: Tensor, shifts: Tensor) -> Poses:
 
 
 def assign_hard(
-    images: Tensor, last: Iteration, *, stays: bool, group: Tensor | None = None, rounds: int = 2
+    images: Tensor, last: Iteration, *, keep_near: bool, group: Tensor | None = None, rounds: int = 2
 ) -> Consensus:
     """The single best pose of each image, and the volume that fits the images in these, in turn.
 
@@ -41,7 +41,7 @@ def assign_hard(
     Args:
         images: empty space 0, shape (n, d, d).
         last: iteration of soft assignment, at any size.
-        stays: whether the volume stays near it.
+        keep_near: whether the volume stays near it.
         group: symmetry, shape (g, 3, 3).
         rounds: how often.
     """
@@ -51,9 +51,9 @@ def assign_hard(
     for _ in range(rounds):
         good = ~find_outliers(poses)
         centred, rotations = shift(moved.images, -poses.shifts)[good], poses.rotations[good]
-        if stays:
+        if keep_near:
             missing = (centred - project(last.volume, rotations)) * moved.matcher.mask
-            volume = last.volume + posed_map(missing, rotations, group=group, damping=_STAYING)
+            volume = last.volume + posed_map(missing, rotations, group=group, damping=_NEAR)
         else:
             volume = posed_map(centred, rotations, group=group, start=volume)
         poses = refine(volume, moved.images, poses)

@@ -101,5 +101,5 @@ def _consensus_of(images: Tensor, consensus: Consensus, some: Tensor, group: Ten
     """A consensus made again from some of the images, unless they are few, with the poses of all in it."""
     volume, shifts = consensus.volume, consensus.poses.shifts
     if not leave_gaps(int(some.sum()), group):
-        volume = assign_hard(images[some], Iteration(volume, -shifts[some]), stays=False, group=group).volume
+        volume = assign_hard(images[some], Iteration(volume, -shifts[some]), keep_near=False, group=group).volume
     return Consensus(volume, best_poses(volume, images, shifts))

@@ -195,7 +195,12 @@ def symmetrised(volume: Tensor, group: Tensor) -> Tensor:
 
 
 def fine_level(
-    images: Tensor, coarse: Iteration, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
+    images: Tensor,
+    coarse: Iteration,
+    generator: torch.Generator,
+    *,
+    group: Tensor | None = None,
+    ends_soft: bool = False,
 ) -> Iterator[Iteration]:
     """From the shape of the particle to 48 pixels, or the size of the images if they are smaller.
 
@@ -207,11 +212,11 @@ def fine_level(
         coarse: from `coarse_level`, at any size.
         generator: random stream of the grids.
         group: symmetry, shape (g, 3, 3).
-        soft: whether it ends softer.
+        ends_soft: whether it ends softer.
     """
     start = at_size(coarse, min(FINE_SIDE, images.shape[-1]))
     size = start.volume.shape[-1]
-    annealing = replace(FINE, directions=fine_directions(size), tau=(FINE.tau[0], _SOFT if soft else FINE.tau[1]))
+    annealing = replace(FINE, directions=fine_directions(size), tau=(FINE.tau[0], _SOFT if ends_soft else FINE.tau[1]))
     return assign_softly(
         resized_images(images, size), start.volume, annealing, generator, shifts=start.shifts, group=group
     )
@@ -246,7 +251,12 @@ def resized_images(images: Tensor, size: int) -> Tensor:
 
 
 def assign_softly_again(
-    images: Tensor, consensus: Consensus, generator: torch.Generator, *, group: Tensor | None = None, soft: bool = False
+    images: Tensor,
+    consensus: Consensus,
+    generator: torch.Generator,
+    *,
+    group: Tensor | None = None,
+    ends_soft: bool = False,
 ) -> Iterator[Iteration]:
     """Soft assignment in detail once more, from what a consensus shows at 24 pixels.
 
@@ -257,8 +267,8 @@ def assign_softly_again(
         consensus: the volume, (e, e, e), and the poses of the images in it.
         generator: random stream of the grids.
         group: symmetry, shape (g, 3, 3).
-        soft: whether it ends softer, for noisy images.
+        ends_soft: whether it ends softer, for noisy images.
     """
     size = consensus.volume.shape[-1]
     coarse = at_size(Iteration(consensus.volume, -consensus.poses.shifts), min(COARSE_SIDE, size))
-    return fine_level(images, coarse, generator, group=group, soft=soft)
+    return fine_level(images, coarse, generator, group=group, ends_soft=ends_soft)

@@ -130,8 +130,8 @@ def _parameters(model: DeformationModel, fitting: DeformationSettings) -> list[d
         *model.linear_amplitudes.parameters(),
         *model.nonlinear_amplitudes.parameters(),
     ]
-    coordinates = 2e-2 if model.moves else 0.0  # which are 0 and stay there
-    kinds = [*still, ([model.latent], coordinates), *shared, (networks, 2e-3 if model.moves else 0.0)]
+    coordinates = 2e-2 if model.flexible else 0.0  # which are 0 and stay there
+    kinds = [*still, ([model.latent], coordinates), *shared, (networks, 2e-3 if model.flexible else 0.0)]
     return [{"params": weights, "top": fitting.rate * rate, "lr": fitting.rate * rate} for weights, rate in kinds]
 
 

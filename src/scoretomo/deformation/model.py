@@ -43,7 +43,7 @@ class DeformationModel(nn.Module):
         voxel: standard deviation of a Gaussian in voxels of the model's side.
         generator: random stream.
         group: rotations under which every conformation stays the same, shape (g, 3, 3).
-        moves: whether it moves; if not, all latent coordinates are 0.
+        flexible: whether it moves; if not, all latent coordinates are 0.
     """
 
     rotations: Tensor
@@ -59,7 +59,7 @@ class DeformationModel(nn.Module):
         voxel: float,
         generator: torch.Generator,
         group: Tensor | None = None,
-        moves: bool = True,
+        flexible: bool = True,
     ) -> None:
         super().__init__()
         count, inputs = len(rotations), 3 + 6 * len(_WAVES)
@@ -75,12 +75,12 @@ class DeformationModel(nn.Module):
                 nn.Linear(fitting.latent_dimensions, 32), nn.SiLU(), nn.Linear(32, fitting.basis_functions)
             )
         self.points, self.masses = nn.Parameter(points.clone()), nn.Parameter(masses.clone())
-        spread = _START if moves else 0.0
+        spread = _START if flexible else 0.0
         self.latent = nn.Parameter(spread * torch.randn(count, fitting.latent_dimensions, generator=generator))
         self.turns, self.shifts = nn.Parameter(torch.zeros(count, 3)), nn.Parameter(torch.zeros(count, 2))
         self.register_buffer("rotations", rotations.clone())
         self.register_buffer("group", torch.eye(3)[None] if group is None else group.clone())
-        self.voxel, self.moves, self.size = voxel, moves, fitting.side
+        self.voxel, self.flexible, self.size = voxel, flexible, fitting.side
 
     def poses(self) -> Tensor:
         """Poses of the images as corrected, shape (n, 3, 3)."""
@@ -148,7 +148,7 @@ def model_from_consensus(
     generator: torch.Generator,
     *,
     group: Tensor | None = None,
-    moves: bool = True,
+    flexible: bool = True,
 ) -> DeformationModel:
     """Make the consensus a model of Gaussians, which has not learned to move yet.
 
@@ -158,7 +158,7 @@ def model_from_consensus(
         fitting: sizes.
         generator: random stream.
         group: symmetry, shape (g, 3, 3).
-        moves: whether it may.
+        flexible: whether it may move.
     """
     side = min(fitting.side, consensus.shape[-1])
     small = resample(consensus, side, 3)
@@ -180,7 +180,7 @@ def model_from_consensus(
         voxel=GAUSSIAN_WIDTH * share ** (-1 / 3) * fitting.side / side,
         generator=generator,
         group=group,
-        moves=moves,
+        flexible=flexible,
     ).to(consensus.device)
 
 
@@ -212,7 +212,7 @@ def sharpened_model(
     width = math.sqrt(max(0, (model.voxel * side / model.size) ** 2 - GAUSSIAN_WIDTH**2))  # those to come add theirs
     volume = density(copies * (side / 2), masses, side, width)
     group = model.group if len(model.group) > 1 else None
-    finer = model_from_consensus(volume, model.rotations, fitting, generator, group=group, moves=model.moves)
+    finer = model_from_consensus(volume, model.rotations, fitting, generator, group=group, flexible=model.flexible)
     own = {name: value for name, value in finer.state_dict().items() if name in ("points", "masses")}
     finer.load_state_dict({**model.state_dict(), **own})
     return finer

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from scipy.ndimage import binary_dilation, distance_transform_edt
-from sklearn.decomposition import PCA
 from torch import Tensor
 
 from ..fourier import low_pass
@@ -73,6 +72,8 @@ def principal_components(volumes: Tensor, differences: Tensor, mask: Tensor) -> 
         differences: half the difference of the replicates of each, shape (n, d, d, d).
         mask: shape (d, d, d).
     """
+    from sklearn.decomposition import PCA  # not earlier: it takes a while
+
     place = mask > 0
     count = min(_COMPONENTS, len(volumes) - 1)
     inside = (volumes * mask)[:, place].numpy()

@@ -25,10 +25,10 @@ def umap_embedding(components: Components) -> np.ndarray:
         ImportError: umap-learn is not installed.
         OSError: there is no folder to which compiled code can be written.
     """
-    umap = _umap()
     places = components.coordinates[:, : max(2, components.significant)]
     if not places.any():
         return np.zeros((len(places), 2))
+    umap = _umap()
     neighbours = min(_NEIGHBOURS, len(places) - 1)
     start = (
         places[:, :2] / places[:, :2].std() if len(places) < 10 else "spectral"

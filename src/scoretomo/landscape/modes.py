@@ -13,10 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.sparse.csgraph import connected_components
-from sklearn.decomposition import FastICA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.manifold import Isomap
-from sklearn.neighbors import kneighbors_graph
 
 from .components import Components
 
@@ -100,6 +96,8 @@ def mode_coordinates(components: Components, count: int, criteria: CountCriteria
     Returns:
         Shape (n, count).
     """
+    from sklearn.manifold import Isomap  # not earlier: it takes a while
+
     places = components.coordinates[:, : components.significant]
     if count == 0 or len(places) < criteria.fewest:
         modes = places[:, :count]
@@ -137,6 +135,8 @@ def confirmed_modes(coordinates: np.ndarray, amplitudes: np.ndarray, most: int) 
 
 def connected_neighbours(places: np.ndarray, criteria: CountCriteria = COUNTING) -> int:
     """As few neighbours as connect all volumes, at places of shape (n, k), in a graph; ten at least."""
+    from sklearn.neighbors import kneighbors_graph  # not earlier: it takes a while
+
     for count in range(min(criteria.graph, len(places) - 1), len(places)):
         graph = kneighbors_graph(places, count, include_self=False)
         if connected_components(graph, directed=False)[0] == 1:
@@ -146,6 +146,9 @@ def connected_neighbours(places: np.ndarray, criteria: CountCriteria = COUNTING)
 
 def _independent(places: np.ndarray) -> np.ndarray:
     """The same places by axes that are as independent as possible."""
+    from sklearn.decomposition import FastICA  # not earlier: it takes a while
+    from sklearn.exceptions import ConvergenceWarning
+
     if places.shape[1] < 2:
         return places
     with warnings.catch_warnings():

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from .components import Components
 
@@ -46,6 +45,8 @@ def find_states(components: Components, count: int, criteria: StateCriteria = ST
         count: groups at most; fewer where one would have fewer than three volumes.
         criteria: fewest volumes of a group.
     """
+    from sklearn.cluster import KMeans  # not earlier: it takes a while
+
     places = components.coordinates[:, : max(1, components.significant)]
     for groups in range(min(count, len(places)), 0, -1):
         clusters = KMeans(groups, n_init=10, random_state=0).fit(places)

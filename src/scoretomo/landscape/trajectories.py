@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse.csgraph import shortest_path
-from sklearn.neighbors import kneighbors_graph
 
 from .components import Components
 from .modes import connected_neighbours
@@ -56,6 +55,8 @@ def path_between_states(components: Components, states: States, legs: int) -> St
         states: their states.
         legs: frames from one state to the next.
     """
+    from sklearn.neighbors import kneighbors_graph  # not earlier: it takes a while
+
     places = components.coordinates[:, : max(1, components.significant)]
     graph = kneighbors_graph(places, connected_neighbours(places), mode="distance", include_self=False)
     ends = states.representatives

@@ -107,7 +107,7 @@ def try_assignment(trial: Trial) -> Iterator[int]:
     held_out = torch.arange(len(order), device=order.device) % ASSIGNMENT.folds == 0
     others = data.explained[order[held_out]]
     training = data.explained[order[~held_out]]
-    volume = yield from _assigned_again(data, training, trial.seed, soft=trial.soft)
+    volume = yield from _assigned_again(data, training, trial.seed, ends_soft=trial.soft)
     poses = best_poses(volume, data.images[others], data.consensus.poses.shifts[others])
     columns = zip(others.tolist(), poses.correlations.tolist(), strict=True)
     trial.table.write([AssignmentRow(data.numbers[place], correlation) for place, correlation in columns])
@@ -118,7 +118,7 @@ def _assign_all_softly(run: RunDirectory, seed: int) -> Iterator[int]:
     iteration.
     """
     data = _read(run)
-    volume = yield from _assigned_again(data, data.explained, seed, soft=True)
+    volume = yield from _assigned_again(data, data.explained, seed, ends_soft=True)
     write_start(run.soft, Consensus(volume, best_poses(volume, data.images, data.consensus.poses.shifts)))
 
 
@@ -131,15 +131,15 @@ def _read(run: RunDirectory) -> _Data:
     return _Data(prepared.numbers, images, consensus, posed.explained.nonzero()[:, 0], posed.group)
 
 
-def _assigned_again(data: _Data, training: Tensor, seed: int, *, soft: bool) -> Generator[int, None, Tensor]:
+def _assigned_again(data: _Data, training: Tensor, seed: int, *, ends_soft: bool) -> Generator[int, None, Tensor]:
     """Assign some images once more, from what the consensus shows at low resolution: the volume."""
     images = data.images[training]
     consensus = data.consensus._replace(poses=data.consensus.poses.of(training))
     stream = random_stream(seed, "softness")
-    for iteration in assign_softly_again(images, consensus, stream, group=data.group, soft=soft):
+    for iteration in assign_softly_again(images, consensus, stream, group=data.group, ends_soft=ends_soft):
         last = iteration
         yield 1
-    return assign_hard(images, at_size(last, images.shape[-1]), stays=soft, group=data.group).volume
+    return assign_hard(images, at_size(last, images.shape[-1]), keep_near=ends_soft, group=data.group).volume
 
 
 def _copy_first(run: RunDirectory) -> None:

@@ -209,7 +209,7 @@ def try_start(start: Start) -> Iterator[int]:
     for iteration in coarse_level(images, random_stream(start.seed, start.stream, start.number), group=group):
         last = iteration
         yield 1
-    consensus = assign_hard(images, last, stays=leave_gaps(len(images), group), group=group)
+    consensus = assign_hard(images, last, keep_near=leave_gaps(len(images), group), group=group)
     write_start(start.path, consensus, coarse=last.volume, centring=last.shifts)
 
 
@@ -220,8 +220,8 @@ def go_into_detail(start: Start) -> Iterator[int]:
     for iteration in fine_level(images, coarse, random_stream(start.seed, start.stream, "fine"), group=group):
         last = iteration
         yield 1
-    stays = leave_gaps(len(images), group)
-    write_start(start.in_detail, assign_hard(images, at_size(last, images.shape[-1]), stays=stays, group=group))
+    gaps = leave_gaps(len(images), group)
+    write_start(start.in_detail, assign_hard(images, at_size(last, images.shape[-1]), keep_near=gaps, group=group))
     yield _HARD_ASSIGNMENT
 
 
@@ -264,7 +264,7 @@ def _best_symmetry(
     best = validation
     for proposal in propose(consensus.volume):
         gaps = leave_gaps(len(images), proposal.group)
-        tried = assign_hard(images, symmetric_start(consensus, proposal), stays=gaps, group=proposal.group)
+        tried = assign_hard(images, symmetric_start(consensus, proposal), keep_near=gaps, group=proposal.group)
         validation = cross_validate(images, tried.poses, group=proposal.group)
         rows.append(SymmetryRow(proposal.name, proposal.agreement, 1 - validation.residual))
         if validation.residual <= best.residual:  # of two that explain them as well, the larger group

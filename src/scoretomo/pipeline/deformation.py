@@ -154,7 +154,7 @@ def _read_once(path: Path, written: int, device: torch.device) -> DeformationMod
 def _write(path: Path, model: DeformationModel, fitting: DeformationSettings) -> None:
     arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     files.make_folder(path.parent)
-    files.write_weights(path, arrays, {"fitting": asdict(fitting), "moves": model.moves, "voxel": model.voxel})
+    files.write_weights(path, arrays, {"fitting": asdict(fitting), "moves": model.flexible, "voxel": model.voxel})
 
 
 def _read(path: Path, device: torch.device) -> DeformationModel:
@@ -168,7 +168,7 @@ def _read(path: Path, device: torch.device) -> DeformationModel:
         voxel=record["voxel"],
         generator=torch.Generator(),
         group=state["group"],
-        moves=record["moves"],
+        flexible=record["moves"],
     )
     model.load_state_dict(state)
     return model.to(device)

@@ -144,5 +144,5 @@ def start_model(data: ModelData, seed: int, fitting: DeformationSettings, *, fle
     consensus = data.consensus
     stream = random_stream(seed, "motion", "start")
     return model_from_consensus(
-        consensus.volumes[0], consensus.poses.rotations, fitting, stream, group=consensus.group, moves=flexible
+        consensus.volumes[0], consensus.poses.rotations, fitting, stream, group=consensus.group, flexible=flexible
     )

@@ -115,7 +115,7 @@ def _measure(run: RunDirectory, job: Job, *, has_model: bool) -> ScoreSupport:
         mask,
         random_stream(job.settings.seed, "left out"),
         group=consensus.group,
-        modelled=views,
+        model_views=views,
     )
 
 

@@ -101,7 +101,7 @@ def score_support(
     generator: torch.Generator,
     *,
     group: Tensor | None = None,
-    modelled: Tensor | None = None,
+    model_views: Tensor | None = None,
     criteria: SupportCriteria = SUPPORT,
 ) -> ScoreSupport:
     """Denoise held-out images, by scores with and without views of the consensus, and views of a model.
@@ -114,7 +114,7 @@ def score_support(
         mask: circular mask, shape (d, d).
         generator: random stream.
         group: symmetry of the consensus, shape (g, 3, 3).
-        modelled: normalised views of the deformation model from directions that no image has, shape (m, d, d).
+        model_views: normalised views of the deformation model from directions that no image has, shape (m, d, d).
         criteria: how it is decided.
     """
     count, squares = len(images), torch.zeros(4, dtype=torch.float64)
@@ -134,12 +134,12 @@ def score_support(
         denoise = score(images[others])
         squares[0] += _change(images[held_out], noise, denoise, criteria.levels, mask)
         squares[2] += _change(images[held_out], noise, denoise, criteria.low_levels, mask)
-        if modelled is not None:
-            other_noise = torch.randn(modelled.shape, generator=generator).to(modelled) * mask
-            squares[3] += _change(modelled, other_noise, denoise, criteria.low_levels, mask)
+        if model_views is not None:
+            other_noise = torch.randn(model_views.shape, generator=generator).to(model_views) * mask
+            squares[3] += _change(model_views, other_noise, denoise, criteria.low_levels, mask)
         del denoise  # a score may be large: never two at a time
         squares[1] += _change(images[held_out], noise, score(torch.cat([images[others], views])), criteria.levels, mask)
-    if modelled is None:
+    if model_views is None:
         squares[3] = math.inf
     held_out_error, with_views, low_noise, model = (squares / rounds).sqrt().tolist()
     return ScoreSupport(held_out_error, with_views, low_noise, model, criteria)

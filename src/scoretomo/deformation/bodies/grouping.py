@@ -100,13 +100,13 @@ def fit_rigid(paths: Tensor, weights: Tensor, *, reference: int = 0, iterations:
         middle = (shapes * share[:, None]).sum(2)
         offsets = (shapes - middle[..., None]) * share[:, None]
         turns = _rotations((across @ offsets.flatten(0, 1).T).reshape(images, 3, -1, 3).permute(2, 0, 1, 3))
-        moves = centres - (turns @ middle[:, None, :, None])[..., 0]
+        translations = centres - (turns @ middle[:, None, :, None])[..., 0]
         back = turns.permute(0, 3, 1, 2).reshape(-1, 3 * images) @ across
-        shapes = (back.unflatten(0, (-1, 3)) - (turns.mT @ moves[..., None])[..., 0].sum(1)[..., None]) / images
-    moved = moves.flatten(1) @ across
-    squares = across.square().sum(0) - 2 * moved + moves.square().sum((1, 2))[:, None]
+        shapes = (back.unflatten(0, (-1, 3)) - (turns.mT @ translations[..., None])[..., 0].sum(1)[..., None]) / images
+    moved = translations.flatten(1) @ across
+    squares = across.square().sum(0) - 2 * moved + translations.square().sum((1, 2))[:, None]
     deviations = (squares / images - shapes.square().sum(1)).clamp_min(0).sqrt()
-    return RigidFit(rigid(turns, moves), deviations)
+    return RigidFit(rigid(turns, translations), deviations)
 
 
 def _rotations(covariances: Tensor) -> Tensor:

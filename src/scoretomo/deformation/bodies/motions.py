@@ -17,9 +17,9 @@ _SMALL = 1e-2  # radians, below which the logarithm takes a series: its next ter
 _STRAIGHT = 1e-3  # radians per half side: with less, a motion is a slide, its axis of turning far outside the box
 
 
-def rigid(turns: Tensor, moves: Tensor) -> Tensor:
+def rigid(turns: Tensor, translations: Tensor) -> Tensor:
     """Motions of rotations (…, 3, 3) and translations (…, 3), shape (…, 4, 4)."""
-    top = torch.cat([turns, moves[..., None]], -1)
+    top = torch.cat([turns, translations[..., None]], -1)
     bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], -2)
 
@@ -103,12 +103,12 @@ def screw_of_twist(twists: Tensor, centres: Tensor) -> Screw:
         twists: shape (…, 6).
         centres: of the mass that moves, in half sides, shape (…, 3): the pivot of a pure slide.
     """
-    turns, moves = twists[..., :3], twists[..., 3:]
+    turns, translations = twists[..., :3], twists[..., 3:]
     angle = turns.norm(dim=-1, keepdim=True)
-    straight = angle <= _STRAIGHT * moves.norm(dim=-1, keepdim=True)
-    axis = normalize(torch.where(straight, moves, turns), dim=-1)
-    nearest = torch.linalg.cross(turns, moves) / angle.square().clamp_min(torch.finfo(angle.dtype).tiny)
+    straight = angle <= _STRAIGHT * translations.norm(dim=-1, keepdim=True)
+    axis = normalize(torch.where(straight, translations, turns), dim=-1)
+    nearest = torch.linalg.cross(turns, translations) / angle.square().clamp_min(torch.finfo(angle.dtype).tiny)
     along = ((centres - nearest) * axis).sum(-1, keepdim=True)
     pivot = torch.where(straight, centres, nearest + along * axis)
-    slide = (axis * moves).sum(-1)
+    slide = (axis * translations).sum(-1)
     return Screw(axis, pivot, torch.where(straight, 0, angle)[..., 0], slide)
