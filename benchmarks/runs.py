@@ -21,7 +21,6 @@ from scoretomo.fourier import resample
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.folders import SimulationFolder
 from scoretomo.rundir.rows import EvaluationSummary, FscRow
-from scoretomo.rundir.tables import Record
 
 RESULTS = ROOT / "results"
 DATA = ROOT.parent.parent / "shared" / "data"
@@ -77,7 +76,7 @@ def judge(run: Path, truth: Path) -> Judged:
 def results(run: Path) -> Judged:
     """The evaluation of a run that was evaluated."""
     evaluation = RunDirectory(run).evaluation
-    return Judged(run, Record(evaluation.summary, EvaluationSummary).read(), evaluation.rows.read())
+    return Judged(run, evaluation.summary.read(), evaluation.rows.read())
 
 
 def stage_seconds(run: Path) -> dict[str, float]:

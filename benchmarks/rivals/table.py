@@ -36,6 +36,7 @@ from scoretomo.fourier import resample
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 from scoretomo.rundir.folders import EvaluationFolder
+from scoretomo.rundir.rows import EvaluationSummary
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -175,14 +176,14 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def judged(name: str, data: Data, program: str, seed: int) -> dict[str, Any]:
+def judged(name: str, data: Data, program: str, seed: int) -> EvaluationSummary:
     """Scores of a program's maps by the package's own judge."""
     home = RESULTS / name / f"{program}-{seed}"
     truth = data.truth or RESULTS / name / f"{program}-0" / "maps" / "000.mrc"
     summary = EvaluationFolder(home / "evaluation").summary
     if not summary.exists():
         scoretomo("evaluate", home / "maps", "--truth", truth, "--output", home / "evaluation", "--workers", 1)
-    return dict(json.loads(summary.read_text()))
+    return summary.read()
 
 
 def measure(names: list[str], programs: list[str], seeds: int, folder: Path) -> list[Result]:
@@ -205,8 +206,8 @@ def measure(names: list[str], programs: list[str], seeds: int, folder: Path) -> 
 def result(name: str, data: Data, program: str, seed: int, done: dict[str, Any]) -> Result:
     """The maps of a program against their truths; a map that is not there scores 0."""
     summary = judged(name, data, program, seed)
-    share = summary["n"] / len(data.numbers)
-    scores = share * summary["mean_fsc"], share * summary["auc"], summary.get("single_map_mean_fsc")
+    share = summary.n / len(data.numbers)
+    scores = share * summary.mean_fsc, share * summary.auc, summary.single_map_mean_fsc
     return Result(name, program, seed, *scores, done["wall"], done["cpu"], done["version"], done.get("note", ""))
 
 

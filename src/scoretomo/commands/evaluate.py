@@ -15,7 +15,7 @@ from ..rundir.directory import EVALUATING, RunDirectory, Stopwatch, entry
 from ..rundir.folders import EvaluationFolder
 from ..rundir.heartbeat import beating
 from ..rundir.rows import Comparison, EvaluationSummary, FscCurveRow
-from ..rundir.tables import Record, from_json, to_json
+from ..rundir.tables import from_json, to_json
 from .comparison import Angles, ComparisonTask, compare_map, on_one_grid, write_single_map
 from .comparison_summary import show, summarise
 from .pairing import numbered, paired, poses_beside, true_poses
@@ -132,7 +132,7 @@ def _compare_all(evaluation: Evaluation, folder: EvaluationFolder) -> tuple[list
     folder.rows.write([comparison.result for comparison in comparisons])
     shells = max(len(comparison.curve) for comparison in comparisons)
     folder.curves.write([_curve_row(comparison, shells) for comparison in comparisons])
-    Record(folder.summary, EvaluationSummary).write(summary)
+    folder.summary.write(summary)
     return comparisons, summary
 
 

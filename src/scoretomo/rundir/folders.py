@@ -4,6 +4,7 @@ from pathlib import Path
 
 from .rows import (
     ConsensusSummary,
+    EvaluationSummary,
     FscCurveRow,
     FscRow,
     LandscapeRow,
@@ -84,14 +85,15 @@ class EvaluationFolder:
         self.compared = path / "progress.jsonl"
         self.rows = Table(path / "fsc.csv", FscRow)
         self.curves = Table(path / "fsc_curves.csv", FscCurveRow)
-        self.summary = path / "summary.json"
+        self.summary = Record(path / "summary.json", EvaluationSummary)
         self.single_map = path / "single_map.mrc"
         self.aligned_maps = path / "aligned"
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of what belongs together, those last that show that all is there."""
-        paths = (self.aligned_maps, self.single_map, self.compared, self.curves.path, self.rows.path, self.summary)
+        tables = (self.curves, self.rows, self.summary)
+        paths = (self.aligned_maps, self.single_map, self.compared, *(table.path for table in tables))
         return tuple(path.name for path in paths)
 
     def aligned(self, name: str) -> Path:
