@@ -90,7 +90,7 @@ def arranged(boxes: dict[str, Box]) -> list[Part]:
     for number, column in enumerate(COLUMNS):
         y = GAP
         for first, last in column:
-            top, bottom = boxes[first][1] - 8, boxes[last][3] + 8
+            top, bottom = max(boxes[first][1] - 8, 0), boxes[last][3] + 8
             if first == "#reliability":
                 bottom = min(bottom, top + TABLE)
             parts.append(Part(top, bottom, GAP + number * (round(WIDTH * SCALE) + GAP), y))

@@ -111,10 +111,11 @@ def judged(judged_run: Path) -> str:
 
 
 def test_the_text_of_the_page_is_that_of_the_snapshot(tmp_path: Path) -> None:
-    """All wording of the page, for three runs; the other tests check data and structure."""
+    """All wording of the page, for four runs; the other tests check data and structure."""
     pages = {
         "a flexible molecule with a truth": flexible_run(tmp_path / "flexible"),
         "a rigid molecule, unfinished": rigid_run(tmp_path / "rigid"),
+        "too few images": small_run(tmp_path / "small"),
         "a network score without volumes": network_run(tmp_path / "network"),
     }
     parts = [f"=== {name} ===\n" + "\n".join(page_of(path).lines) for name, path in pages.items()]
@@ -153,6 +154,13 @@ def rigid_run(path: Path) -> Path:
     places = RunDirectory(run)
     places.symmetries.write([SymmetryRow("C1", 1.0, 0.95), SymmetryRow("C2", 0.6, 0.92)])
     files.write_map(places.mean, blob(16, 5), None)
+    return run
+
+
+def small_run(path: Path) -> Path:
+    """One volume of images too few for the flexibility test, and an excluded image."""
+    run = write_run(path, {0: blob(16, 0)}, excluded={1: "constant"}, replicate_fsc=0.9)
+    write_shared(run, [0], flexible=None, held_out_resolution=2.03 * 3.54)
     return run
 
 
@@ -440,7 +448,7 @@ def test_numbers_and_lengths_are_written_as_sentences_have_them() -> None:
     assert wording.listing(range(10)).endswith("7 and 2 more")
     assert [wording.duration(s) for s in (2.53, 48.2, 320, 11100)] == ["2.5 s", "48 s", "5 min 20 s", "3 h 05 min"]
     assert [wording.in_letters(number) for number in (0, 12, 13)] == ["no", "twelve", "13"]
-    assert [wording.resolution(value, 2.0) for value in (4.0, 7.123)] == ["≤ 4", "7.12"]
+    assert [wording.resolution(value, 2.0) for value in (4.0, 4.01, 4.2, 7.123)] == ["≤ 4", "≤ 4.01", "4.2", "7.12"]
 
 
 @pytest.fixture

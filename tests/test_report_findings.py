@@ -2,16 +2,21 @@
 
 import json
 import re
+import shlex
+from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from runs import ball, blob, write_evaluation, write_landscape, write_reliability, write_run, write_shared
-from test_report import Page, page_of, results
+from test_report import Page, flexible_run, network_run, page_of, results, rigid_run, small_run
 
 from scoretomo import files
 from scoretomo.alignment import Alignment, place
+from scoretomo.cli.app import app
+from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.fourier import radius
 from scoretomo.graphics import shading, surfaces
 from scoretomo.report import page_data, render_report
@@ -290,7 +295,19 @@ def test_the_axes_of_the_scatter_are_those_of_the_landscape(run: Path) -> None:
 
 
 @pytest.mark.slow
-def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(tmp_path: Path) -> None:
+def test_three_hundred_noisy_volumes_that_move_stay_under_thirty_megabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three volumes, a hundred times each; every picture is in the page, but a surface is drawn only once."""
+    draw, drawn = surfaces.surface, dict[tuple[object, ...], np.ndarray]()
+
+    def drawn_once(values: np.ndarray, level: float, reach: float, side: int) -> np.ndarray:
+        key = (values.tobytes(), level, reach, side)
+        if key not in drawn:
+            drawn[key] = draw(values, level, reach, side)
+        return drawn[key]
+
+    monkeypatch.setattr(surfaces, "surface", drawn_once)
     rng = np.random.default_rng(0)
     inside = (radius(48, 3) < 22).numpy()
     noise = [(rng.standard_normal((48, 48, 48)) * inside).astype(np.float32) for _ in range(3)]
@@ -316,3 +333,86 @@ def test_the_start_weight_is_the_largest_of_all_volumes(tmp_path: Path) -> None:
     consensus = results(run).consensus
     assert consensus
     assert consensus.start_weight == 0.75
+
+
+def boxes(path: Path) -> list[str]:
+    """HTML of the boxes beside the findings, one from each heading on: what to do next, and how to read the volumes."""
+    beside = re.search(r'<div class="advice">(.*?)</div>', render_report(RunDirectory(path)), re.DOTALL)
+    assert beside
+    return beside[1].split("<h2>")[1:]
+
+
+def commands(box: str) -> list[str]:
+    """The commands that a box of the page names, as one types them."""
+    named = re.findall(r'<code class="command">scoretomo (.*?)</code>', box)
+    return [unescape(re.sub("</?span>", "", text)) for text in named]
+
+
+def without_motion(path: Path) -> Path:
+    write_run(path, {number: blob(16, number) for number in NUMBERS})
+    write_shared(path, NUMBERS, flexible=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (flexible_run, ["export run/ --to chimerax", "export run/ --to relion"]),
+        (without_motion, ["export run/ --to relion"]),
+        (rigid_run, ["watch run/"]),  # it is not finished
+        (small_run, []),
+        (network_run, ["reconstruct run/ --method paper --denoiser network"]),
+    ],
+)
+def test_what_to_do_next_is_a_command_that_fits_the_run(
+    tmp_path: Path, make: Callable[[Path], Path], expected: list[str]
+) -> None:
+    named = commands(boxes(make(tmp_path / "run"))[0])
+    assert named == expected
+    for text in named:
+        app.parse_args(text, exit_on_error=False, print_error=False)
+
+
+def test_a_command_has_the_folder_as_a_shell_takes_it(tmp_path: Path) -> None:
+    named = commands(boxes(rigid_run(tmp_path / "it's a run"))[0])
+    assert [shlex.split(text) for text in named] == [["watch", "it's a run/"]]
+
+
+def test_a_run_of_few_images_names_how_many_the_flexibility_test_needs(tmp_path: Path) -> None:
+    assert f"{FLEXIBILITY.fewest} images" in boxes(small_run(tmp_path / "run"))[0]
+
+
+def test_starts_that_disagree_come_before_the_motion(run: Path) -> None:
+    write_shared(run, NUMBERS, agreeing=1)
+    write_landscape(run, NUMBERS)
+    assert not commands(boxes(run)[0])
+
+
+def test_excluded_images_and_outliers_are_to_be_checked(run: Path) -> None:
+    write_shared(run, NUMBERS)
+    assert 'href="#images"' not in boxes(run)[0]
+    write_shared(run, NUMBERS, outliers=[2])
+    assert 'image 2 under <a href="#images">' in boxes(run)[0]
+
+
+def test_how_to_read_volumes_depends_on_what_there_is(tmp_path: Path) -> None:
+    assert len(boxes(network_run(tmp_path / "network"))) == 1  # there are no volumes to read
+    explained = set()
+    for flexible in (True, False, None):
+        for replicate_fsc in (0.9, None):
+            path = tmp_path / f"{flexible}-{replicate_fsc}"
+            write_run(path, {number: blob(16, number) for number in NUMBERS}, replicate_fsc=replicate_fsc)
+            write_shared(path, NUMBERS, flexible=flexible)
+            explained.add(boxes(path)[1])
+            assert ("replicate" in boxes(path)[1]) == (replicate_fsc is not None)
+    assert len(explained) == 6
+
+
+def test_the_head_has_the_resolution_of_a_consensus_and_else_a_correlation(run: Path) -> None:
+    def figures() -> list[str]:
+        return re.findall(r"<li><strong>([^<]*)", render_report(RunDirectory(run)))
+
+    assert "0.900" in figures()
+    write_shared(run, NUMBERS, held_out_resolution=12.0)
+    assert "12" in figures()
+    assert "0.900" not in figures()

@@ -49,10 +49,13 @@ def length(pixels: float, pixel_size: float | None) -> str:
 
 
 def resolution(value: float, pixel_size: float | None) -> str:
-    """A resolution by the FSC with voxels of a size; ≤ where the FSC never falls below its threshold."""
+    """A resolution by the FSC with voxels of a size; ≤ where it stays above its threshold down to two pixels."""
     return f"{'≤ ' if at_nyquist(value, pixel_size) else ''}{value:.3g}"
 
 
 def at_nyquist(value: float, pixel_size: float | None) -> bool:
-    """Whether a resolution, rounded as tables have it, is two pixels: finer ones cannot be measured."""
-    return value <= 2.002 * (pixel_size or 1.0)
+    """Whether a resolution is two pixels in effect: finer ones cannot be measured.
+
+    Up to 2.05 pixels lie within the last shell of images of 80 pixels or fewer, where a place is interpolated.
+    """
+    return value <= 2.05 * (pixel_size or 1.0)

@@ -1,13 +1,17 @@
 """Many images in one picture, of pixels or of characters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 from rich.console import Console
 from rich.text import Text
 
 from . import surfaces
+
+_GAP = 2  # pixels between images of a sheet
 
 
 def tiles(
@@ -18,22 +22,35 @@ def tiles(
     return [np.asarray(PIL.Image.fromarray(grey).resize((side, side), PIL.Image.Resampling.BOX)) for grey in greys]
 
 
-def in_rows(images: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
-    """Images in rows, about three columns to two rows, numbers left to right."""
-    columns = max(1, round((len(images) * 1.5) ** 0.5))
-    return [images[first : first + columns] for first in range(0, len(images), columns)]
-
-
 def sheet(
     rows: Sequence[Sequence[np.ndarray] | np.ndarray], side: int, scale: surfaces.Scale | None = None
 ) -> PIL.Image.Image:
     """Rows of images in one picture, each ``side`` pixels wide, on one grey scale, or each on its own without one."""
-    picture = np.zeros((len(rows) * (side + 2), max(map(len, rows)) * (side + 2)), np.uint8)
+    step = side + _GAP
+    picture = np.zeros((len(rows) * step, max(map(len, rows)) * step), np.uint8)
     for row, images in enumerate(rows):
         for column, tile in enumerate(tiles(images, side, scale)):
-            y, x = row * (side + 2), column * (side + 2)
+            y, x = row * step, column * step
             picture[y : y + side, x : x + side] = tile
     return PIL.Image.fromarray(picture)
+
+
+def named_sheet(images: Mapping[str, np.ndarray], side: int) -> PIL.Image.Image:
+    """Images by their names, each on its own grey scale and with its name in its lower left corner, about three columns
+    to two rows.
+    """
+    columns = max(1, round((len(images) * 1.5) ** 0.5))
+    shown = list(images.values())
+    picture = sheet([shown[first : first + columns] for first in range(0, len(shown), columns)], side)
+    draw = PIL.ImageDraw.Draw(picture)
+    font = PIL.ImageFont.load_default(max(10, side // 8))
+    for place, name in enumerate(images):
+        row, column = divmod(place, columns)
+        corner = (column * (side + _GAP) + 2, row * (side + _GAP) + side - 2)
+        left, top, right, bottom = draw.textbbox(corner, name, font=font, anchor="ls")
+        draw.rectangle((left - 2, top - 2, right + 1, bottom + 1), fill=0)
+        draw.text(corner, name, fill=255, font=font, anchor="ls")
+    return picture
 
 
 def shows_pictures(console: Console) -> bool:

@@ -1,6 +1,7 @@
 """Report: one page about a run, from results on disk only; modules collect data, templates hold the sentences."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from .. import wording
+from ..deformation.flexibility import FLEXIBILITY
 from ..files import InputError
 from ..graphics import shading, surfaces, svg
 from ..rundir.directory import RunDirectory
@@ -22,7 +24,7 @@ from .network import network_section
 from .pictures import reach_of
 from .reliability import reliability_summary, volume_table
 from .settings import in_one_line, in_sections, machine
-from .summary import notes_of, summary_of
+from .summary import notes_of, summary_of, verdict_of
 from .views import random_views
 from .volumes import Sheet, sheets_of
 
@@ -74,6 +76,7 @@ def environment() -> jinja2.Environment:
     )
     templates.filters["svg"] = svg.draw
     templates.filters["fields"] = lambda record: record._asdict()
+    templates.filters["quoted"] = shlex.quote
     templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     for function in (
         wording.at_nyquist,
@@ -100,6 +103,8 @@ def page_data(run: Run, budget: Budget = BUDGET) -> dict[str, Any]:
     return {
         "run": run,
         "summary": summary_of(run),
+        "verdict": verdict_of(run),
+        "fewest": FLEXIBILITY.fewest,
         "reliability": reliability_summary(run),
         "notes": notes_of(run),
         "heterogeneity": modes,

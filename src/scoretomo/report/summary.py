@@ -6,6 +6,7 @@ import statistics
 from typing import NamedTuple
 
 from ..rundir.results import Run, Volume, seconds_taken
+from ..rundir.rows import Verdict
 
 _EXCLUDED = re.compile(r"(image )?\d+ (more images )?excluded: ")  # notes that the table of images has, too
 
@@ -80,6 +81,12 @@ def summary_of(run: Run) -> Summary:
 
 def _numbers(volumes: list[Volume]) -> list[int]:
     return [volume.number for volume in volumes]
+
+
+def verdict_of(run: Run) -> Verdict | None:
+    """Of the flexibility test; None before there is one."""
+    test = run.landscape.summary if run.landscape else run.consensus and run.consensus.flexibility
+    return test.verdict if test else None
 
 
 def notes_of(run: Run) -> Notes:
