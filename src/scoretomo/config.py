@@ -68,7 +68,8 @@ class ImportSettings:
     """Move every particle to the centre by the centre of mass of its bright pixels."""
 
     select: str | None = None
-    """Use only these images, by number from 0: 0,3,5-9. All if not given."""
+    """Use only these images, by number from 0: 0,3,5-9. The others are left out of everything, the consensus, too. All
+    if not given."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ class ReconstructSettings:
     model."""
 
     images: str | None = None
-    """Reconstruct only these images, by number: 0,3,5-9. All if not given."""
+    """Make volumes of only these images, by number from 0: 0,3,5-9. The consensus and the score still use all images.
+    All if not given."""
 
     seed: int = 0
     """Seed of all random numbers; on one machine the same seed gives the same volumes, whatever the number of

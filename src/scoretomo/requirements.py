@@ -15,7 +15,7 @@ from .errors import InputError
 from .files import sensible_pixel_size
 from .point_groups import point_group_name
 
-_SMALLEST = 8  # pixels
+SMALLEST = 8  # side of images in pixels
 
 
 def field_of_view(height: int, width: int, settings: ImportSettings, name: str) -> int:
@@ -30,14 +30,14 @@ def field_of_view(height: int, width: int, settings: ImportSettings, name: str) 
             f"crop or pad them first (scoretomo import --crop {min(height, width)})"
         )
     side = min(height, width) if settings.crop is None else settings.crop
-    if side < _SMALLEST:
+    if side < SMALLEST:
         raise InputError(
-            f"images of {name} would be {side}×{side}, expected at least {_SMALLEST}×{_SMALLEST}: give larger ones"
+            f"images of {name} would be {side}×{side}, expected at least {SMALLEST}×{SMALLEST}: give larger ones"
         )
-    if settings.size is not None and not _SMALLEST <= settings.size <= side:
+    if settings.size is not None and not SMALLEST <= settings.size <= side:
         raise InputError(
-            f"--size should be from {_SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
-            f"give {'one of these' if settings.size < _SMALLEST else 'less, as images are never enlarged'}"
+            f"--size should be from {SMALLEST} to {side}, the side of the images in pixels, got {settings.size}: "
+            f"give {'one of these' if settings.size < SMALLEST else 'less, as images are never enlarged'}"
         )
     return side
 

@@ -1,6 +1,7 @@
 """Arguments → a request → the work."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -307,10 +308,13 @@ def watch(
         Also serve the report as it grows, to browsers on this machine, until Ctrl-C.
     """
     require_begun(directory)
-    from ..monitor.watch import watch_run
-    from ..pipeline import STAGES
+    try:
+        from ..monitor.watch import watch_run
+        from ..pipeline import STAGES
 
-    return 0 if watch_run(directory, STAGES, live=live) else 1
+        return 0 if watch_run(directory, STAGES, live=live) else 1
+    except KeyboardInterrupt as stop:  # there is nothing to continue
+        return 128 + (stop.args or (signal.SIGINT,))[0]
 
 
 @app.command(sort_key=5)

@@ -22,6 +22,7 @@ from ..rundir.poses import rotations_of
 from ..rundir.rows import PoseRow, StateRow
 
 _MASK_SIDE = 64  # pixels, at which the mask is made
+_CONSENSUS, _VARIABILITY, _SERIES, _LAST = 101, 102, 103, 199  # numbers of models that a ChimeraX session hardly has
 _STATES = {
     "relion": r"state-\d+\.mrc",
     "cryosparc": r"state-\d+\.mrc",
@@ -227,16 +228,16 @@ def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: P
     lines = _chimerax_consensus(run, coloured=bool(series))
     volumes = [run.volume(row.image) for row in run.volume_rows.read() if row.status == "done"]
     shown = series or {"volumes": volumes}  # without modes, the volumes themselves
-    for number, (name, frames) in enumerate(shown.items(), start=3):
+    for number, (name, frames) in enumerate(shown.items(), start=_SERIES):
         level = _level(frames[len(frames) // 2])
         lines += [
             "open " + " ".join(f'"{frame.absolute()}"' for frame in frames) + f" vseries true id {number}",
             f"volume #{number} style surface step 1 level {level:.6g} color {colours.VOLUME}",
             f"hide #{number} models",
-            f"alias {name} hide #1-{2 + len(shown)} models; show #{number} models; "
+            f"alias {name} hide #{_CONSENSUS}-{_LAST} models; show #{number} models; "
             f"vseries play #{number} direction oscillate loop true",
         ]
-    lines.append("view #1")
+    lines.append(f"view #{_CONSENSUS}")
     files.write_text(place.new / "motion.cxc", "\n".join(lines) + "\n")
     names = list(shown)
     effect = "it move" if series else "one after the other"
@@ -248,17 +249,22 @@ def _chimerax_consensus(run: RunDirectory, *, coloured: bool) -> list[str]:
     """Commands that show the consensus, coloured by variability or not."""
     pale, orange = (_named(colour) for colour in (shading.PALE, shading.ORANGE))
     lines = [
-        *("close session", "set bgColor white", "lighting soft", "graphics silhouettes true"),
-        f'open "{run.assigned.volume.absolute()}" id 1',
-        f"volume #1 style surface step 1 level {_level(run.assigned.volume):.6g} color {pale}",
+        f"close #{_CONSENSUS}-{_LAST}",  # of an earlier export; what else is open stays
+        *("set bgColor white", "lighting soft", "graphics silhouettes true"),
+        f'open "{run.assigned.volume.absolute()}" id {_CONSENSUS}',
+        f"volume #{_CONSENSUS} style surface step 1 level {_level(run.assigned.volume):.6g} color {pale}",
     ]
     if not coloured:
         return lines
     peak = float(files.read_map(run.landscape.variability).density.max())
     low, high = (f"{share * peak:.4g}" for share in shading.TINTED)
     palette = f"{low},{pale}:{high},{orange}"
-    variability = f'open "{run.landscape.variability.absolute()}" id 2'
-    return [*lines, variability, "hide #2 models", f"color sample #1 map #2 palette {palette}"]
+    return [
+        *lines,
+        f'open "{run.landscape.variability.absolute()}" id {_VARIABILITY}',
+        f"hide #{_VARIABILITY} models",
+        f"color sample #{_CONSENSUS} map #{_VARIABILITY} palette {palette}",
+    ]
 
 
 def _named(colour: tuple[float, float, float]) -> str:

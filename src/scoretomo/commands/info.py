@@ -1,6 +1,7 @@
 """What is in a stack, a map or a run."""
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,21 @@ import torch
 
 from .. import files
 from ..config import ImportRequest, ImportSettings
-from ..graphics.montage import in_characters, in_rows, sheet, shows_pictures, tiles
-from ..images import prepare
+from ..deformation.flexibility import FLEXIBILITY
+from ..graphics.montage import in_characters, named_sheet, shows_pictures, tiles
+from ..images import Prepared, prepare, reach
 from ..monitor.progress import console, print_line, print_warning
 from ..pipeline.images import pixel_size_notes, read_prepared
-from ..requirements import require_picture, require_pixel_size
+from ..requirements import SMALLEST, require_picture, require_pixel_size
 from ..rundir.directory import RunDirectory, require_run
 from ..rundir.heartbeat import is_locked, read_heartbeat
 from .requests import kind_to_show
 
 _TILE = 96  # pixels of a picture in a montage file
 _CELL = 20  # pixels of a picture in the terminal
+_ROOM = 1.5  # times the diameter of the particle: side of a box with room around it; chosen without a benchmark
+_ROOMY = 0.75  # of the side: a box that may be cropped to this is far larger than the particle
+_MOST = 0.9  # of the images, whose particles are to fit
 
 
 def show_info(request: ImportRequest, montage: Path | None) -> None:
@@ -37,14 +42,15 @@ def show_info(request: ImportRequest, montage: Path | None) -> None:
         shown = _show_map(request.stack)
     else:
         shown = _show_stack(request)
-    _draw(shown)
+    _draw(list(shown.values()))
     if montage is not None:
         with files.atomic(montage) as temporary:
-            sheet(in_rows(shown), _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
+            named_sheet(shown, _TILE).save(temporary, montage.suffix[1:].upper().replace("JPG", "JPEG"))
         print_line(f"montage of {len(shown)} pictures: {montage}")
 
 
-def _show_stack(request: ImportRequest) -> list[np.ndarray]:
+def _show_stack(request: ImportRequest) -> dict[str, np.ndarray]:
+    """Print what is in it; its images by their numbers."""
     file, settings = request.stack, request.settings
     require_pixel_size(request.pixel_size)
     read = files.read_images(file)
@@ -56,20 +62,38 @@ def _show_stack(request: ImportRequest) -> list[np.ndarray]:
         print_warning(note)
     if height != width and settings.crop is None:
         print_warning(f"images are not square: import them with --crop {min(height, width)}")
-        return [np.nan_to_num(image) for image in read.images]
+        return _by_number(range(count), np.nan_to_num(read.images))
     prepared = prepare(torch.from_numpy(read.images), settings, name=file.name, unused=read.unused)
-    for note in prepared.notes:
+    for note in [*prepared.notes, *_advice(prepared)]:
         print_warning(note)
     if settings == ImportSettings():
         print_line(f"{len(prepared.numbers)} of {count} images can be used as they are")
-        return [np.nan_to_num(image) for image in read.images]
+        return _by_number(range(count), np.nan_to_num(read.images))
     side = prepared.images.shape[-1]
     scale = "" if pixel_size is None else f", {_pixel_size(pixel_size * prepared.pixel_factor)}"
     print_line(f"{len(prepared.numbers)} of {count} images can be used so, at {side}×{side} pixels{scale}")
-    return list(prepared.images.numpy())
+    return _by_number(prepared.numbers, prepared.images.numpy())
 
 
-def _show_map(file: Path) -> list[np.ndarray]:
+def _advice(prepared: Prepared) -> Iterator[str]:
+    """What to do about a box that is far larger than the particle, and about few images."""
+    diameter = 2 * float(reach(prepared.images).quantile(_MOST)) * prepared.pixel_factor
+    crop = max(2 * math.ceil(_ROOM * diameter / 2), SMALLEST)
+    if crop <= _ROOMY * prepared.side:
+        yield f"the particle is about {diameter:.0f} of {prepared.side} pixels wide: crop the images with --crop {crop}"
+    if len(prepared.numbers) < FLEXIBILITY.fewest:
+        yield (
+            f"fewer than {FLEXIBILITY.fewest} images can be used: the verdict will be undetermined, so give more "
+            "class averages"
+        )
+
+
+def _by_number(numbers: Iterable[int], images: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    return dict(zip(map(str, numbers), images, strict=True))
+
+
+def _show_map(file: Path) -> dict[str, np.ndarray]:
+    """Print what is in it; its projections and slices."""
     read = files.read_map(file)
     side = len(read.density)
     print_line(f"{file}: a map of {side}×{side}×{side} voxels, {_pixel_size(read.pixel_size)}")
@@ -77,12 +101,12 @@ def _show_map(file: Path) -> list[np.ndarray]:
     for note in read.notes:
         print_warning(note)
     print_line("projections along z, y, x and central slices:")
-    centre = side // 2
-    density = read.density
-    return [*(density.sum(axis) for axis in range(3)), density[centre], density[:, centre], density[:, :, centre]]
+    projections = {f"along {name}": read.density.sum(axis) for axis, name in enumerate("zyx")}
+    return projections | {f"{name} = 0": read.density.take(side // 2, axis) for axis, name in enumerate("zyx")}
 
 
-def _show_run(directory: Path) -> list[np.ndarray]:
+def _show_run(directory: Path) -> dict[str, np.ndarray]:
+    """Print what is in it; projections of its volumes, or its images, by the numbers of the images."""
     run = require_run(directory)
     prepared = read_prepared(run.images)
     status = {number: row.status for number, row in run.logged_volumes().items()}
@@ -93,7 +117,7 @@ def _show_run(directory: Path) -> list[np.ndarray]:
     done = [number for number, state in status.items() if state == "done"]
     print_line(f"{len(done)} volumes done, {len(status) - len(done)} diverged; {_progress(run)}")
     print_line(f"report: {run.report}" if run.report.exists() else f"no report yet: scoretomo report {directory}")
-    return _views_of(run, done) or list(prepared.images.numpy())
+    return _views_of(run, done) or _by_number(prepared.numbers, prepared.images.numpy())
 
 
 def _progress(run: RunDirectory) -> str:
@@ -103,9 +127,9 @@ def _progress(run: RunDirectory) -> str:
     return "finished" if run.volumes_star.exists() else "not finished: run it again to continue"
 
 
-def _views_of(run: RunDirectory, numbers: Iterable[int]) -> list[np.ndarray]:
+def _views_of(run: RunDirectory, numbers: Iterable[int]) -> dict[str, np.ndarray]:
     """Projections of the first volumes along z."""
-    return [files.read_map(run.volume(number)).density.sum(0) for number in sorted(numbers)[:48]]
+    return {str(number): files.read_map(run.volume(number)).density.sum(0) for number in sorted(numbers)[:48]}
 
 
 def _pixel_size(pixel_size: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from ..errors import InputError
 from .reading import file_size
@@ -20,7 +20,7 @@ def write_weights(path: Path, weights: Mapping[str, np.ndarray], record: Mapping
     """Write arrays by name and a record (anything JSON can hold) that goes into the header."""
     plain = {name: np.asarray(array, order="C") for name, array in weights.items()}
     with atomic(path) as temporary:
-        save_file(plain, temporary, {_KEY: json.dumps(record)})
+        temporary.write_bytes(save(plain, {_KEY: json.dumps(record)}))  # save_file would not heed the umask
 
 
 def read_weights(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

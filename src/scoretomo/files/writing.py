@@ -11,7 +11,6 @@ import errno
 import fcntl
 import json
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
@@ -75,11 +74,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def _disk_error(error: BaseException) -> OSError | None:
-    """The error of the disk behind one of a library's own class: raised before it, or numbered in its text
-    as by Rust.
-    """
-    named = re.search(r"\(os error (\d+)\)", str(error))
-    before: BaseException | None = OSError(int(named[1]), "") if named else error
+    """The error of the disk behind one of a library's own class, raised before it."""
+    before: BaseException | None = error
     while before is not None and not isinstance(before, OSError):
         before = before.__cause__ or before.__context__
     return before if before is not None and before.errno in _OF_THE_DISK else None

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..fourier import coordinates, low_pass, pad_or_crop
+from ..fourier import coordinates, low_pass, pad_or_crop, radius
 from .background import BRIGHT, disc
 
 
@@ -15,13 +15,27 @@ def centre_of_mass(images: Tensor) -> Tensor:
     An image in which nothing is bright has it at 0.
 
     Args:
-        images: background 0, shape (n, d, d). The maximum is taken after a low-pass, so that no single pixel rules.
+        images: background 0, shape (n, d, d).
     """
+    mass = torch.where(_bright(images), images, 0).clamp(min=0)
+    x, y = coordinates(images.shape[-1], 2, device=images.device)
+    return torch.stack([(mass * x).sum((1, 2)), (mass * y).sum((1, 2))], 1) / mass.sum((1, 2)).clamp(min=1e-30)[:, None]
+
+
+def reach(images: Tensor) -> Tensor:
+    """How far what is brighter than 30 % of the maximum reaches from index d // 2, in pixels, shape (n,).
+
+    Args:
+        images: background 0, shape (n, d, d).
+    """
+    return (_bright(images) * radius(images.shape[-1], 2, device=images.device)).amax((1, 2))
+
+
+def _bright(images: Tensor) -> Tensor:
+    """What is bright inside the circular mask, after a low-pass, so that no single pixel rules; shape (n, d, d)."""
     size = images.shape[-1]
     smooth = low_pass(images, size / 4, 2) * disc(size, device=images.device)
-    mass = torch.where(smooth > BRIGHT * smooth.amax((1, 2), keepdim=True), images, 0).clamp(min=0)
-    x, y = coordinates(size, 2, device=images.device)
-    return torch.stack([(mass * x).sum((1, 2)), (mass * y).sum((1, 2))], 1) / mass.sum((1, 2)).clamp(min=1e-30)[:, None]
+    return smooth > BRIGHT * smooth.amax((1, 2), keepdim=True)
 
 
 def shift(images: Tensor, by: Tensor) -> Tensor:

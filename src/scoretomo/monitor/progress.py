@@ -108,15 +108,18 @@ def working(what: str, heartbeat: Path | None, left: Callable[[], float | None] 
         yield
 
 
-def activity_of(bar: Progress, left: Callable[[float], float | None] = lambda share: None) -> Activity | None:
+def activity_of(
+    bar: Progress, left: Callable[[float, float | None], float | None] = lambda share, here: None
+) -> Activity | None:
     """The activity that a bar shows; None before there is anything.
 
     Args:
         bar: whose last task counts.
-        left: seconds for all stages when a share of this one is done.
+        left: seconds for all stages when a share of this one is done, and so many are left for the rest of it.
     """
     if not bar.tasks:
         return None
     task = bar.tasks[-1]
     share = task.percentage / 100
-    return Activity(task.description, round(share, 4), task.time_remaining, left(share))
+    here = task.time_remaining
+    return Activity(task.description, round(share, 4), here, left(share, here))

@@ -18,6 +18,13 @@ _OPTIONAL: StageName = "report"  # not written by every command: a job that ende
 
 Job = Literal["running", "silent", "stopped", "finished"]
 
+# what stages leave that a run may not need; without it they have only passed on what they read
+_RESULTS: Mapping[StageName, Callable[[RunDirectory], bool]] = {
+    "assignment": lambda run: run.assignment.exists(),
+    "deformation": lambda run: run.model.exists(),
+    "landscape": lambda run: run.landscape.rows.exists(),
+}
+
 
 class Stage(Protocol):
     """A row of the table of stages."""
@@ -37,6 +44,7 @@ class StageState(NamedTuple):
     state: Literal["done", "working", "waiting"]
     detail: str = ""  # its result, or what is being done
     seconds: float | None = None  # it took
+    needed: bool = True  # False where it is done because this run has no use for it
 
 
 class State(NamedTuple):
@@ -96,7 +104,8 @@ def _states(
             done = all(state.state == "done" for state in states) and stage.done(run, settings)
             detail = details[stage.name]() if stage.name in details else ""
             seconds = took.get(stage.name) if done else None
-            states.append(StageState(stage.name, "done" if done else "waiting", detail, seconds))
+            needed = not done or stage.name not in _RESULTS or _RESULTS[stage.name](run)
+            states.append(StageState(stage.name, "done" if done else "waiting", detail, seconds, needed))
     return states
 
 

@@ -66,13 +66,18 @@ class TimeEstimate:
         with working(what, self._heartbeat, lambda: self.seconds_left(0.0)):
             yield
 
-    def seconds_left(self, share: float) -> float | None:
-        """Seconds for the part at work, a share of which is done, and all parts after it; None before work."""
+    def seconds_left(self, share: float, here: float | None = None) -> float | None:
+        """Seconds for the part at work, a share of which is done, and all parts after it; None before work.
+
+        They are not fewer than those that the part at work itself seems to need, here.
+        """
         if not self._ahead:
             return None
         begun = share * next(iter(self._ahead.values())) if self._foreseen else 0.0
         done = self._done + begun
-        return None if done <= 0 else self._clock.seconds() * (sum(self._ahead.values()) - begun) / done
+        if done <= 0:
+            return None
+        return max(self._clock.seconds() * (sum(self._ahead.values()) - begun) / done, here or 0.0)
 
 
 class _AllStages(ProgressColumn):
@@ -84,7 +89,7 @@ class _AllStages(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Hours, minutes and seconds."""
-        left = self._estimate.seconds_left(task.percentage / 100)
+        left = self._estimate.seconds_left(task.percentage / 100, task.time_remaining)
         if left is None:
             return Text("here, -:--:-- in all")
         minutes, seconds = divmod(round(left), 60)

@@ -35,6 +35,7 @@ _PASSING = (OSError, ValueError, KeyError)  # failures where files are removed o
 _SMALLEST, _LARGEST = 10, 28  # pixels of a picture in the terminal
 _OF_VOLUMES = {"replicates", "own image"}  # facts that change with every volume
 _SYMBOLS = {"done": ("✓", "blue"), "working": ("▸", "yellow"), "waiting": ("·", "dim")}
+_NOT_NEEDED = ("–", "dim")
 
 
 def watch_run(path: Path, stages: Sequence[Stage], *, live: bool, interval: float = INTERVAL) -> bool:
@@ -139,6 +140,8 @@ def _step(state: State | None) -> tuple[str, int] | None:
 
 
 def _done(stage: StageState) -> str:
+    if not stage.needed:
+        return "not needed"
     took = "" if stage.seconds is None else f"in {duration(stage.seconds)}"
     return ", ".join(filter(None, (stage.detail, f"done {took}".strip())))
 
@@ -203,11 +206,11 @@ def _stages(state: State) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for stage in state.stages:
-        mark, style = _SYMBOLS[stage.state]
+        mark, style = _SYMBOLS[stage.state] if stage.needed else _NOT_NEEDED
         detail: RenderableType = Text(_done(stage) if stage.state == "done" else "")
         if stage.state == "working":
             detail = _work(stage, state)
-        table.add_row(Text(mark, style), Text(stage.name, "dim" if stage.state == "waiting" else ""), detail)
+        table.add_row(Text(mark, style), Text(stage.name, style if style == "dim" else ""), detail)
     return table
 
 

@@ -11,7 +11,7 @@ from ..denoisers.training import Training, TrainingState
 from ..images import disc
 from ..rundir.directory import RunDirectory, require_network
 from ..rundir.rows import NetworkRecord
-from ..rundir.tables import from_json, to_json
+from ..rundir.tables import record_in, to_json
 from .images import PreparedStack, read_prepared
 
 
@@ -45,7 +45,7 @@ def held_out_numbers(run: RunDirectory) -> list[int]:
 def _read_network(run: RunDirectory) -> tuple[dict[str, np.ndarray], NetworkRecord]:
     require_network(run)
     weights, record = files.read_weights(run.weights)
-    return weights, from_json(NetworkRecord, record)
+    return weights, record_in(run.weights, NetworkRecord, record)
 
 
 def write_network(

@@ -8,13 +8,26 @@ from ..files import write_text
 from ..monitor.progress import print_line, working
 from ..report import render_report
 from ..rundir.directory import RunDirectory
+from ..rundir.rows import Verdict
+
+_VERDICTS: Mapping[Verdict, str] = {
+    "flexible": "the molecule is flexible",
+    "rigid": "the molecule is rigid",
+    "undetermined": "whether the molecule moves is undetermined, with so few images",
+}
 
 
 def write_report(run: RunDirectory) -> None:
-    """Write report.html, and show where it is."""
+    """Write report.html, and show the verdict and where it is."""
     with working("writing the report", run.progress):
         write_text(run.report, render_report(run))
-    print_line(f"report: {run.report.absolute()}")
+    show_verdict(run)
+
+
+def show_verdict(run: RunDirectory) -> None:
+    """Show the verdict of the flexibility test, of a run that has one, and where the report is."""
+    verdict = f"{_VERDICTS[run.verdict]}; " if run.flexibility.exists() else ""
+    print_line(f"{verdict}report: {run.report.absolute()}")
 
 
 def write_report_to(folder: Path, run: RunDirectory, event: Mapping[str, Any] | None = None) -> None:

@@ -30,7 +30,7 @@ from .job import Job
 from .landscape import landscape_numbers, show_modes, write_landscape
 from .network import open_network
 from .reliability import write_reliability
-from .report import write_report, write_report_to
+from .report import show_verdict, write_report, write_report_to
 from .train import train_network
 from .volumes import memory_of_a_process, missing_batches, require_volumes, warn_of_excluded
 
@@ -49,7 +49,8 @@ def run_all(request: RunRequest, *, workers: int | None, force: bool) -> None:
             _continue(run)
             again = ()
         if not run_stages(run, job, STAGES, again=again):
-            print_line(f"{run.path} is finished: {run.report.absolute()}")
+            print_line(f"{run.path} is finished")
+            show_verdict(run)
         run.end()
         require_volumes(run)
 

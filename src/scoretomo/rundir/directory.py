@@ -171,21 +171,27 @@ class RunDirectory:
         """
         written = self._format()
         if written is not None and written != FORMAT:
+            start = self._start() or {}
+            writer = f"scoretomo {start['scoretomo']}" if "scoretomo" in start else "another version of scoretomo"
             raise files.InputError(
-                f"{self.path} should be a run of format {FORMAT} but has format {written}, of another version of "
-                "scoretomo: begin the run afresh, in another directory or with --force"
+                f"{self.path} should be a run of format {FORMAT} but has format {written}, of {writer}: "
+                "begin the run afresh, in another directory or with --force"
             )
+
+    def _start(self) -> dict[str, Any] | None:
+        """The record of the last beginning; None where there is none."""
+        return next((record for record in reversed(self.records()) if record["event"] == "start"), None)
 
     def _format(self) -> int | None:
         """The format of a run, as its last beginning or else its import recorded it; 1 where neither did, None without
         a run.
         """
-        begun = [record for record in self.records() if record["event"] == "start"]
+        start = self._start()
         path = self.import_record.path
-        if not begun and not path.exists():
+        if start is None and not path.exists():
             return None
         imported = files.read_json(path).get("format", 1) if path.exists() else 1
-        return int(begun[-1].get("format", imported) if begun else imported)
+        return int((start or {}).get("format", imported))
 
     def require_same_images(self) -> None:
         """Refuse to continue where other images have been imported since.

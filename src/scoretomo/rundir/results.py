@@ -39,7 +39,7 @@ from .rows import (
     VolumeRow,
 )
 from .stages import UP_TO_VOLUMES
-from .tables import from_json
+from .tables import record_in
 
 NOT_SELECTED = "not selected"  # reason of an image that the user did not select
 
@@ -240,7 +240,6 @@ def read_run(run: RunDirectory, event: Mapping[str, Any] | None = None) -> Run:
     records = [*files.read_records(run.log), *([dict(event)] if event else [])]
     images = _images(run)
     volumes = _volumes(run, images, settings)
-    summary = run.evaluation.summary
     return Run(
         name=run.path.resolve().name,
         images=images,
@@ -248,7 +247,7 @@ def read_run(run: RunDirectory, event: Mapping[str, Any] | None = None) -> Run:
         imported=run.import_record.read() if run.import_record.exists() else None,
         settings=_toml(run.training) | _toml(run.samples.config) | settings,
         records=records,
-        evaluation=from_json(EvaluationSummary, files.read_json(summary)) if summary.exists() else None,
+        evaluation=run.evaluation.summary.read() if run.evaluation.summary.exists() else None,
         network=_network(run),
         consensus=_consensus(run, volumes),
         landscape=_landscape(run),
@@ -316,11 +315,15 @@ def _network(run: RunDirectory) -> NetworkScore | None:
     if not (run.weights.exists() or run.loss.exists()):
         return None
     return NetworkScore(
-        record=from_json(NetworkRecord, files.read_weights(run.weights)[1]) if run.weights.exists() else None,
+        record=_network_record(run) if run.weights.exists() else None,
         loss=run.loss.read(),
         denoising=run.denoising.read(),
         samples=_samples(run.samples),
     )
+
+
+def _network_record(run: RunDirectory) -> NetworkRecord:
+    return record_in(run.weights, NetworkRecord, files.read_weights(run.weights)[1])
 
 
 def _samples(folder: SampleFolder) -> Samples | None:

@@ -100,13 +100,27 @@ class Record(_TypedFile[Row]):
         Raises:
             InputError: there is no such file, or it holds something else.
         """
-        content = files.read_json(self.path)
-        try:
-            return from_json(self.kind, content)
-        except (KeyError, TypeError) as error:
-            raise files.InputError(
-                f"{self.path} is not such a record as this version writes ({error}): begin the run afresh"
-            ) from None
+        return record_in(self.path, self.kind, files.read_json(self.path))
+
+
+def record_in(path: Path, kind: type[Row], content: Mapping[str, Any]) -> Row:
+    """The record that a file holds.
+
+    Args:
+        path: of the file.
+        kind: of the record.
+        content: of the file, with the version of scoretomo that wrote it, where it has one.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    try:
+        return from_json(kind, content)
+    except (KeyError, TypeError) as error:
+        writer = f", but one of scoretomo {content['scoretomo']}" if "scoretomo" in content else ""
+        raise files.InputError(
+            f"{path} is not such a record as this version writes ({error}){writer}: begin the run afresh"
+        ) from None
 
 
 def to_json(record: tuple[Any, ...]) -> dict[str, Any]:
