@@ -1,12 +1,13 @@
-"""Fixtures: how many threads a test has, and the folder of real images beside the project."""
+"""Fixtures: how many threads a test has, whole runs, the command line, the wording of messages, and real images."""
 
 import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import messages
 import pytest
 import torch
 
@@ -24,6 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if {"six_volumes", "run_with"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: "_run" not in item.path.stem)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def without_waiting_for_the_disk() -> Iterator[None]:
+    """Files of tests need not outlive a power cut; waiting until each is on the disk takes as long as the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda number: None)
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -145,3 +154,21 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return code, printed.out + printed.err
 
     return call
+
+
+@pytest.fixture
+def wording(
+    request: pytest.FixtureRequest, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[object], None]:
+    """Compare each message of a test with that of the snapshot, or write it there."""
+    test = request.node.nodeid.removeprefix("tests/")
+    base = tmp_path_factory.getbasetemp()
+    found: list[str] = []
+
+    def compare(message: object) -> None:
+        found.append(messages.plain(message, tmp_path, base))
+        if os.environ.get("SNAPSHOT") == "renew":
+            messages.renew(test, found)
+        assert messages.known().get(test, [])[: len(found)] == found, "if it should change: SNAPSHOT=renew pytest …"
+
+    return compare

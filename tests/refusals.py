@@ -1,75 +1,59 @@
-"""Wrong files and commands, each with a part of its one sentence: for the tests, and for benchmarks/refusals.py."""
+"""Wrong files, and commands that are refused: for the tests, and for benchmarks/refusals.py."""
 
 import struct
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-
-class Refusal(NamedTuple):
-    """A command that is refused."""
-
-    words: str  # after "scoretomo"; {in} is the folder of inputs
-    says: str
-
-
-REFUSALS: dict[str, Refusal] = {
-    "npy of text": Refusal("run {in}/text.npy -o {in}/x", "values of type <U1"),
-    "npy of a table": Refusal("run {in}/table.npy -o {in}/x", "holds a table"),
-    "cut stack": Refusal("run {in}/cut.mrcs -o {in}/x", "cut short"),
-    "missing stack": Refusal("run {in}/nowhere.mrcs -o {in}/x", "there is no file"),
-    "packed stack": Refusal("run {in}/good.mrcs.gz -o {in}/x", "is packed"),
-    "map for a stack": Refusal("run {in}/run_class001.mrc -o {in}/x", "is a map (16×16×16)"),
-    "star naming nothing": Refusal("run {in}/lost.star -o {in}/x", "names the stack gone.mrcs"),
-    "star without rows": Refusal("run {in}/empty.star -o {in}/x", "has no rows"),
-    "star that is prose": Refusal("run {in}/prose.star -o {in}/x", "prose.star"),
-    "cs of other data": Refusal("run {in}/other.cs -o {in}/x", "has no blob/path"),
-    "hdf that is text": Refusal("run {in}/text.hdf -o {in}/x", "is not an HDF5 file"),
-    "images not square": Refusal("run {in}/wide.npy -o {in}/x", "images must be square"),
-    "all NaN": Refusal("run {in}/nan.npy -o {in}/x", "pixels are not numbers"),
-    "all constant": Refusal("run {in}/flat.npy -o {in}/x", "constant (3 everywhere)"),
-    "one image": Refusal("run {in}/one.npy -o {in}/x", "at least 2 usable images, got 1"),
-    "size too large": Refusal("run {in}/good.mrcs -o {in}/x --size 99", "--size should be from 8 to 16"),
-    "no such image": Refusal("run {in}/good.mrcs -o {in}/x --images 0,77", "there is no image 77"),
-    "no such image to select": Refusal("import {in}/good.mrcs -o {in}/x.mrcs --select 4-9", "there is no image 9"),
-    "pixel size of nothing": Refusal("run {in}/good.mrcs -o {in}/x --pixel-size 1e-9", "between 0.01 and 1000"),
-    "no such symmetry": Refusal("run {in}/good.mrcs -o {in}/x --symmetry D0", "'D0' is no point group"),
-    "steps out of bounds": Refusal("run {in}/good.mrcs -o {in}/x --steps 0", "--steps should be at least 1, got 0"),
-    "settings that contradict": Refusal("run {in}/good.mrcs -o {in}/x --method paper --hand flip", "about a consensus"),
-    "output taken": Refusal("run {in}/good.mrcs -o {in}", "holds other files"),
-    "import into a wrong name": Refusal("import {in}/good.mrcs -o {in}/x.mrc", "should end in .mrcs"),
-    "train on a cut stack": Refusal("train {in}/cut.mrcs -o {in}/x", "cut short"),
-    "info of a cut stack": Refusal("info {in}/cut.mrcs", "cut short"),
-    "info into no picture": Refusal("info {in}/good.mrcs --montage {in}/x.mrc", "should end in .png"),
-    "evaluate a stack": Refusal("evaluate {in}/good.mrcs --truth {in}/map.npy", "maps must be cubic"),
-    "evaluate other sizes": Refusal("evaluate {in}/map.npy --truth {in}/small.npy", "can't be compared"),
-    "evaluate nothing": Refusal("evaluate {in}/nowhere --truth {in}/map.npy", "there are no maps"),
-    "evaluate into a folder of others": Refusal(
-        "evaluate {in}/map.npy --truth {in}/map.npy -o {in}", "but holds other files"
-    ),
-    "simulate nothing known": Refusal("simulate bocks -o {in}/x", "should be one of box"),
-    "simulate a missing map": Refusal("simulate {in}/nowhere.mrc -o {in}/x", "there is no file"),
-    "simulate a broken model": Refusal("simulate {in}/prose.cif -o {in}/x", "not an atomic model"),
-    "simulate a lost trajectory": Refusal(
-        "simulate {in}/atoms.pdb --trajectory {in}/no.dcd -o {in}/x", "there is no file"
-    ),
-    "simulate with a wrong mask": Refusal(
-        "simulate {in}/run_class001.mrc --move '{in}/small.npy shift 0 5' -o {in}/x", "got 8³"
-    ),
-    "reproduce without images": Refusal("reproduce betagal -o {in}/x", "needs real class averages"),
-    "reproduce a cut stack": Refusal("reproduce betagal --stack {in}/cut.mrcs -o {in}/x", "cut short"),
-    "reproduce without truth": Refusal(
-        "reproduce betagal --stack {in}/large.npy --truth {in}/no -o {in}/x", "there are no maps"
-    ),
-    "landscape of no run": Refusal("landscape {in}", "should hold a finished run"),
-    "export of no run": Refusal("export {in} --to relion", "should hold a finished run"),
-    "figures of no run": Refusal("figures {in}", "should hold a finished run"),
-    "report of no run": Refusal("report {in}", "should be a run directory"),
-    "watch no run": Refusal("watch {in}", "none has begun there"),
-    "sample no network": Refusal("sample {in}", "has no trained network"),
-    "reconstruct from nothing": Refusal("reconstruct {in}", "should hold images.mrcs"),
-    "info of no run": Refusal("info {in}", "should be a run directory"),
+# after "scoretomo"; {in} is the folder of inputs
+REFUSALS: dict[str, str] = {
+    "npy of text": "run {in}/text.npy -o {in}/x",
+    "npy of a table": "run {in}/table.npy -o {in}/x",
+    "cut stack": "run {in}/cut.mrcs -o {in}/x",
+    "missing stack": "run {in}/nowhere.mrcs -o {in}/x",
+    "packed stack": "run {in}/good.mrcs.gz -o {in}/x",
+    "map for a stack": "run {in}/run_class001.mrc -o {in}/x",
+    "star naming nothing": "run {in}/lost.star -o {in}/x",
+    "star without rows": "run {in}/empty.star -o {in}/x",
+    "star that is prose": "run {in}/prose.star -o {in}/x",
+    "cs of other data": "run {in}/other.cs -o {in}/x",
+    "hdf that is text": "run {in}/text.hdf -o {in}/x",
+    "images not square": "run {in}/wide.npy -o {in}/x",
+    "all NaN": "run {in}/nan.npy -o {in}/x",
+    "all constant": "run {in}/flat.npy -o {in}/x",
+    "one image": "run {in}/one.npy -o {in}/x",
+    "size too large": "run {in}/good.mrcs -o {in}/x --size 99",
+    "no such image": "run {in}/good.mrcs -o {in}/x --images 0,77",
+    "no such image to select": "import {in}/good.mrcs -o {in}/x.mrcs --select 4-9",
+    "pixel size of nothing": "run {in}/good.mrcs -o {in}/x --pixel-size 1e-9",
+    "no such symmetry": "run {in}/good.mrcs -o {in}/x --symmetry D0",
+    "steps out of bounds": "run {in}/good.mrcs -o {in}/x --steps 0",
+    "settings that contradict": "run {in}/good.mrcs -o {in}/x --method paper --hand flip",
+    "output taken": "run {in}/good.mrcs -o {in}",
+    "import into a wrong name": "import {in}/good.mrcs -o {in}/x.mrc",
+    "train on a cut stack": "train {in}/cut.mrcs -o {in}/x",
+    "info of a cut stack": "info {in}/cut.mrcs",
+    "info into no picture": "info {in}/good.mrcs --montage {in}/x.mrc",
+    "evaluate a stack": "evaluate {in}/good.mrcs --truth {in}/map.npy",
+    "evaluate other sizes": "evaluate {in}/map.npy --truth {in}/small.npy",
+    "evaluate nothing": "evaluate {in}/nowhere --truth {in}/map.npy",
+    "evaluate into a folder of others": "evaluate {in}/map.npy --truth {in}/map.npy -o {in}",
+    "simulate nothing known": "simulate bocks -o {in}/x",
+    "simulate a missing map": "simulate {in}/nowhere.mrc -o {in}/x",
+    "simulate a broken model": "simulate {in}/prose.cif -o {in}/x",
+    "simulate a lost trajectory": "simulate {in}/atoms.pdb --trajectory {in}/no.dcd -o {in}/x",
+    "simulate with a wrong mask": "simulate {in}/run_class001.mrc --move '{in}/small.npy shift 0 5' -o {in}/x",
+    "reproduce without images": "reproduce betagal -o {in}/x",
+    "reproduce a cut stack": "reproduce betagal --stack {in}/cut.mrcs -o {in}/x",
+    "reproduce without truth": "reproduce betagal --stack {in}/large.npy --truth {in}/no -o {in}/x",
+    "landscape of no run": "landscape {in}",
+    "export of no run": "export {in} --to relion",
+    "figures of no run": "figures {in}",
+    "report of no run": "report {in}",
+    "watch no run": "watch {in}",
+    "sample no network": "sample {in}",
+    "reconstruct from nothing": "reconstruct {in}",
+    "info of no run": "info {in}",
 }
 
 

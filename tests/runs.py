@@ -191,7 +191,7 @@ def write_evaluation(path: Path, numbers: Sequence[int], *, gain: bool = False, 
     summary = EvaluationSummary(len(numbers), 0.5, 0.3, "Å", 8, 3.54, mean_curve=shells)
     if gain:
         summary = summary._replace(single_map_mean_fsc=0.4, ceiling_mean_fsc=0.8, conformation_gain=0.25)
-    files.write_json(run.evaluation.summary, to_json(summary._replace(**changes)))
+    run.evaluation.summary.write(summary._replace(**changes))
 
 
 def _fsc_row(run: RunDirectory, number: int) -> FscRow:

@@ -178,9 +178,9 @@ def test_tiny_maps_can_be_aligned(size: int) -> None:
 
 def test_maps_that_cannot_be_aligned_are_refused() -> None:
     good = blobs(12, torch.Generator().manual_seed(11))
-    with pytest.raises(ValueError, match="same side, got 12×12×12 and 10×10×10"):
+    with pytest.raises(ValueError, match="12×12×12 and 10×10×10"):
         align(good, torch.rand(10, 10, 10))
-    with pytest.raises(ValueError, match="map to be aligned is constant"):
+    with pytest.raises(ValueError, match="constant"):
         align(torch.zeros(12, 12, 12), good)
-    with pytest.raises(ValueError, match="map to align to has values that are not finite"):
+    with pytest.raises(ValueError, match="not finite"):
         align(good, good * torch.nan)

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import gemmi
@@ -304,26 +305,28 @@ def test_frames_come_from_a_trajectory_without_its_tumbling(suffix: str, model_f
 
 
 MISTAKES = {
-    "no such chain": (ObjectSettings(move=("Q hinge -10 10",)), "nothing"),
-    "all of it": (ObjectSettings(move=("A,B hinge -10 10",)), "all of it"),
-    "no range": (ObjectSettings(move=("B hinge 10",)), "should read like"),
-    "no kind": (ObjectSettings(move=("B swing -10 10",)), "should read like"),
-    "no axis": (ObjectSettings(move=("B hinge -10 10 axis 0,0,0",)), "should read like"),
-    "no group": (ObjectSettings(symmetry="C0"), "point group"),
-    "no assembly": (ObjectSettings(symmetry="assembly"), "no biological assembly"),
-    "no trajectory": (ObjectSettings(trajectory=Path("run.xyz")), "expected one of"),
+    "no such chain": ObjectSettings(move=("Q hinge -10 10",)),
+    "all of it": ObjectSettings(move=("A,B hinge -10 10",)),
+    "no range": ObjectSettings(move=("B hinge 10",)),
+    "no kind": ObjectSettings(move=("B swing -10 10",)),
+    "no axis": ObjectSettings(move=("B hinge -10 10 axis 0,0,0",)),
+    "no group": ObjectSettings(symmetry="C0"),
+    "no assembly": ObjectSettings(symmetry="assembly"),
+    "no trajectory": ObjectSettings(trajectory=Path("run.xyz")),
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
-def test_settings_that_do_not_fit_a_model_give_a_sentence(name: str, model_file: Path) -> None:
-    settings, says = MISTAKES[name]
-    with pytest.raises(InputError, match=says):
+@pytest.mark.parametrize("settings", MISTAKES.values(), ids=MISTAKES)
+def test_settings_that_do_not_fit_a_model_give_a_sentence(
+    settings: ObjectSettings, model_file: Path, wording: Callable[[object], None]
+) -> None:
+    with pytest.raises(InputError) as raised:
         open_object(str(model_file), 32, None, settings)
+    wording(raised.value)
 
 
 def test_a_model_too_large_for_its_images_gives_a_sentence(model_file: Path) -> None:
-    with pytest.raises(InputError, match="give a larger --size"):
+    with pytest.raises(InputError, match="--size"):
         open_object(str(model_file), 16, 1.0, ObjectSettings())
 
 

@@ -1,7 +1,7 @@
 """Broken and odd files: each gives one clear sentence that says what came, and leaves nothing behind.
 
-CASES are files for `read_images` and what follows it (name, how to make the file, what the sentence must contain), so
-that the command line can be run on the same files. SETTINGS are what can be asked wrongly of good images.
+CASES are files for `read_images` and what follows it, and how to make them, so that the command line can be run on the
+same files. SETTINGS are wrong ones for good images.
 """
 
 import errno
@@ -212,94 +212,82 @@ def cut_npy(folder: Path) -> Path:
 HUGE = 2**19
 ALL_NAN = changed(i0=np.nan, i1=np.nan, i2=np.nan, i3=np.nan)
 ALL_FLAT = changed(i0=1.0, i1=2.0, i2=3.0, i3=4.0)
-CASES: list[tuple[str, Callable[[Path], Path], str]] = [
-    ("missing file", missing, "nowhere.mrcs"),
-    ("path below a file", below_a_file, "no file"),
-    ("empty file", content("classes.mrcs", ""), "empty"),
-    ("folder instead of a file", a_folder, "folder"),
-    ("socket instead of a file", a_socket, "not an ordinary file"),
-    ("links in a circle", a_loop_of_links, "cannot read"),
-    ("name too long", lambda folder: folder / ("x" * 300 + ".mrcs"), "too long"),
-    ("zero byte in the path", lambda folder: folder / "a\0b.mrcs", "not a path"),
-    ("unknown ending", content("classes.tif", b"II*\0" + bytes(2000)), ".tif"),
-    ("no ending", content("classes", "x"), "(nothing)"),
-    ("packed stack", content("classes.mrcs.gz", gzip.compress(bytes(2000))), "unpack"),
-    ("packed stack under another name", content("classes.mrcs", gzip.compress(bytes(range(256)) * 99)), "gzip"),
-    ("text named as a stack", content("classes.mrcs", "these are not images\n" * 99), "a text file"),
-    ("short text named as a stack", content("classes.mrcs", "no"), "a text file"),
-    ("HDF5 named as a stack", lambda folder: hdf(eman(good_images()[0]), "classes.mrcs")(folder), "HDF5"),
-    ("NumPy named as a stack", array("classes.mrcs", good_images()), "NumPy"),
-    ("truncated header", mrc(keep=700), "700 of 1024"),
-    ("header without data", mrc(keep=1024), "holds 0 bytes"),
-    ("truncated data", mrc(keep=1024 + 3000), "4 × 16×16 values (4096 bytes)"),
-    ("extended header longer than the file", mrc(extension=99999), "cut short"),
-    ("negative extended header", mrc(extension=-5), "-5 bytes"),
-    ("unknown mode", mrc(mode=9), "mode 9"),
-    ("negative mode", mrc(mode=-1), "mode -1"),
-    ("Fourier transform", mrc(mode=4), "complex"),
-    ("complex integers", mrc(mode=3), "complex"),
-    ("4-bit values", mrc(mode=101), "4-bit"),
-    ("zero images", mrc(sections=0), "no images"),
-    ("zero columns", mrc(columns=0), "no images"),
-    ("negative size", mrc(rows=-16), "16×-16×4"),
-    ("huge claimed size", mrc(columns=HUGE, rows=HUGE, sections=HUGE), "cut short"),
-    ("random bytes", content("classes.mrcs", np.random.default_rng(0).bytes(5000)), "not an MRC file"),
-    ("all zeros", content("classes.mrcs", bytes(5000)), "no images"),
-    ("star pointing nowhere", star("000001@Class2D/gone.mrcs"), "Class2D/gone.mrcs"),
-    ("star asking for a missing slice", star("000009@classes.mrcs"), "image 9"),
-    ("star counting from zero", star("000000@classes.mrcs"), "image 0"),
-    ("star with a bad reference", star("x@classes.mrcs"), "'x@classes.mrcs'"),
-    ("star without rows", star(), "has no rows"),
-    ("star without images", content("a.star", "data_\n\nloop_\n_rlnMicrographName #1\na.mrc\n"), "rlnImageName"),
-    ("star with single values only", content("a.star", "data_job\n\n_rlnJobType 4\n"), "rlnImageName"),
-    (
-        "star with a broken loop",
-        content("a.star", "data_\nloop_\n_rlnImageName\n_rlnClassNumber\n1 2 3\n"),
-        "line 5 of",
-    ),
-    ("star that is prose", content("a.star", "hello there"), "not a RELION table"),
-    ("star that is binary", content("a.star", bytes(range(256))), "not a text file"),
-    ("star that is empty", content("a.star", ""), "empty"),
-    ("star with two sizes of image", star_of_two_sizes, "16×16, 24×24"),
-    ("star with two pixel sizes", star_of_two_pixel_sizes, "2 to 3 Å"),
-    ("star with a pixel size that is no number", star_with_bad_pixel_size, "'zero'"),
-    (
-        "star naming a text file",
-        lambda folder: (content("t.mrcs", "text")(folder), star("1@t.mrcs")(folder))[1],
-        "a text file",
-    ),
-    ("cs without blob", array("classes.cs", np.zeros(3, dtype=[("uid", "u8")])), "blob/path"),
-    ("cs that is an array", array("classes.cs", good_images()), "not a cryoSPARC table"),
-    ("cs pointing nowhere", cs((b">J7/gone.mrc", 0)), "J7/gone.mrc"),
-    ("cs asking for a missing slice", cs((b"classes.mrcs", 4)), "image 5"),
-    ("cs without rows", cs(), "no images"),
-    ("cs that is text", content("classes.cs", "uid,blob"), "not a NumPy file"),
-    ("npy of objects", array("a.npy", np.array([{}, None], dtype=object), pickled=True), "Python objects"),
-    ("npy truncated", cut_npy, "cut short"),
-    ("npy with a broken header", content("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': }\n"), "damaged"),
-    ("npy of complex numbers", array("a.npy", good_images().astype(complex)), "complex128"),
-    ("npy of text", array("a.npy", np.array(["a", "b"])), "<U1"),
-    ("npy that is a table", array("a.npy", np.zeros(3, dtype=[("a", "f4"), ("b", "f4")])), "a table"),
-    ("npy of four axes", array("a.npy", good_images()[None]), "1×4×16×16"),
-    ("npy of one number", array("a.npy", np.float32(3)), "no axes"),
-    ("npy without images", array("a.npy", good_images()[:0]), "0×16×16"),
-    ("hdf that is text", content("classes.hdf", "not HDF5"), "not an HDF5 file"),
-    ("hdf truncated", cut_hdf, "cannot be read"),
-    ("hdf without arrays", hdf(lambda file: file.create_group("MDF/images")), "no images"),
-    (
-        "hdf with several arrays",
-        hdf(lambda file: [file.create_dataset(name, data=good_images()) for name in "ab"]),
-        "2 arrays",
-    ),
-    ("hdf with two sizes of image", hdf(eman(good_images()[0], good_images(1, 24)[0])), "16×16, 24×24"),
-    ("hdf of complex numbers", hdf(eman(good_images()[0].astype(complex))), "complex128"),
-    ("hdf never written to", hdf(lambda file: file.create_dataset("a", (9, 16, 16), "f4")), "none were written"),
-    ("hdf of huge claimed size", hdf(huge_dataset), "GiB of memory"),
-    ("non-square images", mrc(images=good_images()[:, :, 2:]), "16×14 in classes.mrcs: crop or pad them first"),
-    ("images too small", mrc(images=good_images()[:, 4:10, 4:10]), "6×6"),
-    ("only NaN", mrc(images=ALL_NAN), "NaN"),
-    ("only constant images", mrc(images=ALL_FLAT), "constant"),
-]
+CASES: dict[str, Callable[[Path], Path]] = {
+    "missing file": missing,
+    "path below a file": below_a_file,
+    "empty file": content("classes.mrcs", ""),
+    "folder instead of a file": a_folder,
+    "socket instead of a file": a_socket,
+    "links in a circle": a_loop_of_links,
+    "name too long": lambda folder: folder / ("x" * 300 + ".mrcs"),
+    "zero byte in the path": lambda folder: folder / "a\0b.mrcs",
+    "unknown ending": content("classes.tif", b"II*\0" + bytes(2000)),
+    "no ending": content("classes", "x"),
+    "packed stack": content("classes.mrcs.gz", gzip.compress(bytes(2000))),
+    "packed stack under another name": content("classes.mrcs", gzip.compress(bytes(range(256)) * 99)),
+    "text named as a stack": content("classes.mrcs", "these are not images\n" * 99),
+    "short text named as a stack": content("classes.mrcs", "no"),
+    "HDF5 named as a stack": lambda folder: hdf(eman(good_images()[0]), "classes.mrcs")(folder),
+    "NumPy named as a stack": array("classes.mrcs", good_images()),
+    "truncated header": mrc(keep=700),
+    "header without data": mrc(keep=1024),
+    "truncated data": mrc(keep=1024 + 3000),
+    "extended header longer than the file": mrc(extension=99999),
+    "negative extended header": mrc(extension=-5),
+    "unknown mode": mrc(mode=9),
+    "negative mode": mrc(mode=-1),
+    "Fourier transform": mrc(mode=4),
+    "complex integers": mrc(mode=3),
+    "4-bit values": mrc(mode=101),
+    "zero images": mrc(sections=0),
+    "zero columns": mrc(columns=0),
+    "negative size": mrc(rows=-16),
+    "huge claimed size": mrc(columns=HUGE, rows=HUGE, sections=HUGE),
+    "random bytes": content("classes.mrcs", np.random.default_rng(0).bytes(5000)),
+    "all zeros": content("classes.mrcs", bytes(5000)),
+    "star pointing nowhere": star("000001@Class2D/gone.mrcs"),
+    "star asking for a missing slice": star("000009@classes.mrcs"),
+    "star counting from zero": star("000000@classes.mrcs"),
+    "star with a bad reference": star("x@classes.mrcs"),
+    "star without rows": star(),
+    "star without images": content("a.star", "data_\n\nloop_\n_rlnMicrographName #1\na.mrc\n"),
+    "star with single values only": content("a.star", "data_job\n\n_rlnJobType 4\n"),
+    "star with a broken loop": content("a.star", "data_\nloop_\n_rlnImageName\n_rlnClassNumber\n1 2 3\n"),
+    "star that is prose": content("a.star", "hello there"),
+    "star that is binary": content("a.star", bytes(range(256))),
+    "star that is empty": content("a.star", ""),
+    "star with two sizes of image": star_of_two_sizes,
+    "star with two pixel sizes": star_of_two_pixel_sizes,
+    "star with a pixel size that is no number": star_with_bad_pixel_size,
+    "star naming a text file": lambda folder: (content("t.mrcs", "text")(folder), star("1@t.mrcs")(folder))[1],
+    "cs without blob": array("classes.cs", np.zeros(3, dtype=[("uid", "u8")])),
+    "cs that is an array": array("classes.cs", good_images()),
+    "cs pointing nowhere": cs((b">J7/gone.mrc", 0)),
+    "cs asking for a missing slice": cs((b"classes.mrcs", 4)),
+    "cs without rows": cs(),
+    "cs that is text": content("classes.cs", "uid,blob"),
+    "npy of objects": array("a.npy", np.array([{}, None], dtype=object), pickled=True),
+    "npy truncated": cut_npy,
+    "npy with a broken header": content("a.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': }\n"),
+    "npy of complex numbers": array("a.npy", good_images().astype(complex)),
+    "npy of text": array("a.npy", np.array(["a", "b"])),
+    "npy that is a table": array("a.npy", np.zeros(3, dtype=[("a", "f4"), ("b", "f4")])),
+    "npy of four axes": array("a.npy", good_images()[None]),
+    "npy of one number": array("a.npy", np.float32(3)),
+    "npy without images": array("a.npy", good_images()[:0]),
+    "hdf that is text": content("classes.hdf", "not HDF5"),
+    "hdf truncated": cut_hdf,
+    "hdf without arrays": hdf(lambda file: file.create_group("MDF/images")),
+    "hdf with several arrays": hdf(lambda file: [file.create_dataset(name, data=good_images()) for name in "ab"]),
+    "hdf with two sizes of image": hdf(eman(good_images()[0], good_images(1, 24)[0])),
+    "hdf of complex numbers": hdf(eman(good_images()[0].astype(complex))),
+    "hdf never written to": hdf(lambda file: file.create_dataset("a", (9, 16, 16), "f4")),
+    "hdf of huge claimed size": hdf(huge_dataset),
+    "non-square images": mrc(images=good_images()[:, :, 2:]),
+    "images too small": mrc(images=good_images()[:, 4:10, 4:10]),
+    "only NaN": mrc(images=ALL_NAN),
+    "only constant images": mrc(images=ALL_FLAT),
+}
 
 
 def prepared(path: Path, **settings: Any) -> Any:
@@ -311,107 +299,115 @@ def everything_in(folder: Path) -> dict[Path, bytes | None]:
     return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
-def assert_one_sentence(error: InputError, says: str) -> None:
+def assert_one_sentence(error: InputError, name: str = "") -> None:
     message = str(error)
-    assert says in message
+    assert name in message
     assert "\n" not in message
     assert ": " in message or "; " in message  # … and what to do
     assert 20 < len(message.replace(str(Path.cwd()), "")) < 700
 
 
-@pytest.mark.parametrize(("make", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_bad_file_gives_one_sentence(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+def test_a_bad_file_gives_one_sentence(
+    make: Callable[[Path], Path], tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     path = make(tmp_path)
     before = everything_in(tmp_path)
     with pytest.raises(InputError) as raised:
         prepared(path)
-    assert_one_sentence(raised.value, says)
+    assert_one_sentence(raised.value)
     assert everything_in(tmp_path) == before
+    wording(raised.value)
 
 
-SETTINGS: list[tuple[str, dict[str, Any], str]] = [
-    ("size larger than the images", {"size": 32}, "from 8 to 16"),
-    ("size of nothing", {"size": 0}, "got 0"),
-    ("negative size", {"size": -4}, "got -4"),
-    ("crop to nothing", {"crop": 0}, "0×0"),
-    ("size larger than the crop", {"crop": 12, "size": 14}, "from 8 to 12"),
-    ("selection beyond the end", {"select": "0,4"}, "from 0 to 3"),
-    ("selection that is text", {"select": "all"}, "'all'"),
-    ("empty selection", {"select": ""}, "''"),
-    ("selection with a gap", {"select": "0,,2"}, "'0,,2'"),
-    ("selection backwards", {"select": "3-1"}, "'3-1'"),
-    ("selection of negative numbers", {"select": "-1"}, "'-1'"),
-    ("selection with two dashes", {"select": "0-1-2"}, "'0-1-2'"),
-    ("selection of endless digits", {"select": "9" * 5000}, "given like"),
-]
+SETTINGS: dict[str, dict[str, Any]] = {
+    "size larger than the images": {"size": 32},
+    "size of nothing": {"size": 0},
+    "negative size": {"size": -4},
+    "crop to nothing": {"crop": 0},
+    "size larger than the crop": {"crop": 12, "size": 14},
+    "selection beyond the end": {"select": "0,4"},
+    "selection that is text": {"select": "all"},
+    "empty selection": {"select": ""},
+    "selection with a gap": {"select": "0,,2"},
+    "selection backwards": {"select": "3-1"},
+    "selection of negative numbers": {"select": "-1"},
+    "selection with two dashes": {"select": "0-1-2"},
+    "selection of endless digits": {"select": "9" * 5000},
+}
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    "words",
     [
-        (("run",), "scoretomo run needs STACK (Class averages: .mrcs"),
-        (("run", "a.mrcs"), "needs --output (Directory of the run"),
-        (("run", "a.mrcs", "--outptu", "r"), "did you mean --output"),
-        (("run", "a.mrcs", "b.mrcs", "-o", "r"), "has no use for b.mrcs"),
-        (("run", "a.mrcs", "-o", "r", "--size"), "needs a value for --size"),
-        (("run", "a.mrcs", "-o", "r", "--size", "big"), 'unable to convert "big" into a whole number'),
-        (("run", "a.mrcs", "-o", "r", "--sise", "9"), "did you mean --size"),
-        (("run", "a.mrcs", "-o", "r", "--steps", "0"), "--steps should be at least 1, got 0"),
-        (("run", "a.mrcs", "-o", "r", "--workers", "0"), "--workers should be at least 1, got 0"),
-        (("simulate", "box", "-o", "b", "--size", "4"), "--size should be from 8 to 1024, got 4"),
-        (("simulate", "box", "-o", "b", "--pixel-size", "0"), "--pixel-size should be above 0, got 0"),
-        (("simulate", "box", "-o", "b", "--noise", "nan"), "--noise should be at least 0, got nan"),
-        (("simulate", "box", "-o", "b", "--snr", "0.1"), "needs more values for --snr than 0.1"),
-        (("evaluate", "a.mrc"), "needs --truth"),
-        (("export", "run", "--to", "paper"), 'choose from "chimerax"'),
-        (("rum",), 'did you mean "run"'),
+        "run",
+        "run a.mrcs",
+        "run a.mrcs --outptu r",
+        "run a.mrcs b.mrcs -o r",
+        "run a.mrcs -o r --size",
+        "run a.mrcs -o r --size big",
+        "run a.mrcs -o r --sise 9",
+        "run a.mrcs -o r --steps 0",
+        "run a.mrcs -o r --workers 0",
+        "simulate box -o b --size 4",
+        "simulate box -o b --pixel-size 0",
+        "simulate box -o b --noise nan",
+        "simulate box -o b --snr 0.1",
+        "evaluate a.mrc",
+        "export run --to paper",
+        "rum",
     ],
 )
 def test_a_wrong_command_gives_one_sentence(
-    words: tuple[str, ...], says: str, command: Callable[..., tuple[int, str]]
+    words: str, command: Callable[..., tuple[int, str]], wording: Callable[[object], None]
 ) -> None:
-    code, said = command(*words)
+    code, said = command(*words.split())
     assert code == 2
-    assert says in said
     assert "--help" in said
     assert said.count("\n") == 1
     assert "?" not in said
     assert ". " not in said.partition("(")[0]
+    wording(said)
 
 
-@pytest.mark.parametrize(("settings", "says"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS])
-def test_a_wrong_setting_gives_one_sentence(settings: dict[str, Any], says: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_wrong_setting_gives_one_sentence(
+    settings: dict[str, Any], tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     path = mrc()(tmp_path)
     with pytest.raises(InputError) as raised:
         prepared(path, **settings)
-    assert says in str(raised.value)
     assert "\n" not in str(raised.value)
+    wording(raised.value)
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_images_are_not_enough_to_reconstruct(count: int) -> None:
-    with pytest.raises(InputError, match=f"at least 2 usable images, got {count}"):
+    with pytest.raises(InputError, match=f"at least 2 .* got {count}"):
         require_several(range(count))
     require_several(range(2))
 
 
-MAPS: list[tuple[str, Callable[[Path], Path], str]] = [
-    ("stack given as a map", mrc(), "4×16×16"),
-    ("constant map", array("map.npy", np.ones((8, 8, 8))), "constant (1 everywhere)"),
-    ("map with NaN", array("map.npy", np.full((8, 8, 8), np.nan)), "512 voxels"),
-    ("map with infinity", array("map.npy", np.where(np.arange(512).reshape(8, 8, 8) == 3, np.inf, 0.0)), "1 voxels"),
-    ("table given as a map", star("000001@classes.mrcs"), ".star"),
-    ("truncated map", mrc("map.mrc", keep=2000), "cut short"),
-    ("picture given as a map", array("map.npy", good_images()[0]), "16×16"),
-    ("missing map", missing, "nowhere.mrcs"),
-]
+MAPS: dict[str, Callable[[Path], Path]] = {
+    "stack given as a map": mrc(),
+    "constant map": array("map.npy", np.ones((8, 8, 8))),
+    "map with NaN": array("map.npy", np.full((8, 8, 8), np.nan)),
+    "map with infinity": array("map.npy", np.where(np.arange(512).reshape(8, 8, 8) == 3, np.inf, 0.0)),
+    "table given as a map": star("000001@classes.mrcs"),
+    "truncated map": mrc("map.mrc", keep=2000),
+    "picture given as a map": array("map.npy", good_images()[0]),
+    "missing map": missing,
+}
 
 
-@pytest.mark.parametrize(("make", "says"), [case[1:] for case in MAPS], ids=[case[0] for case in MAPS])
-def test_a_bad_map_gives_one_sentence(make: Callable[[Path], Path], says: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", MAPS.values(), ids=MAPS)
+def test_a_bad_map_gives_one_sentence(
+    make: Callable[[Path], Path], tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     with pytest.raises(InputError) as raised:
         files.read_map(make(tmp_path))
-    assert_one_sentence(raised.value, says)
+    assert_one_sentence(raised.value)
+    wording(raised.value)
 
 
 def test_a_stack_larger_than_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -421,7 +417,7 @@ def test_a_stack_larger_than_memory_is_refused_before_it_is_read(tmp_path: Path)
             file.truncate(1024 + 2**42)  # sparse: takes no room on the disk
         except OSError:
             pytest.skip("this file system has no sparse files of 4 TiB")
-    with pytest.raises(InputError, match="GiB of memory"):
+    with pytest.raises(InputError, match="GiB"):
         files.read_images(path)
 
 
@@ -435,7 +431,7 @@ def test_an_unreadable_file_gives_one_sentence(number: int, tmp_path: Path, monk
     monkeypatch.setattr("builtins.open", refuse)
     monkeypatch.setattr(Path, "read_text", refuse)
     for path in paths:
-        with pytest.raises(InputError, match=f"cannot read .*{os.strerror(number).lower()}"):
+        with pytest.raises(InputError, match=os.strerror(number).lower()):
             files.read_images(path)
 
 
@@ -451,7 +447,11 @@ writers = pytest.mark.parametrize(("name", "write"), WRITERS, ids=[name for name
 
 @writers
 def test_a_full_disk_leaves_what_was_there(
-    name: str, write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    write: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wording: Callable[[object], None],
 ) -> None:
     path = tmp_path / name
     path.write_text("before")
@@ -460,10 +460,11 @@ def test_a_full_disk_leaves_what_was_there(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match=r"no space left on device.*free some space") as raised:
+    with pytest.raises(InputError, match=name) as raised:
         write(path)
-    assert_one_sentence(raised.value, name)
+    assert_one_sentence(raised.value)
     assert everything_in(tmp_path) == {path: b"before"}
+    wording(raised.value)
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
@@ -472,39 +473,42 @@ def test_a_disk_that_fills_up_while_writing_gives_one_sentence(
     name: str, write: Callable[[Path], None], tmp_path: Path
 ) -> None:
     (tmp_path / f".{name}.{os.getpid()}.part").symlink_to("/dev/full")
-    with pytest.raises(InputError, match="cannot write"):
+    with pytest.raises(InputError, match=name):
         write(tmp_path / name)
     assert everything_in(tmp_path) == {}
 
 
 @writers
-def test_a_target_that_cannot_be_gives_one_sentence(name: str, write: Callable[[Path], None], tmp_path: Path) -> None:
+def test_a_target_that_cannot_be_gives_one_sentence(
+    name: str, write: Callable[[Path], None], tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder" / name).mkdir(parents=True)
     before = everything_in(tmp_path)
-    targets = {
-        tmp_path / "file" / name: "a part of this path is a file",
-        tmp_path / "missing" / name: "make its folder first",
-        tmp_path / "folder" / name: "a folder has this name",
-        tmp_path / ("x" * 300 + name): "give a shorter name",
-        Path("/dev/null"): "not an ordinary file",
-    }
-    for target, says in targets.items():
-        with pytest.raises(InputError, match=says) as raised:
+    below = (tmp_path / folder / name for folder in ("file", "missing", "folder"))
+    for target in (*below, tmp_path / ("x" * 300 + name), Path("/dev/null")):
+        with pytest.raises(InputError) as raised:
             write(target)
         assert_one_sentence(raised.value, str(target))
+        wording(raised.value)
     assert everything_in(tmp_path) == before
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
 @writers
 def test_a_read_only_folder_gives_one_sentence(
-    number: int, name: str, write: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int,
+    name: str,
+    write: Callable[[Path], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wording: Callable[[object], None],
 ) -> None:
     def refuse(*_: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(InputError, match="a folder that is yours"):
+    with pytest.raises(InputError) as raised:
         write(tmp_path / name)
     assert everything_in(tmp_path) == {}
+    wording(raised.value)

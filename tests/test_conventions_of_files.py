@@ -72,7 +72,7 @@ def test_bytes_of_programs_that_write_unsigned_ones_are_unsigned_with_a_note(
     stack = files.read_images(write(tmp_path / "a.mrcs", blobs().astype(np.uint8), mode=0, order=order, **header))
     np.testing.assert_array_equal(stack.images, blobs())
     (note,) = stack.notes
-    assert "unsigned integers from 0 to 255" in note
+    assert "0 to 255" in note
     assert why in note
 
 
@@ -91,7 +91,7 @@ def test_mode_1_whose_largest_value_has_no_room_in_signed_integers_is_unsigned(t
     values = blobs() * 257
     stack = files.read_images(write(tmp_path / "a.mrcs", values.astype(np.uint16), mode=1, most=65535.0))
     np.testing.assert_array_equal(stack.images, values)
-    assert "unsigned integers from 0 to 65535" in stack.notes[0]
+    assert "0 to 65535" in stack.notes[0]
 
 
 def test_bytes_of_two_values_each_are_refused(tmp_path: Path) -> None:
@@ -120,13 +120,12 @@ unflagged = pytest.mark.parametrize("name", UNFLAGGED)
 
 
 @unflagged
-def test_a_map_without_a_flag_is_named_as_a_map(name: str, tmp_path: Path) -> None:
+def test_a_map_without_a_flag_is_named_as_a_map(name: str, tmp_path: Path, wording: Callable[[object], None]) -> None:
     path = UNFLAGGED[name](tmp_path / name, density())
     assert files.is_map(path)
-    with pytest.raises(
-        InputError, match=r"is a map \(24×24×24\), expected a stack .* it (to|as) .mrcs if it is a stack"
-    ):
+    with pytest.raises(InputError, match="24×24×24") as raised:
         files.find_images(path)
+    wording(raised.value)
     np.testing.assert_array_equal(files.read_map(path).density, density())
 
 
@@ -140,22 +139,26 @@ def test_as_many_class_averages_as_pixels_are_a_stack(name: str, tmp_path: Path)
 
 
 @unflagged
-def test_an_array_that_may_be_a_map_is_read_as_a_stack_with_a_note(name: str, tmp_path: Path) -> None:
+def test_an_array_that_may_be_a_map_is_read_as_a_stack_with_a_note(
+    name: str, tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     stack = files.read_images(UNFLAGGED[name](tmp_path / name, density(48)[18:30, 18:30, 18:30]))  # full to its ends
     assert len(stack.images) == 12
-    assert "looks like a map" in stack.notes[0]
+    wording(stack.notes[0])
 
 
-def test_a_map_whose_header_makes_it_a_stack_is_read_as_a_stack_with_a_note(tmp_path: Path) -> None:
-    assert "looks like a map" in files.read_images(write(tmp_path / "a.mrc", density())).notes[0]
+def test_a_map_whose_header_makes_it_a_stack_is_read_as_a_stack_with_a_note(
+    tmp_path: Path, wording: Callable[[object], None]
+) -> None:
+    wording(files.read_images(write(tmp_path / "a.mrc", density())).notes[0])
     assert files.read_images(write(tmp_path / "a.mrcs", density(), depth=24)).notes == []
 
 
-def test_a_stack_of_volumes_is_named_so(tmp_path: Path) -> None:
+def test_a_stack_of_volumes_is_named_so(tmp_path: Path, wording: Callable[[object], None]) -> None:
     volumes = np.concatenate([density(), density()])
-    with pytest.raises(InputError, match=r"stack of volumes \(2, in 48×24×24\).* rename it to .mrcs"):
+    with pytest.raises(InputError, match=r"\(2, in 48×24×24\)"):
         files.read_images(write(tmp_path / "a.mrc", volumes, group=401, depth=24))
-    assert "flagged as a volume" in files.read_images(write(tmp_path / "a.mrcs", volumes, group=401, depth=24)).notes[0]
+    wording(files.read_images(write(tmp_path / "a.mrcs", volumes, group=401, depth=24)).notes[0])
 
 
 MAPS = (
@@ -249,10 +252,10 @@ def test_a_sensible_pixel_size_keeps_six_digits(name: str, pixel: float, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a.mrcs", "a.hdf"])
-def test_a_header_s_pixel_size_of_one_is_doubted(name: str, tmp_path: Path) -> None:
+def test_a_header_s_pixel_size_of_one_is_doubted(name: str, tmp_path: Path, wording: Callable[[object], None]) -> None:
     found = files.find_images(HEADERS[name](tmp_path / name, 1.0))
     assert found.pixel_size == 1.0
-    assert "often means unknown" in found.notes[0]
+    wording(found.notes[0])
 
 
 @pytest.mark.parametrize(("stated", "notes"), [(4.0, []), (None, ["a.mrcs has a pixel size of 1 Å in its header"])])
@@ -272,13 +275,14 @@ def test_a_stack_s_pixel_size_of_one_is_doubted_only_where_its_table_gives_none(
     assert [note.partition(", which")[0] for note in found.notes] == notes
 
 
-def test_a_map_whose_voxels_are_no_cubes_is_noted(tmp_path: Path) -> None:
+def test_a_map_whose_voxels_are_no_cubes_is_noted(tmp_path: Path, wording: Callable[[object], None]) -> None:
     values = density()
     path = write(tmp_path / "a.mrc", values, group=1, depth=24)
     raw = bytearray(path.read_bytes())
     struct.pack_into("<f", raw, 48, 24 * 2.0)
     path.write_bytes(raw)
-    assert files.read_map(path).notes == ["a.mrc has voxels of 4 × 4 × 2 Å in its header: taken as cubes of 4 Å"]
+    (note,) = files.read_map(path).notes
+    wording(note)
     struct.pack_into("<f", raw, 48, 24 * 4.0)
     path.write_bytes(raw)
     assert files.read_map(path).notes == []
@@ -365,7 +369,7 @@ def test_a_failure_of_the_system_without_a_file_names_none(
     code, said = command("info", "nothing.mrcs")
     assert code == 2
     assert "None" not in said
-    assert "(unable to lock file, errno = 37): check" in said
+    assert "(unable to lock file, errno = 37)" in said
 
 
 def _figure(path: Path, kind: str) -> None:
@@ -400,9 +404,7 @@ def test_a_disk_that_fills_up_under_a_library_gives_the_same_sentence(name: str,
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # Python ignores the signal, so that writes fail
     try:
-        with pytest.raises(
-            InputError, match=rf"cannot write .*{name} \({os.strerror(errno.EFBIG).lower()}\): "
-        ) as raised:
+        with pytest.raises(InputError, match=rf"{name} \({os.strerror(errno.EFBIG).lower()}\)") as raised:
             LARGE[name](tmp_path / name)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

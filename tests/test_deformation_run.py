@@ -1,6 +1,7 @@
 """A flexible molecule, and a mixture, as a user runs them."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import torch
 
 from scoretomo import files
 from scoretomo.compute import random_stream
+from scoretomo.consensus.starts import STARTS
 from scoretomo.deformation.flexibility import FLEXIBILITY
+from scoretomo.deformation.pose_rescue import RESCUE
+from scoretomo.deformation.schedule import DeformationSettings
 from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
-from scoretomo.pipeline import reliability, schedules
+from scoretomo.pipeline import consensus, deformation, reliability, schedules
 from scoretomo.pipeline.runner import run_landscape
 from scoretomo.presets import DEFORMATION
 from scoretomo.projection import project
@@ -22,8 +26,21 @@ from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.poses import rotations_of
 
 pytestmark = pytest.mark.slow
-PICKED = range(0, 48, 3)
+COUNT = 36
+PICKED = range(0, COUNT, 3)
 NUMBERS = ",".join(map(str, PICKED))
+QUICK = replace(DEFORMATION, epochs=24, trial=0.5, blur=1.0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """One random start finds these shapes, and few epochs these motions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(consensus, "STARTS", replace(STARTS, count=1))
+        patch.setattr(schedules, "DEFORMATION", QUICK)
+        patch.setattr(deformation, "RESCUE", replace(RESCUE, at=(0.5,)))
+        patch.setattr(DeformationSettings, "share", lambda settings, share: settings)
+        yield
 
 
 def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
@@ -35,8 +52,9 @@ def blobs(*centres: tuple[float, float, float]) -> torch.Tensor:
 @pytest.fixture(scope="module")
 def tripod(tmp_path_factory) -> Path:
     """Images of a tripod, one foot of which moves."""
-    rotations = random_rotations(48, random_stream(1, "poses"))
-    volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + float(amount), 4, 0)) for amount in torch.linspace(-2.5, 2.5, 48)]
+    rotations = random_rotations(COUNT, random_stream(1, "poses"))
+    amounts = torch.linspace(-2.5, 2.5, COUNT).tolist()
+    volumes = [blobs((3.5, -3, 0), (0, 0, 3), (-1.5 + amount, 4, 0)) for amount in amounts]
     path = tmp_path_factory.mktemp("tripod") / "images.mrcs"
     images = [project(volume, turn[None])[0] for volume, turn in zip(volumes, rotations, strict=True)]
     files.write_images(path, torch.stack(images).numpy(), None)
@@ -64,7 +82,7 @@ def test_flexible_molecule_gets_a_deformation_model(finished):
     assert test.flexible_residual < test.rigid_residual
     assert test.statistic > FLEXIBILITY.threshold
     assert 0.05 < test.displacement < 2.5 / 3**0.5  # the foot, a third of the mass, goes 2.5 pixels at most
-    assert [row.image for row in run.latent.read()] == list(range(48))
+    assert [row.image for row in run.latent.read()] == list(range(COUNT))
     assert run.model.exists()
     assert not run.mean.exists()
     assert run.assigned.volume.read_bytes() == run.first.volume.read_bytes()
@@ -121,7 +139,7 @@ def test_modes_of_few_volumes_are_not_counted(finished, rerun, tmp_path):
     assert {row.observability for row in run.reliability.read()} == {()}
 
 
-@pytest.mark.parametrize("number", [0, 33])
+@pytest.mark.parametrize("number", [0, COUNT - 3])
 def test_volume_in_its_final_pose_fits_its_image(finished, number):
     assert fit_of(RunDirectory(finished), number) > 0.98
 

@@ -127,9 +127,9 @@ def test_a_finer_map_with_a_wider_view_does_not_fold_over() -> None:
 def test_maps_of_unknown_pixel_size_must_have_the_same_side() -> None:
     assert common_grid(torch.ones(8, 8, 8), torch.ones(8, 8, 8)).pixel_size is None
     assert common_grid(torch.ones(8, 8, 8), torch.ones(8, 8, 8), None, 2.5).pixel_size == 2.5
-    with pytest.raises(ValueError, match="8 and 9 voxels can't be compared without their pixel sizes"):
+    with pytest.raises(ValueError, match="8 and 9 voxels"):
         common_grid(torch.ones(8, 8, 8), torch.ones(9, 9, 9), 2.0, None)
-    with pytest.raises(ValueError, match="only become longer"):
+    with pytest.raises(ValueError, match="longer"):
         regrid(torch.ones(8, 8, 8), 8, 0.5)
 
 
@@ -160,9 +160,9 @@ def test_the_single_map_holds_one_truth_at_a_time() -> None:
     found = single_map(read(), random_rotations(3, torch.Generator().manual_seed(7)))
     assert alive == [0, 1, 2]
     assert found.shape == (12, 12, 12)
-    with pytest.raises(ValueError, match="at least one truth"):
+    with pytest.raises(ValueError, match="truth"):
         single_map([], [])
-    with pytest.raises(ValueError, match="argument 2 is longer"):
+    with pytest.raises(ValueError, match="argument 2"):
         single_map([phantom(12)], random_rotations(2, torch.Generator().manual_seed(7)))
 
 

@@ -65,12 +65,14 @@ def test_bytes_are_signed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_a_file_without_a_machine_stamp_is_read_with_a_note(order: str, tmp_path: Path) -> None:
+def test_a_file_without_a_machine_stamp_is_read_with_a_note(
+    order: str, tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     path = write_mrc(tmp_path / "a.mrcs", images_of(), order=order, stamp=b"\0\0\0\0")
     path.write_bytes(path.read_bytes()[:208] + bytes(4) + path.read_bytes()[212:])  # nor MAP
     stack = files.read_images(path)
     np.testing.assert_array_equal(stack.images, images_of())
-    assert "no machine stamp" in stack.notes[0]
+    wording(stack.notes[0])
 
 
 def test_a_wrong_machine_stamp_does_not_mislead(tmp_path: Path) -> None:
@@ -78,10 +80,13 @@ def test_a_wrong_machine_stamp_does_not_mislead(tmp_path: Path) -> None:
     np.testing.assert_array_equal(files.read_images(path).images, images_of())
 
 
-def test_an_extended_header_is_skipped_and_bytes_at_the_end_are_noted(tmp_path: Path) -> None:
+def test_an_extended_header_is_skipped_and_bytes_at_the_end_are_noted(
+    tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     stack = files.read_images(write_mrc(tmp_path / "a.mrcs", images_of(), extension=b"x" * 160, after=b"end"))
     np.testing.assert_array_equal(stack.images, images_of())
-    assert stack.notes == ["a.mrcs has 3 bytes after its last image: ignored"]
+    (note,) = stack.notes
+    wording(note)
 
 
 @pytest.mark.parametrize("pixel", [0.0, -1.0, float("nan"), float("inf")])
@@ -89,24 +94,26 @@ def test_a_voxel_size_worth_nothing_is_no_pixel_size(pixel: float, tmp_path: Pat
     assert files.read_images(write_mrc(tmp_path / "a.mrcs", images_of(), pixel=pixel)).pixel_size is None
 
 
-def test_a_pixel_size_of_one_is_doubted(tmp_path: Path) -> None:
-    assert "often means unknown" in files.read_images(write_mrc(tmp_path / "a.mrcs", images_of(), pixel=1.0)).notes[0]
+def test_a_pixel_size_of_one_is_doubted(tmp_path: Path, wording: Callable[[object], None]) -> None:
+    wording(files.read_images(write_mrc(tmp_path / "a.mrcs", images_of(), pixel=1.0)).notes[0])
 
 
-def test_a_stack_flagged_as_a_volume_is_read_as_a_stack_with_a_note(tmp_path: Path) -> None:
+def test_a_stack_flagged_as_a_volume_is_read_as_a_stack_with_a_note(
+    tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     stack = files.read_images(write_mrc(tmp_path / "a.mrc", images_of(), group=1))
     assert len(stack.images) == 5
-    assert "flagged as a volume" in stack.notes[0]
+    wording(stack.notes[0])
 
 
-def test_a_map_is_no_stack(tmp_path: Path) -> None:
+def test_a_map_is_no_stack(tmp_path: Path, wording: Callable[[object], None]) -> None:
     path = write_mrc(tmp_path / "a.mrc", images_of(8, 8, 8), group=1)
     assert files.is_map(path)
-    with pytest.raises(files.InputError, match=r"is a map \(8×8×8\), expected a stack .* rename it to .mrcs"):
+    with pytest.raises(files.InputError, match="8×8×8"):
         files.read_images(path)
     stack = path.rename(tmp_path / "a.mrcs")
     assert not files.is_map(stack)
-    assert "flagged as a volume" in files.read_images(stack).notes[0]
+    wording(files.read_images(stack).notes[0])
 
 
 def test_one_image_is_a_stack_of_one(tmp_path: Path) -> None:
@@ -274,11 +281,13 @@ def test_the_classes_of_a_relion_model_are_read(project_folder: Path) -> None:
     assert stack.pixel_size == 3.54
 
 
-def test_a_table_s_pixel_size_counts_more_than_the_stack_s_and_is_noted(project_folder: Path) -> None:
+def test_a_table_s_pixel_size_counts_more_than_the_stack_s_and_is_noted(
+    project_folder: Path, wording: Callable[[object], None]
+) -> None:
     write_mrc(project_folder / "Class2D/job004/classes.mrcs", images_of(), pixel=4.0)
     stack = files.read_images(table_in(project_folder, STAR_MODEL))
     assert stack.pixel_size == 3.54
-    assert "the table counts" in stack.notes[0]
+    wording(stack.notes[0])
 
 
 def test_a_stack_copied_beside_its_table_is_found(project_folder: Path) -> None:
@@ -293,9 +302,11 @@ def test_a_table_without_pixel_size_uses_the_stack_s(project_folder: Path) -> No
     assert stack.pixel_size == 4.0
 
 
-def test_particles_in_place_of_class_averages_are_noted(project_folder: Path) -> None:
+def test_particles_in_place_of_class_averages_are_noted(
+    project_folder: Path, wording: Callable[[object], None]
+) -> None:
     text = STAR_30.replace("_rlnMagnification", "_rlnDefocusU").replace("_rlnDetectorPixelSize", "_rlnDefocusV")
-    assert "look like particles" in files.read_images(table_in(project_folder, text)).notes[0]
+    wording(files.read_images(table_in(project_folder, text)).notes[0])
 
 
 @pytest.mark.parametrize("prefix", [b"", b">"])
@@ -349,7 +360,7 @@ def test_an_eman_map_is_no_stack_and_a_stack_of_as_many_images_as_pixels_no_map(
         file.create_dataset("MDF/images/0/image", data=images_of(8, 8, 8))
     np.testing.assert_array_equal(files.read_map(tmp_path / "map.hdf").density, images_of(8, 8, 8))
     assert files.is_map(tmp_path / "map.hdf")
-    with pytest.raises(files.InputError, match="is a map"):
+    with pytest.raises(files.InputError, match=r"map\.hdf"):
         files.read_images(tmp_path / "map.hdf")
     with h5py.File(tmp_path / "stack.hdf", "w") as file:
         for number, image in enumerate(images_of(8, 8, 8)):

@@ -122,7 +122,7 @@ def test_a_command_is_read_before_anything_heavy_is_loaded() -> None:
     command = [sys.executable, "-c", program, "run", "nowhere.mrcs", "--output", "run"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["2"]
-    assert "there is no file nowhere.mrcs" in done.stderr
+    assert "nowhere.mrcs" in done.stderr
 
 
 def test_imports_are_found_wherever_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,9 @@ def test_junk_is_excluded_with_a_reason_and_good_images_stay(boxes: Tensor, kind
     result = prepare(stack, AS_THEY_ARE)
     assert result.numbers[: len(boxes)] == list(range(len(boxes)))
     reasons = [str(row["reason"]) for row in result.rows[len(boxes) :]]
-    named = ["looks like junk" in reason or "the same as" in reason for reason in reasons]  # two blobs may be alike
+    named = ["junk" in reason or "same" in reason for reason in reasons]  # two blobs may be alike
     assert sum(named) >= (0.9 if kind == "two particles" else 1) * len(named)
-    assert "excluded: looks like junk" in result.notes[0]
+    assert "junk" in result.notes[0]
 
 
 def test_a_stack_keeps_its_scale_whatever_junk_is_in_it(boxes: Tensor) -> None:
@@ -41,21 +41,21 @@ def test_a_stack_keeps_its_scale_whatever_junk_is_in_it(boxes: Tensor) -> None:
     assert torch.equal(mixed.images, plain.images)
 
 
-def test_one_dark_blob_among_good_averages_changes_nothing(boxes: Tensor) -> None:
+def test_one_dark_blob_among_good_averages_changes_nothing(boxes: Tensor, wording: Callable[[object], None]) -> None:
     stack = boxes.clone()
     y, x = torch.meshgrid(torch.arange(24.0) - 12, torch.arange(24.0) - 12, indexing="ij")
     stack[4] = -torch.exp(-(x.square() + y.square()) / 25) * boxes.max()
     result = prepare(stack, AS_THEY_ARE)
-    assert result.rows[4]["reason"] == "looks like junk (dark where the others are bright)"
+    wording(result.rows[4]["reason"])
     assert result.s == pytest.approx(prepare(boxes, AS_THEY_ARE).s, rel=0.02)  # it was 523 times as large
 
 
 @pytest.mark.parametrize("value", [1e4, -1e6, 1e30])
-def test_an_image_with_a_hot_pixel_is_excluded(boxes: Tensor, value: float) -> None:
+def test_an_image_with_a_hot_pixel_is_excluded(boxes: Tensor, value: float, wording: Callable[[object], None]) -> None:
     stack = boxes.clone()
     stack[4, 12, 12] = value
     result = prepare(stack, AS_THEY_ARE)
-    assert result.rows[4]["reason"] == "looks like junk (a few pixels far from all others)"
+    wording(result.rows[4]["reason"])
     assert result.numbers == [number for number in range(30) if number != 4]
     assert result.s == pytest.approx(prepare(boxes, AS_THEY_ARE).s, rel=0.02)
 
@@ -71,13 +71,13 @@ def test_images_of_two_jobs_are_brought_to_one_scale_however_different(boxes: Te
     assert strength.max() < 3 * strength.min()
 
 
-def test_a_half_inverted_stack_is_noted_and_nothing_is_rescaled(boxes: Tensor) -> None:
+def test_a_half_inverted_stack_is_noted_and_nothing_is_rescaled(
+    boxes: Tensor, wording: Callable[[object], None]
+) -> None:
     stack = boxes.clone()
     stack[15:] *= -1
     result = prepare(stack, AS_THEY_ARE)
-    assert any(
-        "15 of 30 images look like junk (most: dark where the others are bright)" in note for note in result.notes
-    )
+    wording(next(note for note in result.notes if "15 of 30" in note))
     assert {row["scale"] for row in result.rows} == {1.0}
 
 
@@ -92,13 +92,15 @@ def test_an_image_that_is_much_fainter_or_brighter_than_others_is_excluded_and_n
     assert ("fainter" if brightness < 1 else "brighter") in str(result.rows[7]["reason"])
 
 
-def test_images_that_were_not_used_before_are_excluded_unless_selected(boxes: Tensor) -> None:
+def test_images_that_were_not_used_before_are_excluded_unless_selected(
+    boxes: Tensor, wording: Callable[[object], None]
+) -> None:
     result = prepare(boxes, AS_THEY_ARE, unused={3: "no particle is in this class"})
     assert result.rows[3]["reason"] == "no particle is in this class"
     assert result.numbers == [number for number in range(30) if number != 3]
     selected = prepare(boxes, ImportSettings(select="0-7"), unused={3: "no particle is in this class"})
     assert selected.numbers == list(range(8))
-    assert "image 3 was not used before (no particle is in this class): used, as it was selected" in selected.notes
+    wording(next(note for note in selected.notes if "image 3 " in note))
 
 
 @pytest.mark.parametrize("kind", JUNK_KINDS)
@@ -119,11 +121,11 @@ def test_mean_and_scale_of_a_stack_without_junk_are_those_of_all_pixels(boxes: T
     assert normalisation(boxes) == (float(inside.mean()), float(inside.std(correction=0)))
 
 
-def test_selected_images_are_used_whatever_they_look_like(boxes: Tensor) -> None:
+def test_selected_images_are_used_whatever_they_look_like(boxes: Tensor, wording: Callable[[object], None]) -> None:
     stack = with_junk(boxes, 0.1, 0, ("white noise",))
     result = prepare(stack, ImportSettings(select="0-32"))
     assert result.numbers == list(range(33))
-    assert "image 30 looks like junk (no particle with empty space around it): used, as it was selected" in result.notes
+    wording(next(note for note in result.notes if "image 30 " in note))
 
 
 def test_particles_off_the_centre_are_no_junk(boxes: Tensor) -> None:
@@ -137,7 +139,7 @@ def test_where_most_images_would_be_junk_all_are_used_at_their_own_scale(boxes: 
     result = prepare(faint, AS_THEY_ARE)
     assert result.numbers[:10] == list(range(10))
     assert result.images.abs().max() < 1.1 * faint.abs().max()
-    assert any("images look like junk (most: " in note for note in result.notes)
+    assert any("junk" in note for note in result.notes)
 
 
 def test_of_few_images_a_dark_one_is_junk(boxes: Tensor) -> None:
@@ -154,7 +156,7 @@ def test_junk_that_is_selected_keeps_its_own_scale_and_leaves_the_others_theirs(
     plain = prepare(mixed, AS_THEY_ARE)
     stack = with_junk(mixed, 0.1, 0, (kind,))
     result = prepare(stack, ImportSettings(select="0-32"))
-    assert any("grey scales differ" in note for note in result.notes)
+    assert any("grey scales" in note for note in result.notes)
     torch.testing.assert_close(result.images[:30], plain.images)
     assert [row["scale"] for row in result.rows[30:]] == [1.0] * 3
 

@@ -307,7 +307,6 @@ def test_displacement_of_a_still_molecule_is_zero() -> None:
 
 @pytest.mark.parametrize("count", [5, 14])
 def test_umap_puts_volumes_that_are_all_the_same_in_one_place(count):
-    pytest.importorskip("umap")
     assert np.array_equal(umap_embedding(same(count)), np.zeros((count, 2)))
 
 

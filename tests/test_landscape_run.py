@@ -84,12 +84,6 @@ def test_landscape_command_gives_the_same_again(six_volumes, copied, command):
     assert not stale.exists()
 
 
-def test_directory_without_volumes_in_one_frame_is_refused(tmp_path, command):
-    code, said = command("landscape", tmp_path)
-    assert code == 2
-    assert "finished run of the ensemble method" in said
-
-
 def test_consensus_has_a_held_out_resolution(six_volumes):
     summary = RunDirectory(six_volumes).assigned.summary.read()
     assert 2 <= summary.held_out_resolution <= 16  # pixels, where their size is unknown

@@ -76,37 +76,33 @@ def test_what_is_not_there_yet_is_none(box, tmp_path, command):
     assert run.numbers.tolist() == list(range(20))
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(InputError, match="not a run directory"):
+def test_a_folder_that_is_no_run_is_refused(tmp_path, wording):
+    with pytest.raises(InputError) as raised:
         scoretomo.open_run(tmp_path)
+    wording(raised.value)
 
 
 def test_a_run_from_python_is_that_of_the_command(box, tmp_path, command):
     options = {"method": "annealed", "steps": 2, "images": "0,1"}
     run = scoretomo.run(box, tmp_path / "run", workers=1, **options)
     assert list(run.volumes) == [0, 1]
-    said = command(
+    code, said = command(
         "run", box, "--output", tmp_path / "run", *(word for name in options for word in (f"--{name}", options[name]))
     )
-    assert said[0] == 0
-    assert "is finished" in said[1]
+    assert code == 0
+    assert "is finished" in said
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"symetry": "C2"}, "no setting symetry: .*symmetry"),
-        ({"method": "best"}, "method is 'best': give .*'paper'"),
-        ({"images": 3}, "images is 3: give str or None"),
-        ({"size": "64"}, "size is '64': give int or None"),
-        ({"steps": 0}, "steps should be at least 1, got 0"),
-        ({"examples": 0}, "examples should be at least 1, got 0"),
-    ],
+    "settings",
+    [{"symetry": "C2"}, {"method": "best"}, {"images": 3}, {"size": "64"}, {"steps": 0}, {"examples": 0}],
+    ids=lambda settings: "".join(settings),
 )
-def test_a_setting_that_the_command_would_not_take_is_refused(box, tmp_path, settings, said):
-    with pytest.raises(InputError, match=said):
+def test_a_setting_that_the_command_would_not_take_is_refused(box, tmp_path, settings, wording):
+    with pytest.raises(InputError) as raised:
         scoretomo.run(box, tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
+    wording(raised.value)
 
 
 def test_trajectories_and_variability_are_those_of_the_landscape(six_volumes, tmp_path):

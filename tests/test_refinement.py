@@ -97,7 +97,7 @@ def test_volume_of_which_one_replicate_diverged_has_diverged():
 
 
 def test_start_weight_is_refused_where_a_last_descent_follows():
-    with pytest.raises(ValueError, match="last descent"):
+    with pytest.raises(ValueError, match="descent"):
         Refinement(2, Descent(4, (1.0, 0.5), (3, 3)), Descent(2, (0.5, 0.5), (3, 3)), 0.5)
 
 

@@ -150,7 +150,7 @@ def test_a_folder_that_was_not_there_is_gone_again_when_nothing_came_of_it(tmp_p
 
 def test_a_folder_of_the_user_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     fill(tmp_path, {"kind.txt/mine.txt": b"mine", "table.csv": b"old"})
-    with pytest.raises(files.InputError, match="a folder has this name"):
+    with pytest.raises(files.InputError, match=r"kind\.txt"):
         replace_all(tmp_path)
     assert tree(tmp_path) == {"kind.txt/mine.txt": b"mine", "table.csv": b"old"}
 

@@ -54,7 +54,9 @@ def test_the_papers_descent_starts_empty_at_one_noise_level_with_growing_views()
     assert paper.anchor == 1
 
 
-def test_an_experiment_goes_from_nothing_to_a_report_with_fsc_results(tmp_path: Path, command: Command) -> None:
+def test_an_experiment_goes_from_nothing_to_a_report_with_fsc_results(
+    tmp_path: Path, command: Command, wording: Callable[[object], None]
+) -> None:
     output = tmp_path / "box"
     code, said = command("reproduce", "box", "--output", output, "--workers", 1)
     assert code == 0, said
@@ -71,7 +73,7 @@ def test_an_experiment_goes_from_nothing_to_a_report_with_fsc_results(tmp_path: 
     assert (run / "volumes" / "000.mrc").read_bytes() == volume
     code, said = command("reproduce", "capsid", "--output", output)
     assert code == 2
-    assert "experiment was box and is now capsid" in said
+    wording(said)
 
 
 def test_an_experiment_is_one_job_to_those_who_watch_it(
@@ -116,17 +118,11 @@ def test_an_experiment_takes_images_of_ones_own(tmp_path: Path, command: Command
     assert not (tmp_path / "out" / "run" / "evaluation").exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (("betagal",), "needs real class averages: give --stack FILE"),
-        (("box", "--truth", "map.mrc"), "about images of your own: give them with --stack"),
-    ],
-)
+@pytest.mark.parametrize("words", ["betagal", "box --truth map.mrc"])
 def test_an_experiment_refuses_what_cannot_be(
-    tmp_path: Path, command: Command, arguments: tuple[str, ...], says: str
+    words: str, tmp_path: Path, command: Command, wording: Callable[[object], None]
 ) -> None:
-    code, said = command("reproduce", *arguments, "--output", tmp_path / "out")
+    code, said = command("reproduce", *words.split(), "--output", tmp_path / "out")
     assert code == 2
-    assert says in said
     assert not (tmp_path / "out").exists()
+    wording(said)

@@ -1,7 +1,6 @@
 """Whole runs as a user makes them: simulate, run, evaluate, report; stopped, continued, refused."""
 
 import errno
-import json
 import os
 import platform
 import re
@@ -25,6 +24,7 @@ from test_bad_input import CASES
 from scoretomo import files
 from scoretomo.commands.simulate import Plan, simulate_object
 from scoretomo.config import ObjectSettings, RealismSettings, SimulateSettings
+from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.images import correlation, disc
 from scoretomo.pipeline import volumes as stage
 from scoretomo.presets import PRESETS
@@ -95,18 +95,17 @@ class TestFinishedRun:
     def test_no_temporary_file_is_left(self, finished):
         assert not list(finished.rglob(".*"))
 
-    def test_same_command_again_changes_nothing(self, finished, box, command):
+    def test_same_command_again_changes_nothing(self, finished, box, command, wording):
         before = content_of(finished)
         code, said = command("run", box / "images.mrcs", "--output", finished, "--images", "0-4", *STEPS)
         assert code == 0
-        assert "is finished" in said
         assert content_of(finished) == before
+        wording(said)
 
-    def test_other_settings_are_refused_with_the_difference(self, finished, box, command):
+    def test_other_settings_are_refused_with_the_difference(self, finished, box, command, wording):
         code, said = command("run", box / "images.mrcs", "--output", finished, "--images", "0-4", *STEPS, "--seed", 7)
         assert code == 2
-        assert "seed was 0 and is now 7" in said
-        assert "--force" in said
+        wording(said)
 
     def test_config_replays_the_run_with_one_worker(self, finished, tmp_path, command):
         code, _ = command("--config", finished / "config.toml", "run", "--output", tmp_path / "again", "--workers", 1)
@@ -121,9 +120,9 @@ class TestFinishedRun:
         assert code == 0
         assert "conformation gain" in said
         evaluation = RunDirectory(run).evaluation
-        summary, rows = files.read_json(evaluation.summary), evaluation.rows.read()
-        assert summary["n"] == len(rows) == 5
-        assert summary["single_map_mean_fsc"] < summary["ceiling_mean_fsc"] <= 1
+        summary, rows = evaluation.summary.read(), evaluation.rows.read()
+        assert summary.n == len(rows) == 5
+        assert summary.single_map_mean_fsc < summary.ceiling_mean_fsc <= 1
         assert len(list(evaluation.aligned_maps.iterdir())) == 5
         assert "conformation gain" in (run / "report.html").read_text(encoding="utf-8").lower()
         again, _ = command("evaluate", run, "--truth", box / "truth", "--workers", 1)
@@ -145,21 +144,44 @@ class TestFinishedRun:
         assert code == 0
         assert "5 volumes done" in said
 
-    def test_options_of_an_import_are_refused_of_it(self, finished, command):
+    def test_options_of_an_import_are_refused_of_it(self, finished, command, wording):
         code, said = command("info", finished, "--pixel-size", 4)
         assert code == 2
-        assert "is a run: remove them" in said
+        wording(said)
 
 
 def test_info_shows_what_an_import_would_make_of_a_stack(box, tmp_path, command):
     options = ("--pixel-size", 3, "--size", 12, "--select", "0,3,5-8")
     code, said = command("info", box / "images.mrcs", *options, "--montage", tmp_path / "montage.png")
     assert code == 0
-    assert "6 of 9 images can be used so, at 12×12 pixels, 4 Å/pixel" in said
-    assert "montage of 6 pictures" in said
+    assert "6 of 9 images" in said
+    assert "12×12 pixels, 4 Å/pixel" in said
+    assert "6 pictures" in said
     assert command("import", box / "images.mrcs", "--output", tmp_path / "images.mrcs", *options)[0] == 0
     imported = files.read_images(tmp_path / "images.mrcs")
     assert (imported.images.shape, imported.pixel_size) == ((6, 12, 12), pytest.approx(4))
+
+
+def test_info_names_a_crop_for_a_box_far_larger_than_its_particle(box, tmp_path, command):
+    images = files.read_images(box / "images.mrcs").images
+    files.write_images(tmp_path / "padded.mrcs", np.pad(images, ((0, 0), (16, 16), (16, 16))), None)
+    advised = re.findall(r"--crop (\d+)", command("info", tmp_path / "padded.mrcs")[1])
+    assert len(advised) == 1
+    assert SIZE // 2 < int(advised[0]) < 2 * SIZE
+    assert "--crop" not in command("info", tmp_path / "padded.mrcs", "--crop", advised[0])[1]
+    (downsampled,) = re.findall(r"--crop (\d+)", command("info", tmp_path / "padded.mrcs", "--size", 24)[1])
+    assert int(downsampled) == pytest.approx(int(advised[0]), abs=4)
+
+
+def test_info_foresees_that_few_images_leave_the_verdict_undetermined(box, tmp_path, command):
+    images = files.read_images(box / "images.mrcs").images
+    files.write_images(tmp_path / "turned.mrcs", np.concatenate([np.rot90(images, k, (1, 2)) for k in range(4)]), None)
+    few, enough = (
+        command("info", tmp_path / "turned.mrcs", "--select", f"0-{FLEXIBILITY.fewest - 1 - less}")[1]
+        for less in (1, 0)
+    )
+    assert "undetermined" in few
+    assert "undetermined" not in enough
 
 
 @pytest.mark.slow
@@ -200,7 +222,7 @@ def test_killed_run_continues_to_the_same_volumes(finished, box, tmp_path, comma
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_run_ends_with_one_sentence_and_can_be_continued(box, tmp_path, command, number):
+def test_stopped_run_ends_with_one_sentence_and_can_be_continued(box, tmp_path, command, number, wording):
     """As by a batch system, or by Ctrl-C, which workers receive, too: no traceback."""
     run = tmp_path / "run"
     arguments = [sys.executable, "-m", "scoretomo.cli", "run", str(box / "images.mrcs"), "--output", str(run)]
@@ -220,7 +242,7 @@ def test_stopped_run_ends_with_one_sentence_and_can_be_continued(box, tmp_path, 
         os.killpg(process.pid, number)
     else:
         process.send_signal(number)
-    assert process.communicate()[1].strip() == "scoretomo: stopped; run the same command again to continue"
+    wording(process.communicate()[1])
     assert process.returncode == 128 + number
     assert not (run / "report.html").exists()
     assert command(*arguments[3:])[0] == 0
@@ -241,41 +263,40 @@ def test_run_continues_without_the_stack_that_it_has_read(finished, box, tmp_pat
 
 
 @pytest.mark.slow
-def test_stack_that_was_replaced_since_it_was_read_is_refused(finished, box, tmp_path, command):
+def test_stack_that_was_replaced_since_it_was_read_is_refused(finished, box, tmp_path, command, wording):
     run, stack = shutil.copytree(finished, tmp_path / "run"), box / "images.mrcs"
     again = ("run", stack, "--output", run, "--images", "0-4", *STEPS)
     content, times = stack.read_bytes(), (stack.stat().st_atime_ns, stack.stat().st_mtime_ns)
     try:
         stack.write_bytes(content)  # written anew, and the same
-        assert "is finished" in command(*again)[1]
+        wording(command(*again)[1])
         stack.write_bytes(content[:-4] + b"abcd")
         before = content_of(run)
         code, said = command(*again)
         assert code == 2
-        assert f"{stack} is not what was read here before" in said
-        assert "--force" in said
+        wording(said)
         code, said = command("reconstruct", run, "--images", "0-4", *STEPS)
         assert code == 2
-        assert f"{stack} is not what was read here before" in said
+        wording(said)
         assert content_of(run) == before
         stack.write_bytes(content + b"more")
-        assert f"it had {len(content)} bytes and has {len(content) + 4}" in command(*again)[1]
+        wording(command(*again)[1])
     finally:
         stack.write_bytes(content)
         os.utime(stack, ns=times)
 
 
 @pytest.mark.slow
-def test_run_is_not_continued_with_images_that_were_imported_later(finished, box, tmp_path, command):
+def test_run_is_not_continued_with_images_that_were_imported_later(finished, box, tmp_path, command, wording):
     run = shutil.copytree(finished, tmp_path / "run")
     assert command("import", box / "images.mrcs", "--output", run / "images.mrcs", "--invert", "--force")[0] == 0
     code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS)
     assert code == 2
-    assert "holds other images" in said
+    wording(said)
 
 
 @pytest.mark.slow
-def test_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, command, monkeypatch):
+def test_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, command, monkeypatch, wording):
     run = shutil.copytree(finished, tmp_path / "run")
     before = content_of(run)
     real = os.fsync
@@ -290,9 +311,8 @@ def test_old_results_stay_until_the_new_run_has_begun(finished, box, tmp_path, c
     monkeypatch.setattr(os, "fsync", full)
     code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-2", *STEPS, "--force")
     assert code == 2
-    assert "free some space" in said
-    after = content_of(run)
-    assert after == before
+    assert content_of(run) == before
+    wording(said)
 
 
 @pytest.mark.slow
@@ -310,7 +330,7 @@ def test_two_jobs_do_not_work_on_one_run(finished, box, tmp_path, command):
         code, said = command(*arguments)
         assert code == 2
         assert f"process {other.pid}" in said
-        assert "a process is at work here" in command("info", run)[1]
+        assert "at work" in command("info", run)[1]
         (run / "progress.json").unlink()
         assert content_of(run) == before
         files.write_json(
@@ -322,7 +342,7 @@ def test_two_jobs_do_not_work_on_one_run(finished, box, tmp_path, command):
         other.wait()
 
 
-def test_simulation_is_continued_to_the_same_images(box, tmp_path, command):
+def test_simulation_is_continued_to_the_same_images(box, tmp_path, command, wording):
     copy = shutil.copytree(box, tmp_path / "box")
     (copy / "images.mrcs").unlink()
     for number in (1, 5):
@@ -333,7 +353,7 @@ def test_simulation_is_continued_to_the_same_images(box, tmp_path, command):
         assert (copy / name).read_bytes() == (box / name).read_bytes()
     code, said = command("simulate", "box", *options, "--noise", 0.1)
     assert code == 2
-    assert "noise was 0.0 and is now 0.1" in said
+    wording(said)
 
 
 @pytest.mark.slow
@@ -352,31 +372,32 @@ def test_diverged_volume_is_reported_and_not_written(box, tmp_path, command, mon
     options = ("--images", "0,1", "--method", "annealed", "--workers", 1)
     code, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)
     assert code == 1
-    assert "no volume was written: the descent diverged for images 0 and 1, first at step" in said
+    assert "images 0 and 1" in said
     again, said = command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)
-    assert (again, "no volume was written" in said) == (1, True)
+    assert again == 1
+    assert "images 0 and 1" in said
     assert not list((tmp_path / "run").glob("volumes/*"))
     assert {row.status for row in RunDirectory(tmp_path / "run").volume_rows.read()} == {"diverged"}
     assert "diverged" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
 
 
-def test_no_file_of_the_user_is_changed(box, tmp_path, command):
+def test_no_file_of_the_user_is_changed(box, tmp_path, command, wording):
     before = content_of(box)
     assert command("info", box / "images.mrcs")[0] == 0
     assert command("import", box / "images.mrcs", "--output", tmp_path / "new.mrcs", "--size", 12)[0] == 0
     code, said = command("import", box / "images.mrcs", "--output", box / "images.mrcs", "--force")
     assert code == 2
-    assert "never changed" in said
     assert content_of(box) == before
+    wording(said)
 
 
-def test_input_inside_the_output_is_not_overwritten(box, tmp_path, command):
+def test_input_inside_the_output_is_not_overwritten(box, tmp_path, command, wording):
     stack = shutil.copy(box / "images.mrcs", tmp_path / "images.mrcs")
     before = Path(stack).read_bytes()
     for force in ((), ("--force",)):
         code, said = command("run", stack, "--output", tmp_path, *STEPS, *force)
         assert code == 2
-        assert "never changed" in said
+        wording(said)
     assert Path(stack).read_bytes() == before
 
 
@@ -385,20 +406,19 @@ def test_report_of_an_unfinished_run_does_not_finish_it(finished, box, tmp_path,
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "volumes" / "003.mrc").unlink()
     assert command("report", run)[0] == 0
-    code, said = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS, "--workers", 1)
+    code, _ = command("run", box / "images.mrcs", "--output", run, "--images", "0-4", *STEPS, "--workers", 1)
     assert code == 0
-    assert "is finished" not in said
     assert volumes(run) == volumes(finished)
 
 
 @pytest.mark.slow
-def test_evaluation_does_not_touch_other_folders(finished, box, tmp_path, command):
+def test_evaluation_does_not_touch_other_folders(finished, box, tmp_path, command, wording):
     run = shutil.copytree(finished, tmp_path / "run")
     before = content_of(run)
     code, said = command("evaluate", run, "--truth", box / "truth", "--output", run)
     assert code == 2
-    assert "holds other files" in said
     assert content_of(run) == before
+    wording(said)
 
 
 @pytest.mark.slow
@@ -407,10 +427,10 @@ def test_downsampled_run_is_evaluated_on_its_own_grid(box, tmp_path, command):
     assert command("run", box / "images.mrcs", "--output", tmp_path / "run", *options)[0] == 0
     code, _ = command("evaluate", tmp_path / "run", "--truth", box / "truth", "--workers", 1)
     assert code == 0
-    summary = json.loads((tmp_path / "run" / "evaluation" / "summary.json").read_text())
-    assert summary["size"] == 12
-    assert len(summary["mean_curve"]) == 7
-    assert summary["single_map_mean_fsc"] < summary["ceiling_mean_fsc"] <= 1
+    summary = RunDirectory(tmp_path / "run").evaluation.summary.read()
+    assert summary.size == 12
+    assert len(summary.mean_curve) == 7
+    assert summary.single_map_mean_fsc < summary.ceiling_mean_fsc <= 1
 
 
 @pytest.mark.slow
@@ -459,7 +479,7 @@ def test_settings_file_may_have_a_section_for_every_command(box, tmp_path, comma
     assert command("--config", tmp_path / "settings.toml", "info", box / "images.mrcs")[0] == 0
     code, said = command("--config", tmp_path / "settings.toml", "export", tmp_path)  # which expects --to
     assert code == 2
-    assert "finished run of the ensemble method" in said
+    assert str(tmp_path) in said
 
 
 MISTAKES = {
@@ -525,13 +545,12 @@ def test_mistake_gives_a_sentence_and_code_2(name, box, tmp_path, command):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(("make", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_bad_file_gives_a_sentence_and_code_2(make, says, tmp_path, command):
+@pytest.mark.parametrize("make", CASES.values(), ids=CASES)
+def test_bad_file_gives_a_sentence_and_code_2(make, tmp_path, command):
     path = make(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     code, said = command("run", path, "--output", tmp_path / "run", "--workers", 1)
     assert code == 2, said
-    assert says in said
     assert len([line for line in said.splitlines() if line.startswith("scoretomo: ")]) == 1
     assert sorted(tmp_path.rglob("*")) == before
 

@@ -132,7 +132,9 @@ def trained(tmp_path: Path, command: Command) -> Path:
 
 
 @pytest.mark.slow
-def test_samples_are_written_once_with_their_nearest_images(trained: Path, command: Command) -> None:
+def test_samples_are_written_once_with_their_nearest_images(
+    trained: Path, command: Command, wording: Callable[[object], None]
+) -> None:
     settings = ("--samples", 5, "--steps", 4)
     code, said = command("sample", trained, *settings)
     assert code == 0, said
@@ -151,11 +153,11 @@ def test_samples_are_written_once_with_their_nearest_images(trained: Path, comma
     }
     code, said = command("sample", trained, *settings)
     assert code == 0
-    assert "is finished" in said
+    wording(said)
     assert all((trained / "samples" / name).read_bytes() == content for name, content in written.items())
     code, said = command("sample", trained, "--samples", 2, "--steps", 4)
     assert code == 2
-    assert "samples was 5 and is now 2" in said
+    wording(said)
     assert command("sample", trained, "--samples", 2, "--steps", 4, "--force")[0] == 0
     fewer = np.array(files.read_images(trained / "samples" / "samples.mrcs").images)
     rounding = (
@@ -172,9 +174,9 @@ def test_the_denoising_curve_has_an_error_for_every_denoiser_and_kind(trained: P
     assert rows[0].exact_training < rows[0].exact_held_out
 
 
-def test_samples_need_a_network(tmp_path: Path, command: Command) -> None:
+def test_samples_need_a_network(tmp_path: Path, command: Command, wording: Callable[[object], None]) -> None:
     np.save(tmp_path / "classes.npy", blobs(6)[:, 4:20, 4:20].numpy())
     assert command("import", tmp_path / "classes.npy", "--output", tmp_path / "run" / "images.mrcs")[0] == 0
     code, said = command("sample", tmp_path / "run")
     assert code == 2
-    assert "train one with scoretomo train" in said
+    wording(said)

@@ -393,7 +393,7 @@ def test_what_is_no_number_is_refused_where_relion_reads_its_first_digits_or_0(
 ) -> None:
     path = table(tmp_path, f"data_discover\n\nloop_\n_rlnImageName\n_rlnPixelSize\n1@classes.mrcs {text}\n")
     assert by_relion(path) == [{"rlnImageName": "1@classes.mrcs", "rlnPixelSize": f"{relion:.6f}"}]
-    with pytest.raises(InputError, match=re.escape(f"the pixel size {text!r}, expected a positive number")):
+    with pytest.raises(InputError, match=re.escape(repr(text))):
         files.read_images(path)
 
 
@@ -410,28 +410,28 @@ def test_a_column_of_another_program_twice_is_refused_unlike_in_relion(tmp_path:
     path = tmp_path / "a.star"
     path.write_text("data_discover\n\nloop_\n_ownThing\n_ownThing\n1 2\n")
     assert by_relion(path) is not None
-    with pytest.raises(InputError, match=r"line 5 of .* names the column ownThing again"):
+    with pytest.raises(InputError, match=r"line 5 of .* ownThing"):
         read_star_file(path)
 
 
-def test_a_line_that_relion_refuses_is_named(tmp_path: Path) -> None:
+def test_a_line_that_relion_refuses_is_named(tmp_path: Path, wording: Callable[[object], None]) -> None:
     path = tmp_path / "a.star"
     path.write_text(star(*PARTICLES, end="one more\n"))
-    with pytest.raises(InputError, match=r"line 25 of .*a\.star has 2 values, expected 5, one for each label above"):
+    with pytest.raises(InputError, match=r"line 25 of .*a\.star") as raised:
         read_star_file(path)
+    wording(raised.value)
     path.write_text(MUTATIONS["Windows line ends"](*PARTICLES))  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="convert the table with dos2unix"):
+    with pytest.raises(InputError, match="dos2unix"):
         read_star_file(path)
 
 
-def test_rows_after_an_empty_line_are_ignored_with_a_note(tmp_path: Path) -> None:
+def test_rows_after_an_empty_line_are_ignored_with_a_note(tmp_path: Path, wording: Callable[[object], None]) -> None:
     stack = files.read_images(
         table(tmp_path, "data_\n\nloop_\n_rlnImageName\n1@classes.mrcs\n\n2@classes.mrcs\n3@classes.mrcs\n")
     )
     assert len(stack.images) == 1
-    assert stack.notes == [
-        "classes.star has lines that are in no table, from line 7 on: skipped, an empty line ends a table"
-    ]
+    (note,) = stack.notes
+    wording(note)
 
 
 @pytest.mark.parametrize(
@@ -449,23 +449,20 @@ def test_optics_groups_are_numbers(groups: str, rows: str, tmp_path: Path) -> No
     assert stack.pixel_size == 4.0
 
 
-def test_a_missing_optics_group_is_noted(tmp_path: Path) -> None:
+def test_a_missing_optics_group_is_noted(tmp_path: Path, wording: Callable[[object], None]) -> None:
     stack = files.read_images(table(tmp_path, particles("1 4.0", "1@classes.mrcs 2")))
-    assert stack.notes == [
-        "classes.star names the optics group 2, which its optics table does not have: "
-        "the pixel size of that table is taken"
-    ]
-    with pytest.raises(
-        InputError, match="names the optics group 3, which its optics table does not have, and its groups differ"
-    ):
+    (note,) = stack.notes
+    wording(note)
+    with pytest.raises(InputError, match="optics group 3") as raised:
         files.read_images(table(tmp_path, particles("1 4.0\n2 5.0", "1@classes.mrcs 3")))
+    wording(raised.value)
 
 
 def test_images_without_an_optics_group_have_the_pixel_size_of_all_groups(tmp_path: Path) -> None:
     one_column = "_rlnImageName\n"
     stack = files.read_images(table(tmp_path, particles("1 4.0", "1@classes.mrcs", columns=one_column)))
     assert stack.pixel_size == 4.0
-    with pytest.raises(InputError, match="different pixel sizes"):
+    with pytest.raises(InputError, match="pixel sizes"):
         files.read_images(table(tmp_path, particles("1 4.0\n2 5.0", "1@classes.mrcs", columns=one_column)))
 
 
@@ -532,15 +529,16 @@ def test_a_table_that_counts_no_particles_has_no_unused_images(tmp_path: Path) -
     assert files.read_images(tmp_path / "classes.mrcs").unused == {}
 
 
-def test_references_of_a_3d_classification_are_maps(tmp_path: Path) -> None:
+def test_references_of_a_3d_classification_are_maps(tmp_path: Path, wording: Callable[[object], None]) -> None:
     files.write_map(tmp_path / "run_class001.mrc", images_of(8), 4.0)
     model = "data_model_general\n\n_rlnReferenceDimensionality 3\n\n"
     classes_of_it = "data_model_classes\n\nloop_\n_rlnReferenceImage\nrun_class001.mrc\n"
     path = table(tmp_path, model + classes_of_it)
-    with pytest.raises(InputError, match=r"model of a 3D .* its references are maps, expected class averages"):
+    with pytest.raises(InputError) as raised:
         files.read_images(path)
+    wording(raised.value)
     path.write_text(classes_of_it)
-    with pytest.raises(InputError, match=r"names the map .*run_class001\.mrc \(8×8×8\), expected images"):
+    with pytest.raises(InputError, match=r"run_class001\.mrc \(8×8×8\)"):
         files.read_images(path)
 
 
@@ -553,9 +551,9 @@ def test_a_map_without_a_flag_that_a_table_names_is_recognised_by_its_values(tmp
             file.seek(36)
             file.write((16).to_bytes(4, "little"))  # as deep as there are sections, as many programs write maps
         (tmp_path / f"{name}.star").write_text(f"data_\n\nloop_\n_rlnReferenceImage\n{name}\n")
-    with pytest.raises(InputError, match=r"names the map .*run_class001\.mrc \(16×16×16\), expected images"):
+    with pytest.raises(InputError, match=r"run_class001\.mrc \(16×16×16\)"):
         files.find_images(tmp_path / "run_class001.mrc.star")
-    with pytest.raises(InputError, match=r"names .*run_class001\.mrcs, which has 16 images, without a number"):
+    with pytest.raises(InputError, match=r"run_class001\.mrcs.* 16 images"):
         files.find_images(tmp_path / "run_class001.mrcs.star")
 
 
@@ -563,13 +561,13 @@ def test_subtomograms_are_maps(tmp_path: Path) -> None:
     text = particles("1 4.0", "1@classes.mrcs 1").replace(
         "_rlnImagePixelSize\n1 4.0", "_rlnImagePixelSize\n_rlnImageDimensionality\n1 4.0 3"
     )
-    with pytest.raises(InputError, match="subtomograms, each a map"):
+    with pytest.raises(InputError, match="subtomograms"):
         files.read_images(table(tmp_path, text))
 
 
 def test_a_stack_without_the_number_of_an_image_is_refused_and_a_single_image_is_read(tmp_path: Path) -> None:
     text = "data_\n\nloop_\n_rlnImageName\nclasses.mrcs\n"
-    with pytest.raises(InputError, match="which has 4 images, without a number"):
+    with pytest.raises(InputError, match="4 images"):
         files.read_images(table(tmp_path, text))
     stack = files.read_images(table(tmp_path, text, count=1))
     np.testing.assert_array_equal(stack.images, images_of(1))
@@ -619,7 +617,7 @@ def test_a_named_working_folder_that_is_another_is_not_believed(
     monkeypatch.chdir(tmp_path / "scratch")
     for named in (path.parent.parent, tmp_path / "nowhere", "run.star", ""):
         monkeypatch.setenv("PWD", str(named))
-        with pytest.raises(InputError, match=r"names the stack Class2D/job003/classes\.mrcs, which is not in"):
+        with pytest.raises(InputError, match=r"Class2D/job003/classes\.mrcs"):
             files.read_images(Path("run.star"))
 
 
@@ -633,23 +631,20 @@ def test_a_table_from_elsewhere_finds_its_stack_from_the_working_folder(
     np.testing.assert_array_equal(files.read_images(moved).images, images_of()[2:3])
 
 
-def test_a_side_that_differs_from_the_stack_s_is_noted(tmp_path: Path) -> None:
-    said = (
-        "classes.star is of images of 16 pixels, the stack has images of 8: "
-        "the pixel size 4 Å may be that of images before binning"
-    )
+def test_a_side_that_differs_from_the_stack_s_is_noted(tmp_path: Path, wording: Callable[[object], None]) -> None:
     text = particles("1 4.0", "1@classes.mrcs 1").replace(
         "_rlnImagePixelSize\n1 4.0", "_rlnImagePixelSize\n_rlnImageSize\n1 4.0 {}"
     )
-    assert files.read_images(table(tmp_path, text.format(16))).notes == [said]
+    (note,) = files.read_images(table(tmp_path, text.format(16))).notes
+    wording(note)
     assert files.read_images(table(tmp_path, text.format(8))).notes == []
     model = "data_model_general\n_rlnPixelSize 4\n_rlnOriginalImageSize 16\n\n" + classes("1")
-    assert files.read_images(table(tmp_path, model)).notes == [said]
+    assert files.read_images(table(tmp_path, model)).notes == [note]
 
 
 @pytest.mark.parametrize(("side", "notes"), [(16, 1), (8, 0)])
 def test_a_side_in_a_cryosparc_table_that_differs_from_the_stack_s_is_noted(
-    side: int, notes: int, tmp_path: Path
+    side: int, notes: int, tmp_path: Path, wording: Callable[[object], None]
 ) -> None:
     files.write_images(tmp_path / "classes.mrcs", images_of(), None)
     fields = [("blob/path", "S60"), ("blob/idx", "u4"), ("blob/shape", "u4", (2,)), ("blob/psize_A", "f4")]
@@ -657,16 +652,20 @@ def test_a_side_in_a_cryosparc_table_that_differs_from_the_stack_s_is_noted(
         np.save(file, np.array([(b"classes.mrcs", 0, (side, side), 4.0)], dtype=fields))
     found = files.read_images(tmp_path / "a.cs").notes
     assert len(found) == notes
-    assert all("of images of 16 pixels, the stack has images of 8" in note for note in found)
+    for note in found:
+        wording(note)
 
 
 @pytest.mark.parametrize(
     "column", ["_rlnMagnification\n_rlnDetectorPixelSize\n1@classes.mrcs 10000 1", "_rlnPixelSize\n1@classes.mrcs 1.0"]
 )
-def test_a_pixel_size_of_one_in_a_table_is_doubted(column: str, tmp_path: Path) -> None:
+def test_a_pixel_size_of_one_in_a_table_is_doubted(
+    column: str, tmp_path: Path, wording: Callable[[object], None]
+) -> None:
     stack = files.read_images(table(tmp_path, f"data_\n\nloop_\n_rlnImageName\n{column}\n"))
     assert stack.pixel_size == 1.0
-    assert stack.notes == ["classes.star gives a pixel size of 1 Å, which often means unknown: check it"]
+    (note,) = stack.notes
+    wording(note)
 
 
 @pytest.mark.parametrize(
@@ -677,9 +676,12 @@ def test_a_pixel_size_of_one_in_a_table_is_doubted(column: str, tmp_path: Path) 
         "_rlnMagnification\n_rlnDetectorPixelSize\n1@classes.mrcs 50000 5e9",
     ],
 )
-def test_a_pixel_size_in_a_table_that_no_image_has_is_refused(column: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gives a pixel size of .* Å, expected 0\.01 to 1000 Å: correct the table"):
+def test_a_pixel_size_in_a_table_that_no_image_has_is_refused(
+    column: str, tmp_path: Path, wording: Callable[[object], None]
+) -> None:
+    with pytest.raises(InputError) as raised:
         files.find_images(table(tmp_path, f"data_\n\nloop_\n_rlnImageName\n{column}\n"))
+    wording(raised.value)
 
 
 def cryosparc(folder: Path) -> Path:

@@ -8,6 +8,7 @@ from rich.console import Console
 from scoretomo.config import ReconstructSettings, TrainSettings
 from scoretomo.monitor import progress
 from scoretomo.monitor import time_estimate as module
+from scoretomo.monitor.progress import activity_of
 from scoretomo.monitor.time_estimate import TimeEstimate
 from scoretomo.pipeline import STAGES
 from scoretomo.pipeline.costs import Plan
@@ -48,6 +49,23 @@ def test_a_log_gets_a_line_now_and_then(clock, monkeypatch):
     lines = written.getvalue().splitlines()
     assert [line.split("%")[0].split()[-1] for line in lines] == ["50", "100"]
     assert lines[0].endswith("here, 0:08:10 in all")
+
+
+def test_time_left_for_all_is_never_less_than_that_for_the_part_at_work(clock, monkeypatch):
+    """Where the part has become slower than the work before it."""
+    written, now = StringIO(), [0.0]
+    monkeypatch.setattr(progress, "console", Console(file=written, width=120))
+    estimate = TimeEstimate({"first": 1, "second": 3})
+    clock[0] = 1
+    with estimate.bar("first") as bar:
+        bar.get_time = lambda: now[0]
+        bar.start()
+        task = bar.add_task("fitting", total=10)
+        for now[0] in (10, 20, 30):
+            bar.advance(task)
+        activity = activity_of(bar, estimate.seconds_left)
+    assert activity.seconds_left == activity.seconds_left_in_all == 70
+    assert written.getvalue().rstrip().endswith("0:01:10 here, 0:01:10 in all")
 
 
 def test_parts_that_were_there_already_count_neither_as_done_nor_as_left(clock):

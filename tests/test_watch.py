@@ -27,7 +27,7 @@ from scoretomo.pipeline import STAGES
 from scoretomo.rundir import heartbeat
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.heartbeat import Activity, beating, read_heartbeat, write_heartbeat
-from scoretomo.rundir.rows import VolumeRow
+from scoretomo.rundir.rows import AssignmentTest, VolumeRow
 from scoretomo.rundir.settings_file import write_settings
 from scoretomo.rundir.tables import to_json
 
@@ -154,6 +154,17 @@ def test_a_running_job_is_at_the_first_stage_that_is_not_done(halfway):
     assert {"correlation", "starts", "outliers", "replicates"} <= dict(state.facts).keys()
 
 
+def test_stages_that_a_run_skips_are_not_needed(halfway):
+    write_heartbeat(halfway.progress, Activity("reconstructing 6 volumes"))
+    state = state_of(halfway)  # of too few images for a flexibility test
+    assert [stage.name for stage in state.stages if not stage.needed] == ["assignment", "deformation"]
+    assert {f"{name}: not needed" for name in ("assignment", "deformation")} <= set(changes(halfway, None, state))
+    halfway.assignment.write(AssignmentTest(0.9, 0.8, 3.0, False))
+    files.make_folder(halfway.model.parent)
+    halfway.model.touch()
+    assert all(stage.needed for stage in state_of(halfway).stages)
+
+
 def test_a_killed_job_has_stopped(killed, command):
     state = state_of(killed)
     assert state.job == "stopped"
@@ -274,12 +285,15 @@ def test_only_changes_are_listed(halfway):
     assert changes(halfway, first, state_of(halfway)) == ["volumes: 5 of 6, 91 %, 1 s left"]
 
 
-def test_stopping_to_watch_leaves_the_job_alone(halfway, command):
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM)])
+def test_stopping_to_watch_leaves_the_job_alone_and_is_no_mistake(number, expected, halfway, command):
     write_heartbeat(halfway.progress, Activity("reconstructing 6 volumes", 0.5))
     before = written(halfway.path)
-    stop = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    stop = threading.Timer(0.5, os.kill, (os.getpid(), number))
     stop.start()
-    assert command("watch", halfway.path)[0] == 0
+    code, printed = command("watch", halfway.path)
+    assert code == expected
+    assert "scoretomo: " not in printed
     assert written(halfway.path) == before
 
 
