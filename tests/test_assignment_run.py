@@ -15,17 +15,18 @@ from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest
 from scoretomo.consensus import Consensus, Iteration
 from scoretomo.consensus.cross_validation import ASSIGNMENT, cross_validate
 from scoretomo.consensus.hard_assignment import assign_hard
+from scoretomo.consensus.starts import STARTS
 from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.evaluation import compare
 from scoretomo.fourier import coordinates
 from scoretomo.matching import Poses, refine
 from scoretomo.monitor.time_estimate import TimeEstimate
-from scoretomo.pipeline import STAGES, assignment
+from scoretomo.pipeline import STAGES, assignment, consensus, schedules
 from scoretomo.pipeline.images import prepare_images, read_prepared
 from scoretomo.pipeline.job import Job
 from scoretomo.pipeline.posed import Assigned, write_consensus
 from scoretomo.pipeline.runner import run_stages
-from scoretomo.presets import REFINEMENTS
+from scoretomo.presets import DEFORMATION, REFINEMENTS
 from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 from scoretomo.rundir.directory import RunDirectory
@@ -36,6 +37,15 @@ pytestmark = pytest.mark.slow
 COUNT = 60
 NUMBERS = "0,9,18,27"
 TRUE_ROTATIONS = random_rotations(COUNT, random_stream(1, "poses"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """One random start finds this shape, and few epochs are enough where nothing moves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(consensus, "STARTS", replace(STARTS, count=1))
+        patch.setattr(schedules, "DEFORMATION", replace(DEFORMATION, epochs=60))
+        yield
 
 
 def blobs() -> torch.Tensor:

@@ -16,8 +16,10 @@ from scoretomo.consensus import Consensus
 from scoretomo.consensus.cross_validation import cross_validate
 from scoretomo.consensus.hard_assignment import best_poses
 from scoretomo.consensus.mixture import MIXTURE
+from scoretomo.consensus.starts import STARTS
 from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 from scoretomo.images import correlation, disc, shift
+from scoretomo.pipeline import consensus
 from scoretomo.pipeline.consensus import assign_classes, in_other_hand
 from scoretomo.pipeline.images import read_prepared
 from scoretomo.pipeline.posed import Assigned, read_consensus, write_consensus
@@ -104,8 +106,15 @@ def test_other_hand_is_the_mirror_image(finished, rerun, tmp_path):
     assert mirrored > same
 
 
+@pytest.fixture
+def one_start(monkeypatch) -> None:
+    """One random start is enough where none is compared with another."""
+    monkeypatch.setattr(consensus, "STARTS", replace(STARTS, count=1))
+
+
+@pytest.mark.usefixtures("one_start")
 def test_symmetry_holds_for_every_volume(box, tmp_path, run_with):
-    run = RunDirectory(run_with(box, tmp_path / "run", symmetry="c2", images="0", steps=20))
+    run = RunDirectory(run_with(box, tmp_path / "run", workers=1, symmetry="c2", images="0", steps=20))
     for path in (run.assigned.volume, run.volume(0)):
         volume = density(path)
         turned = rotate(volume, point_group("C2")[1].float())
@@ -114,6 +123,7 @@ def test_symmetry_holds_for_every_volume(box, tmp_path, run_with):
     assert row.start_weight == REFINEMENTS["symmetric"].start_weight
 
 
+@pytest.mark.usefixtures("one_start")
 def test_two_images_are_enough(box, tmp_path, command):
     options = ("--select", "3,8", "--steps", 5, "--workers", 1)
     code, said = command("run", box, "--output", tmp_path / "run", *options)

@@ -64,7 +64,7 @@ def consensus() -> torch.Tensor:
 def fitted(flexible, consensus) -> DeformationModel:
     images, rotations, _ = flexible
     model = model_from_consensus(consensus, rotations, FITTING, random_stream(0, "start"))
-    for _ in fit(model, images, FITTING, random_stream(0, "order"), epochs=range(120), of=120):
+    for _ in fit(model, images, FITTING, random_stream(0, "order"), epochs=range(60), of=60):
         pass
     return model
 
@@ -122,7 +122,7 @@ def test_sharpened_model_moves_as_before_and_is_fitted_to_detail(flexible, conse
         [project(detailed(float(x)), turn[None])[0] for x, turn in zip(amounts, rotations, strict=True)]
     )
     rough = model_from_consensus(consensus, rotations, FITTING, random_stream(0, "start"))
-    for _ in fit(rough, images, FITTING, random_stream(0, "order"), epochs=range(60), of=60):
+    for _ in fit(rough, images, FITTING, random_stream(0, "order"), epochs=range(30), of=30):
         pass
     finer = FITTING.finer
     sharp = sharpened_model(rough, 2 * SIZE, finer, random_stream(0, "sharper"))
@@ -228,9 +228,9 @@ def test_residual_of_held_out_images_tells_a_flexible_molecule_from_a_rigid_one(
         residuals = []
         for moves in (True, False):
             model = model_from_consensus(mean, rotations, FITTING, random_stream(0, "start"), flexible=moves)
-            for _ in fit(model, stack, trial, random_stream(0, "order"), epochs=range(40), of=120, training=training):
+            for _ in fit(model, stack, trial, random_stream(0, "order"), epochs=range(20), of=60, training=training):
                 pass
-            residuals.append(float(residual_fractions(model, stack, trial, 39 / 119)[~training].mean()))
+            residuals.append(float(residual_fractions(model, stack, trial, 19 / 59)[~training].mean()))
         ratios.append(residuals[0] / residuals[1])
     assert ratios[0] < 0.3
     assert ratios[1] > 0.6
@@ -274,7 +274,7 @@ def test_held_out_images_confirm_the_true_mode_and_none_that_fits_noise(flexible
     noisy = images + 0.3 * images.std() * torch.randn(images.shape, generator=random_stream(5))
     fitting, training = replace(FITTING, latent_dimensions=3, basis_functions=4), torch.arange(len(noisy)) % 4 > 0
     model = model_from_consensus(consensus, rotations, fitting, random_stream(0, "start"))
-    for _ in fit(model, noisy, fitting, random_stream(0, "order"), epochs=range(120), of=120, training=training):
+    for _ in fit(model, noisy, fitting, random_stream(0, "order"), epochs=range(60), of=60, training=training):
         pass
     held_out = (~training).nonzero()[:, 0]
     modes, all_modes = (

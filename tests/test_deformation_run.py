@@ -155,8 +155,8 @@ def test_two_workers_fit_the_same_model_and_make_the_same_volumes(finished, reru
 def test_model_of_larger_images_is_fitted_level_by_level_and_continued_after_the_last_one_done(
     finished, rerun, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(schedules, "DEFORMATION", replace(DEFORMATION, side=8, epochs=60, finer_epochs=10))
-    options = {"images": "0", "steps": 60}
+    monkeypatch.setattr(schedules, "DEFORMATION", replace(QUICK, side=8, epochs=12, finer_epochs=4))
+    options = {"images": "0", "steps": 8}
     run = RunDirectory(rerun(finished, tmp_path / "run", "deformation", **options))
     first, latent = run.coarse_model(0), run.latent.path.read_bytes()
     assert files.read_weights(first)[1]["fitting"]["side"] == 8

@@ -144,6 +144,7 @@ def test_evaluate_remarks_that_the_contrast_is_inverted(inverted: str, tmp_path:
     assert note.startswith(f"{found / '000.mrc' if inverted == 'map' else tmp_path / 'truth.mrc'} is dark on bright")
 
 
+@pytest.mark.slow
 def test_an_interrupted_evaluation_goes_on_and_the_finished_one_stays_until_then(
     tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

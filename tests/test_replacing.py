@@ -127,6 +127,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_rename_nothing_lies_there_that_does_not_belong_together(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)], check=True)
     folders = sorted(tmp_path.iterdir())

@@ -53,6 +53,7 @@ def test_support_of_too_few_images_for_a_test_includes_views(count):
     assert not support.tested
 
 
+@pytest.mark.slow
 def test_views_of_a_model_are_near_images_only_where_it_has_the_conformations():
     images, rotations = turning(300, 2 * math.pi)
     images, unseen, rotations = images[:240], images[240:], rotations[:240]

@@ -3,6 +3,7 @@
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,7 @@ def render_report(run: RunDirectory, event: Mapping[str, Any] | None = None, *, 
     return environment().get_template("page.html").render(page_data(read_run(run, event), budget))
 
 
+@cache
 def environment() -> jinja2.Environment:
     """The templates, with the functions that write numbers, lists and lengths into their sentences."""
     templates = jinja2.Environment(
