@@ -15,13 +15,12 @@ from scoretomo.config import ImportRequest, ReconstructSettings, RunRequest
 from scoretomo.consensus import Consensus, Iteration
 from scoretomo.consensus.cross_validation import ASSIGNMENT, cross_validate
 from scoretomo.consensus.hard_assignment import assign_hard
-from scoretomo.consensus.starts import STARTS
 from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.evaluation import compare
 from scoretomo.fourier import coordinates
 from scoretomo.matching import Poses, refine
 from scoretomo.monitor.time_estimate import TimeEstimate
-from scoretomo.pipeline import STAGES, assignment, consensus, schedules
+from scoretomo.pipeline import STAGES, assignment, schedules
 from scoretomo.pipeline.images import prepare_images, read_prepared
 from scoretomo.pipeline.job import Job
 from scoretomo.pipeline.posed import Assigned, write_consensus
@@ -31,7 +30,7 @@ from scoretomo.projection import project
 from scoretomo.rotations import random_rotations
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.requests import record_of_run
-from scoretomo.rundir.rows import FlexibilityTest
+from scoretomo.rundir.rows import FlexibilityTest, StartRow
 
 pytestmark = pytest.mark.slow
 COUNT = 60
@@ -41,9 +40,8 @@ TRUE_ROTATIONS = random_rotations(COUNT, random_stream(1, "poses"))
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """One random start finds this shape, and few epochs are enough where nothing moves."""
+    """Few epochs are enough where nothing moves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(consensus, "STARTS", replace(STARTS, count=1))
         patch.setattr(schedules, "DEFORMATION", replace(DEFORMATION, epochs=60))
         yield
 
@@ -103,6 +101,7 @@ def begun_with_the_truth(stack: Path, run: RunDirectory) -> Job:
     none = torch.zeros(COUNT, dtype=torch.bool)
     truth = Assigned(Consensus(volume, poses), None, none, none, cross_validate(images, poses))
     write_consensus(run.first, prepared, truth, symmetry="C1")
+    run.starts.write([StartRow(0, float(poses.correlations.mean()), 1.0, True)])
     run.flexibility.write(FlexibilityTest(0.01, 0.01, 0.0, 0.0, FLEXIBILITY.threshold, "rigid"))
     return job
 
