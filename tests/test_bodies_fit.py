@@ -11,7 +11,15 @@ from torch.nn.functional import max_pool3d, normalize, pad
 
 from scoretomo.compute import random_stream
 from scoretomo.deformation.bodies.derivatives import residuals_of
-from scoretomo.deformation.bodies.fit import BodySettings, Level, fit_bodies, fit_coarse_bodies
+from scoretomo.deformation.bodies.fit import (
+    BodySettings,
+    FitStep,
+    Level,
+    extended,
+    fit_bodies,
+    fit_coarse_bodies,
+    simplify_bodies,
+)
 from scoretomo.deformation.bodies.model import RigidBodies
 from scoretomo.deformation.bodies.motions import motion_from_twist
 from scoretomo.deformation.bodies.saturation import adjusted_saturation
@@ -23,6 +31,12 @@ from scoretomo.fourier import fourier_shell_correlation, mean_fsc
 def images_of(model: RigidBodies) -> Tensor:
     """Views of the volumes of all images."""
     return model.volumes(range(len(model.poses))).sum(1)
+
+
+def coarse_steps(start: RigidBodies, images: Tensor, settings: BodySettings) -> list[FitStep]:
+    """All rounds of the coarse levels."""
+    steps = list(fit_coarse_bodies(start, images, settings))
+    return steps + list(simplify_bodies(steps[-1].model, images, settings))
 
 
 def shaken(truth: RigidBodies, degrees: float) -> RigidBodies:
@@ -46,12 +60,13 @@ def shaken(truth: RigidBodies, degrees: float) -> RigidBodies:
 def test_hinged_molecule_comes_back_from_poses_that_are_off():
     truth = two_bodies(24, 60, saturation=1.0)
     settings = BodySettings(coarse=(Level(24, 9), Level(24, 12)))
-    steps = list(fit_coarse_bodies(shaken(truth, 2.0), images_of(truth), settings))
+    steps = coarse_steps(shaken(truth, 2.0), images_of(truth), settings)
     fitted, some = steps[-1].model, range(0, 60, 5)
     curve = fourier_shell_correlation(fitted.volumes(some), truth.volumes(some))
     assert float(mean_fsc(curve).mean()) > 0.95
     assert float(torch.corrcoef(torch.stack([fitted.latent[:, 0], truth.latent[:, 0]]))[0, 1].square()) > 0.98
-    assert [step.round for step in steps] == [1, 2, 1, 2, 1, 2]  # of the sum, of the union, and of finer shells
+    assert [step.round for step in steps[:4]] == [1, 2, 1, 2]  # of the sum, and of the union
+    assert [step.level.shells for step in steps[-2:]] == [12, 12]
     assert steps[-1].residual < 1e-3
 
 
@@ -69,12 +84,13 @@ def test_finer_levels_go_on_with_the_same_bodies_on_another_grid():
     assert float(curves[1][8:].mean()) > float(curves[0][8:].mean()) + 0.1
 
 
-@pytest.mark.parametrize("size", [20, 32, 48, 88, 128])
+@pytest.mark.parametrize("size", [20, 32, 34, 48, 88, 128])
 def test_levels_grow_step_by_step_to_all_shells(size):
     settings = BodySettings()
     levels = settings.levels(size)
-    radii = [settings.coarse[-1].shells, *(level.shells for level in levels)]
-    assert radii[-1] == max(size // 2, radii[0])
+    radii = [settings.coarse_levels(size)[-1].shells, *(level.shells for level in levels)]
+    assert radii[-1] == size // 2
+    assert size <= 32 or levels[-1].side == size
     for before, level in zip(radii, levels, strict=False):
         assert before < level.shells <= settings.growth * before + 1
         assert 2 * level.shells <= level.side <= size
@@ -152,9 +168,21 @@ def test_coarse_fit_ends_with_one_mode_for_a_hinge_that_was_split():
     masks = max_pool3d((truth.densities[:, None] > 0.2).float(), 5, 1, 2)[:, 0][[0, 1, 1]]
     start = replace(split, densities=torch.zeros_like(masks), masks=masks)
     settings = BodySettings(coarse=(Level(16, 7, rounds=1),), simplify=SimplifySettings(trials=16))
-    *_, last = fit_coarse_bodies(start, images_of(truth), settings)
+    last = coarse_steps(start, images_of(truth), settings)[-1]
     assert last.model.latent.shape == (40, 1)
     assert float(torch.corrcoef(torch.stack([last.model.latent[:, 0], truth.latent[:, 0]]))[0, 1].square()) > 0.9
+
+
+def test_bodies_of_some_images_have_coordinates_for_all():
+    truth, split = split_hinge(16, 40)
+    some = torch.arange(0, 40, 2)
+    others = torch.arange(1, 40, 2)
+    fitted = truth.of_images(some)
+    whole = extended(fitted, some, split)
+    torch.testing.assert_close(whole.of_images(some).latent, fitted.latent)
+    torch.testing.assert_close(whole.of_images(others).poses, split.of_images(others).poses)
+    pair = torch.stack([whole.latent[others, 0], truth.latent[others, 0]])
+    assert float(torch.corrcoef(pair)[0, 1]) > 0.95
 
 
 def test_rigid_molecule_is_one_body_with_better_poses():

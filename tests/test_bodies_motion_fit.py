@@ -180,3 +180,17 @@ def test_noise_power_is_that_of_each_image_and_ring():
     expected = strength[:, :, 0].square() * 16**2
     assert float((power[:, 2:].mean(1) / expected[:, 0]).median()) == pytest.approx(1.0, rel=0.1)
     assert float(power[:, 2:].mean(0).std() / power[:, 2:].mean()) < 0.15
+
+
+def test_a_coordinate_that_changes_nothing_is_not_known():
+    model = two_bodies(16, 6)
+    idle = replace(
+        model,
+        latent=torch.cat([model.latent, torch.ones_like(model.latent)], 1),
+        twists=torch.cat([model.twists, torch.zeros_like(model.twists)], 1),
+    )
+    images = model.volumes(range(6)).sum(1)
+    noisy = images + 0.1 * torch.randn(images.shape, generator=random_stream(3, "noise"))
+    errors = standard_errors(idle, band_of(noisy, 16, 8)).latent
+    assert float(errors[:, 0].max()) < 1
+    assert float(errors[:, 1].min()) > 1e6

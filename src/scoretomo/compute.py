@@ -12,7 +12,9 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -141,6 +143,28 @@ def run_tasks(
                     yield number, message
     else:
         yield from _run_in_processes(function, tasks, min(workers, len(tasks)))
+
+
+_THREADS: ContextVar[int] = ContextVar("threads", default=1)
+
+
+@contextmanager
+def shared_by(threads: int) -> Iterator[None]:
+    """Within it, `each_at_once` works with so many threads."""
+    before = _THREADS.set(threads)
+    try:
+        yield
+    finally:
+        _THREADS.reset(before)
+
+
+def each_at_once(function: Callable[[Task], Message], items: Sequence[Task]) -> list[Message]:
+    """The results of a function that computes with one thread, in the order of the items, several at the same time."""
+    threads = min(_THREADS.get(), len(items))
+    if threads < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(function, items))
 
 
 @contextmanager

@@ -59,12 +59,8 @@ def project(volume: Tensor, rotations: Tensor) -> Tensor:
     size, batch = volume.shape[-1], volume.shape[:-3]
     plane = half_plane(size, volume.dtype, volume.device)
     values = transform_at(volume.reshape(-1, size, size, size), slices(plane, rotations))
-    full = values.new_zeros(values.shape[0] * len(rotations), size * (size // 2 + 1))
-    values = values.reshape(len(full), -1)
-    full[:, plane.places] = values
-    full[:, plane.partner] = values[:, plane.axis].conj()
-    views = torch.fft.irfft2(full.reshape(-1, size, size // 2 + 1), s=(size, size))
-    return torch.fft.fftshift(views, dim=(-2, -1)).reshape(*batch, len(rotations), size, size)
+    views = images_of(values.reshape(values.shape[0] * len(rotations), -1), size)
+    return views.reshape(*batch, len(rotations), size, size)
 
 
 def backproject(views: Tensor, rotations: Tensor) -> Tensor:
@@ -82,6 +78,16 @@ def backproject(views: Tensor, rotations: Tensor) -> Tensor:
     values = spectrum(views.reshape(-1, size, size)) * plane.weight
     volumes = adjoint_transform_at(values.reshape(batch.numel(), -1), slices(plane, rotations), size)
     return volumes.reshape(*batch, size, size, size)
+
+
+def images_of(values: Tensor, size: int) -> Tensor:
+    """Images of this side whose `spectrum` has these values, shape (n, p) to (n, d, d)."""
+    plane = half_plane(size, values.real.dtype, values.device)
+    full = values.new_zeros(len(values), size * (size // 2 + 1))
+    full[:, plane.places] = values
+    full[:, plane.partner] = values[:, plane.axis].conj()
+    images = torch.fft.irfft2(full.reshape(-1, size, size // 2 + 1), s=(size, size))
+    return torch.fft.fftshift(images, dim=(-2, -1))
 
 
 def spectrum(images: Tensor) -> Tensor:

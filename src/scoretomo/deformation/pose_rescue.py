@@ -41,7 +41,7 @@ class RescueCriteria:
 RESCUE = RescueCriteria()
 
 
-class _Matched(NamedTuple):
+class Matched(NamedTuple):
     """The best view of each image among conformations."""
 
     poses: Poses
@@ -81,8 +81,8 @@ def rescue_poses(
     suspects = suspect.nonzero()[:, 0]
     targets, width = targets_at(images[suspects], fitting, done, model.voxel)
     side = targets.shape[-1]
-    sources = others[_spread(model.latent[others], criteria.conformations)]
-    matched = _match(targets, _volumes(model, sources, side, width), criteria.directions)
+    sources = others[spread(model.latent[others], criteria.conformations)]
+    matched = match_conformations(targets, _volumes(model, sources, side, width), criteria.directions)
     before = [values[suspects] for values in _own(model)]
     _place(model, suspects, matched, sources, side)
     better = residual_fractions(model, images, fitting, done)[suspects] < criteria.ratio * residuals[suspects]
@@ -92,7 +92,7 @@ def rescue_poses(
     return moved
 
 
-def _spread(places: Tensor, count: int) -> Tensor:
+def spread(places: Tensor, count: int) -> Tensor:
     """Numbers of places (n, k) that are far from each other, the one nearest to the middle first."""
     chosen = [int((places - places.mean(0)).norm(dim=1).argmin())]
     apart = (places - places[chosen[0]]).norm(dim=1)
@@ -110,8 +110,14 @@ def _volumes(model: DeformationModel, which: Tensor, side: int, width: float) ->
     )
 
 
-def _match(images: Tensor, volumes: Tensor, count: int) -> _Matched:
-    """Match images with every volume from a number of directions, and refine the best pose of each."""
+def match_conformations(images: Tensor, volumes: Tensor, count: int) -> Matched:
+    """Match images with every volume from a number of directions, and refine the best pose of each.
+
+    Args:
+        images: centred, empty space 0, shape (n, d, d).
+        volumes: conformations in one frame, shape (k, d, d, d).
+        count: directions.
+    """
     matcher, grid = Matcher(images), directions(count).to(images)
     poses, which = matcher.match(volumes[0], grid), torch.zeros(len(images), dtype=torch.long, device=images.device)
     for number, volume in enumerate(volumes[1:], start=1):
@@ -123,7 +129,7 @@ def _match(images: Tensor, volumes: Tensor, count: int) -> _Matched:
         refined = refine(volumes[number], images[members], poses.of(members))
         for values, better in zip(poses, refined, strict=True):
             values[members] = better
-    return _Matched(poses, which)
+    return Matched(poses, which)
 
 
 def _own(model: DeformationModel) -> tuple[Tensor, ...]:
@@ -131,7 +137,7 @@ def _own(model: DeformationModel) -> tuple[Tensor, ...]:
     return model.rotations, model.turns, model.shifts, model.latent
 
 
-def _place(model: DeformationModel, some: Tensor, matched: _Matched, sources: Tensor, side: int) -> None:
+def _place(model: DeformationModel, some: Tensor, matched: Matched, sources: Tensor, side: int) -> None:
     """Move some images to the poses and conformations that match them."""
     model.rotations[some] = matched.poses.rotations
     model.turns[some] = 0.0

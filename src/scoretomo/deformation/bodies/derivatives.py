@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...compute import each_at_once
 from ...fourier import coordinates
 from .model import RigidBodies
 from .motions import adjoint, left_jacobian
@@ -75,15 +76,17 @@ def view_derivatives(bodies: Bodies, points: Tensor) -> tuple[Tensor, Tensor]:
     """
     size, (kx, ky, _) = bodies.densities.shape[-1], points.mT
     x = coordinates(size, 3, dtype=points.dtype, device=points.device)
-    total, columns = 0, []
-    for body, place in zip(bodies.of.tolist(), bodies.placements, strict=True):
-        density = bodies.densities[body]
+
+    def of_copy(copy: int) -> tuple[Tensor, Tensor]:
+        density, place = bodies.densities[bodies.of[copy]], bodies.placements[copy]
         view, *moments = body_slices(torch.cat([density[None], x * density]), place, points)
         turn, move = turns_and_shifts(place, size, points)
         mx, my, mz = torch.einsum("nab,bnp->anp", turn.to(view), torch.stack(moments)) + move.mT[..., None] * view
-        total = total + view
-        columns += [-mz * ky, mz * kx, mx * ky - my * kx, view * kx * (size / 2), view * ky * (size / 2)]
-    return torch.as_tensor(total), -1j * torch.stack(columns, 1)
+        half = size / 2
+        return view, torch.stack([-mz * ky, mz * kx, mx * ky - my * kx, view * kx * half, view * ky * half], 1)
+
+    seen, columns = zip(*each_at_once(of_copy, range(len(bodies.of))), strict=True)
+    return torch.as_tensor(sum(seen)), -1j * torch.cat(columns, 1)
 
 
 def by_image(model: RigidBodies) -> Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from .densities import DensitySettings, fit_densities
@@ -54,7 +55,7 @@ class BodySettings:
         reach: of masks beyond what is dense, in voxels of a grid of 64 pixels or less, and as a share of larger ones.
     """
 
-    coarse: tuple[Level, ...] = (Level(32, 13, rounds=3), Level(32, 16))
+    coarse: tuple[Level, ...] = (Level(32, 13, rounds=3), Level(32, 16, rounds=8))
     growth: float = 1.25
     spare: float = 2.25
     union: float = 1.0
@@ -65,15 +66,37 @@ class BodySettings:
     saturation: SaturationSettings = field(default_factory=SaturationSettings)
     simplify: SimplifySettings = field(default_factory=SimplifySettings)
 
+    def coarse_levels(self, size: int) -> list[Level]:
+        """The coarse levels for images of a size, which may be smaller."""
+
+        def smaller(level: Level) -> Level:
+            side = min(level.side, size)
+            return replace(level, side=side, shells=level.shells * side // level.side)
+
+        return [smaller(level) for level in self.coarse]
+
     def levels(self, size: int) -> list[Level]:
         """What comes after the coarse stage, up to all shells of images of a size."""
-        first, last = self.coarse[-1].shells, size // 2
+        first, last = self.coarse_levels(size)[-1].shells, size // 2
         if last <= first:
-            return []
+            return [Level(size, last)] if size > self.coarse[-1].side else []
         count = math.ceil(math.log(last / first) / math.log(self.growth) - 1e-9)
         radii = [round(first * (last / first) ** (number / count)) for number in range(1, count + 1)]
         sides = [min(size, 8 * math.ceil(self.spare * radius / 8)) for radius in radii]
         return [Level(side, radius) for side, radius in zip(sides, radii, strict=True)]
+
+
+class Shares(NamedTuple):
+    """Which images take part in what; every image has its own pose and coordinates."""
+
+    fitted: Tensor  # (n,), bool: densities and twists are fitted to it
+    judged: Tensor  # (n,), bool: its residual decides
+
+    @staticmethod
+    def all_of(images: Tensor) -> "Shares":
+        """All images are fitted, and judged."""
+        every = torch.ones(len(images), dtype=torch.bool, device=images.device)
+        return Shares(every, every)
 
 
 class FitStep(NamedTuple):
@@ -81,8 +104,28 @@ class FitStep(NamedTuple):
 
     level: Level
     round: int  # of this level, from 1
-    residual: float  # median residual fraction of the images, all rings alike
+    residual: float  # median residual fraction of the images that are judged, all rings alike
+    fractions: Tensor  # (n,): of all images
     model: RigidBodies
+
+
+class _Task(NamedTuple):
+    """What a round is about."""
+
+    band: Band
+    shares: Shares
+    settings: BodySettings
+
+    def equal_weights(self) -> Weights:
+        """All rings alike, and all images that are fitted."""
+        weights = equal_weights(self.band)
+        return weights._replace(images=weights.images * self.shares.fitted)
+
+    def weighed(self, residuals: Tensor, weights: Weights) -> Weights:
+        """Weights by what is left of the images."""
+        fractions = band_residual_fractions(residuals, self.band, weights.of_points(self.band))
+        fresh = weights_from_residuals(residuals, self.band, fractions, self.settings.weights)
+        return fresh._replace(images=fresh.images * self.shares.fitted)
 
 
 class _State(NamedTuple):
@@ -91,14 +134,20 @@ class _State(NamedTuple):
     model: RigidBodies
     weights: Weights
     damping: Damping
-    residual: float
+    fractions: Tensor  # (n,): residual fractions, all rings alike
+    residual: float  # their median, of the images that are judged
 
 
 _Rounds = Generator[FitStep, None, _State]
 
 
 def fit_bodies(
-    model: RigidBodies, images: Tensor, levels: Sequence[Level], settings: BodySettings = BodySettings()
+    model: RigidBodies,
+    images: Tensor,
+    levels: Sequence[Level],
+    settings: BodySettings = BodySettings(),
+    *,
+    shares: Shares | None = None,
 ) -> Iterator[FitStep]:
     """Fit a model that has densities, level by level; yields every round, the last one with the result.
 
@@ -107,93 +156,178 @@ def fit_bodies(
         images: centred, empty space 0, shape (n, d, d), d at least the side of the last level.
         levels: from coarse to fine.
         settings: of the fit.
+        shares: which images take part; without them all do.
     """
     for level in levels:
         if model.size != level.side:
             model = regridded(model, level.side, max(settings.reach, settings.reach * level.side / 64))
         band = band_of(images, level.side, level.shells)
+        task = _Task(band, shares or Shares.all_of(images), settings)
         model = adjusted_saturation(model, band, band.weight, settings.saturation)
-        state = yield from _rounds(_begin(model, band, settings), band, level, settings)
+        state = yield from _rounds(_begin(model, task), task, level)
         model = state.model
 
 
-def fit_coarse_bodies(model: RigidBodies, images: Tensor, settings: BodySettings = BodySettings()) -> Iterator[FitStep]:
-    """Find densities of a model that has none, and decide how they join and how many modes there are.
+def fit_coarse_bodies(
+    model: RigidBodies, images: Tensor, settings: BodySettings = BodySettings(), *, shares: Shares | None = None
+) -> Iterator[FitStep]:
+    """Find densities of a model that has none, and decide whether they add up or saturate.
 
     Args:
         model: masks, poses, coordinates and twists, on the grid of the coarse levels.
         images: centred, empty space 0, shape (n, d, d), d at least the side of the coarse levels.
         settings: of the fit.
+        shares: which images take part; without them all do.
 
     Yields:
         Every round, also of models that are given up; the last one has the result.
     """
-    level, *finer = settings.coarse
-    band = band_of(images, level.side, level.shells)
-    added = _with_densities(model, band, equal_weights(band), settings.densities.first, settings)
-    state = yield from _rounds(_begin(added, band, settings), band, level, settings)
+    level = settings.coarse_levels(images.shape[-1])[0]
+    task = _Task(band_of(images, level.side, level.shells), shares or Shares.all_of(images), settings)
+    added = _with_densities(model, task, task.equal_weights(), settings.densities.first)
+    state = yield from _rounds(_begin(added, task), task, level)
     if len(model.of) > 1:
-        united = yield from _rounds(_begin(_united(added, band, settings), band, settings), band, level, settings)
-        state = united if united.residual < settings.union * state.residual else state
-    state = yield from _with_fewest_modes(state, band, level, settings)
-    yield from fit_bodies(state.model, images, finer, settings)
+        united = yield from _rounds(_begin(_united(added, task), task), task, level)
+        if united.residual >= settings.union * state.residual:
+            yield _step(level, level.rounds, state)
 
 
-def _united(model: RigidBodies, band: Band, settings: BodySettings) -> RigidBodies:
+def extended(some: RigidBodies, places: Tensor, initial: RigidBodies) -> RigidBodies:
+    """Bodies that were fitted to some images, with poses and coordinates for all of them.
+
+    The coordinates are predicted from those that the images had before the fit.
+
+    Args:
+        some: the fitted model.
+        places: of its images, shape (m,).
+        initial: the model before the fit, of all images; it may have other modes.
+    """
+    known = torch.cat([torch.ones_like(initial.latent[:, :1]), initial.latent], 1)
+    latent = known @ torch.linalg.lstsq(known[places], some.latent).solution
+    latent[places] = some.latent
+    poses = initial.poses.clone()
+    poses[places] = some.poses
+    return replace(some, poses=poses, latent=latent)
+
+
+def simplify_bodies(
+    model: RigidBodies, images: Tensor, settings: BodySettings = BodySettings(), *, shares: Shares | None = None
+) -> Iterator[FitStep]:
+    """Find fewer modes that explain images nearly as well, and go on to the end of the coarse levels; arguments and
+    what is yielded as of `fit_coarse_bodies`, of a model that has densities.
+    """
+    level, *finer = settings.coarse_levels(images.shape[-1])
+    task = _Task(band_of(images, level.side, level.shells), shares or Shares.all_of(images), settings)
+    state = yield from _rounds(_begin(model, task), task, replace(level, rounds=1))
+    state = yield from _with_fewest_modes(state, task, level)
+    yield from fit_bodies(state.model, images, finer, settings, shares=shares)
+
+
+def _united(model: RigidBodies, task: _Task) -> RigidBodies:
     """A model of densities that add up as one whose densities saturate."""
     for _ in range(2):
         model = replace(model, saturation=1 / full_density(model.densities))
-        model = _with_densities(model, band, equal_weights(band), settings.densities.first, settings)
+        model = _with_densities(model, task, task.equal_weights(), task.settings.densities.first)
     return model
 
 
-def _begin(model: RigidBodies, band: Band, settings: BodySettings) -> _State:
+def _begin(model: RigidBodies, task: _Task) -> _State:
     """Before the first round of a level."""
-    return _State(model, equal_weights(band), first_damping(model, settings.steps), math.inf)
+    fractions = torch.full_like(task.band.weight[:1], math.inf).expand(len(task.band.data))
+    return _State(model, task.equal_weights(), first_damping(model, task.settings.steps), fractions, math.inf)
 
 
-def _rounds(state: _State, band: Band, level: Level, settings: BodySettings) -> _Rounds:
+def _rounds(state: _State, task: _Task, level: Level) -> _Rounds:
     """The rounds of a level."""
     for number in range(1, level.rounds + 1):
-        state = _round(state, band, level.steps, settings)
-        yield FitStep(level, number, state.residual, state.model)
+        state = _round(state, task, level.steps)
+        yield _step(level, number, state)
     return state
 
 
-def _round(state: _State, band: Band, steps: int, settings: BodySettings) -> _State:
+def _step(level: Level, number: int, state: _State) -> FitStep:
+    return FitStep(level, number, state.residual, state.fractions, state.model)
+
+
+def _round(state: _State, task: _Task, steps: int) -> _State:
     """Densities, then motion; weights are found anew after each."""
-    model = _with_densities(state.model, band, state.weights, settings.densities.steps, settings)
-    weights = _weighed(residuals_of(model, band), band, state.weights, settings)
+    band, settings = task.band, task.settings
+    model = _with_densities(state.model, task, state.weights, settings.densities.steps)
+    weights = task.weighed(residuals_of(model, band), state.weights)
     fit = fit_motion(model, band, weights, state.damping, steps=steps, settings=settings.steps)
     left = fit.linearised.residuals
-    plain = band_residual_fractions(left, band, band.weight)
-    return _State(fit.model, _weighed(left, band, weights, settings), fit.damping, float(plain.median()))
+    fractions = band_residual_fractions(left, band, band.weight)
+    residual = float(fractions[task.shares.judged].median())
+    return _State(fit.model, task.weighed(left, weights), fit.damping, fractions, residual)
 
 
-def _with_densities(
-    model: RigidBodies, band: Band, weights: Weights, steps: int, settings: BodySettings
-) -> RigidBodies:
+def _with_densities(model: RigidBodies, task: _Task, weights: Weights, steps: int) -> RigidBodies:
     """The model with new densities; the overlap is that of the ones before."""
-    targets = band.data + overlap(model, band)
-    return fit_densities(model, band, targets, weights, steps=steps, ridge=settings.densities.ridge).model
+    targets = task.band.data + overlap(model, task.band)
+    ridge = task.settings.densities.ridge
+    return fit_densities(model, task.band, targets, weights, steps=steps, ridge=ridge).model
 
 
-def _weighed(residuals: Tensor, band: Band, weights: Weights, settings: BodySettings) -> Weights:
-    """Weights by what is left of the images."""
-    fractions = band_residual_fractions(residuals, band, weights.of_points(band))
-    return weights_from_residuals(residuals, band, fractions, settings.weights)
-
-
-def _with_fewest_modes(state: _State, band: Band, level: Level, settings: BodySettings) -> _Rounds:
+def _with_fewest_modes(state: _State, task: _Task, level: Level) -> _Rounds:
     """Let coaxial modes go, one after the other, as long as the images are explained nearly as well."""
-    while pairs := coaxial_modes(state.model, settings.simplify):
-        trials = []
-        for gone, kept in pairs:
-            fewer = without_mode(state.model, band, band.weight, gone, kept, settings.simplify)
-            trials.append((yield from _rounds(_begin(fewer, band, settings), band, level, settings)))
-        best = min(trials, key=lambda trial: trial.residual)
-        best = yield from _rounds(best, band, level, settings)
-        if best.residual > settings.simplify.worse * state.residual:
+    settings = task.settings.simplify
+    while pairs := coaxial_modes(state.model, settings):
+        gone, kept = _least_costly(state.model, pairs, task, level)
+        fewer = without_mode(state.model, task.band, task.band.weight, gone, kept, settings)
+        best = yield from _rounds(_begin(fewer, task), task, level)
+        if best.residual > settings.worse * state.residual:
+            yield _step(level, level.rounds, state)
             break
         state = best
     return state
+
+
+def _least_costly(model: RigidBodies, pairs: Sequence[tuple[int, int]], task: _Task, level: Level) -> tuple[int, int]:
+    """The pair of modes of which one can go so that least is left, after one round on some images."""
+    settings = task.settings.simplify
+    some = torch.arange(0, len(model.poses), max(1, len(model.poses) // settings.some), device=task.band.data.device)
+    few = model.of_images(some)
+    band = task.band._replace(data=task.band.data[some])
+    mine = _Task(band, Shares(*(share[some] for share in task.shares)), task.settings)
+
+    def left(pair: tuple[int, int]) -> float:
+        fewer = without_mode(few, band, band.weight, *pair, settings)
+        return float(_round(_begin(fewer, mine), mine, level.steps).fractions.median())
+
+    return pairs[0] if len(pairs) == 1 else min(pairs, key=left)
+
+
+def half_densities(
+    model: RigidBodies, images: Tensor, level: Level, settings: BodySettings = BodySettings(), *, shares: Shares
+) -> Tensor:
+    """The densities again, from each half of the images alone; what they differ by is noise.
+
+    Args:
+        model: fitted to all images.
+        images: centred, empty space 0, shape (n, d, d).
+        level: grid and shells.
+        settings: of the fit.
+        shares: which images take part.
+
+    Returns:
+        Shape (2, k, d, d, d).
+    """
+    model = regridded(model, level.side, max(settings.reach, settings.reach * level.side / 64))
+    task = _Task(band_of(images, level.side, level.shells), shares, settings)
+    weights = task.weighed(residuals_of(model, task.band), task.equal_weights())
+    targets = task.band.data + overlap(model, task.band)
+    empty = replace(model, densities=torch.zeros_like(model.densities))
+    halves = []
+    for half in (0, 1):
+        mine = weights.images.clone()
+        mine[shares.fitted.nonzero()[1 - half :: 2, 0]] = 0
+        fit = fit_densities(
+            empty,
+            task.band,
+            targets,
+            weights._replace(images=mine),
+            steps=settings.densities.first,
+            ridge=settings.densities.ridge,
+        )
+        halves.append(fit.model.densities)
+    return torch.stack(halves)

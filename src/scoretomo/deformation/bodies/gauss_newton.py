@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .derivatives import PER_BODY, Linearised, by_image, by_twists, linearise
+from .derivatives import Linearised, by_image, by_twists, linearise
 from .model import RigidBodies
 from .motions import motion_from_twist
 from .views import Band
@@ -88,6 +88,7 @@ def fit_motion(
     *,
     steps: int,
     settings: StepSettings = StepSettings(),
+    own: bool = False,
 ) -> MotionFit:
     """Improve poses, latent coordinates and twists; densities stay.
 
@@ -98,11 +99,12 @@ def fit_motion(
         damping: as the last steps left it.
         steps: how many.
         settings: how far they go.
+        own: whether the twists stay.
     """
     weight = weights.of_points(band)
     best = linearise(model, band, weight)
     for _ in range(steps):
-        trial = gauss_newton_step(model, best, weights.images, damping, settings)
+        trial = gauss_newton_step(model, best, weights.images, damping, settings, own=own)
         fresh = linearise(trial, band, weight)
         worse = fresh.fractions > best.fractions
         most = bool(worse.double().mean() > 0.5)
@@ -131,7 +133,13 @@ def _damped(damping: Damping, back: Tensor, most: bool, settings: StepSettings) 
 
 
 def gauss_newton_step(
-    model: RigidBodies, linearised: Linearised, importance: Tensor, damping: Damping, settings: StepSettings
+    model: RigidBodies,
+    linearised: Linearised,
+    importance: Tensor,
+    damping: Damping,
+    settings: StepSettings,
+    *,
+    own: bool = False,
 ) -> RigidBodies:
     """One damped step, as far as it may go.
 
@@ -141,13 +149,15 @@ def gauss_newton_step(
         importance: how much each image counts for the twists, shape (n,).
         damping: of the step.
         settings: how far it may go.
+        own: whether the twists stay.
     """
     reduced = _reduced(model, linearised, importance.to(model.latent), damping.images, settings)
     diagonal = reduced.schur.diagonal()
     ridge = damping.shared * diagonal + settings.shared_floor * diagonal.mean().nan_to_num()
     shared = torch.linalg.solve(reduced.schur + torch.diag(ridge), reduced.shared_slopes)
-    own = torch.cholesky_solve(reduced.slopes - reduced.cross @ shared, reduced.factors)[..., 0]
-    turn, shift, latent = own.split([3, 2, own.shape[1] - PER_BODY], 1)
+    shared = torch.zeros_like(shared) if own else shared
+    change_of_each = torch.cholesky_solve(reduced.slopes - reduced.cross @ shared, reduced.factors)[..., 0]
+    turn, shift, latent = change_of_each.split([3, 2, model.latent.shape[1]], 1)
     turn = turn * (settings.turn / turn.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp(max=1)
     reach = settings.latent * (model.latent - model.latent.mean(0)).square().mean(0).sqrt()
     pose = torch.nn.functional.pad(torch.cat([turn, shift], 1), (0, 1))

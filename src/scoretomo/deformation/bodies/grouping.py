@@ -126,7 +126,7 @@ def local_misfit(paths: Tensor, masses: Tensor, generator: torch.Generator, crit
         generator: random stream of the points that are looked at.
         criteria: how many neighbours and seeds.
     """
-    seeds = _seeds(torch.arange(len(masses), device=masses.device), 4 * criteria.seeds, generator)
+    seeds = _seeds((masses > 0).nonzero()[:, 0], 4 * criteria.seeds, generator)
     inside = _nearest(paths, seeds, torch.ones_like(masses, dtype=torch.bool), criteria.neighbours)
     weights = inside * masses
     squares = fit_rigid(paths, weights).deviations.square()

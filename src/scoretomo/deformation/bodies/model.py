@@ -91,6 +91,10 @@ class RigidBodies:
         """What views are made of."""
         return Bodies(self.densities, self.placements(), self.of)
 
+    def in_common_frame(self) -> "RigidBodies":
+        """The same with the pose P = 1 in all images."""
+        return replace(self, poses=torch.eye(4).to(self.poses).expand_as(self.poses))
+
     def volumes(self, images: Sequence[int]) -> Tensor:
         """Volumes of some images in their own frames, shape (b, d, d, d)."""
         return torch.stack([joined(self._moved(number), self.saturation) for number in images])
@@ -100,7 +104,13 @@ class RigidBodies:
         placements = self.of_images([image]).placements()[:, 0]
         shifts = placements[:, :3, 3] * (self.size / 2)
         each = zip(self.of.tolist(), placements[:, :3, :3], shifts, strict=True)
-        return torch.stack([rotate(self.densities[body], turn, shift) for body, turn, shift in each])
+        return torch.stack([_moved(self.densities[body], turn, shift) for body, turn, shift in each])
+
+
+def _moved(density: Tensor, turn: Tensor, shift: Tensor) -> Tensor:
+    """A density (d, d, d) that is turned and shifted; what rests is not interpolated."""
+    rests = bool((turn == torch.eye(3).to(turn)).all() and (shift == 0).all())
+    return density if rests else rotate(density, turn, shift)
 
 
 def joined(densities: Tensor, saturation: float) -> Tensor:

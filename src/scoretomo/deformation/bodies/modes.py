@@ -73,7 +73,8 @@ def displacement_metrics(points: Tensor, weights: Tensor) -> Tensor:
     """
     ones = torch.eye(3).to(points).expand(len(points), 3, 3)
     fields = torch.cat([-skew(points), ones], 2)  # the displacement of a point is ω × x + v
-    return torch.einsum("kp,pia,pib->kab", weights / weights.sum(1, keepdim=True), fields, fields)
+    share = weights / weights.sum(1, keepdim=True).clamp_min(torch.finfo(weights.dtype).tiny)  # a body may have no mass
+    return torch.einsum("kp,pia,pib->kab", share, fields, fields)
 
 
 def find_modes(

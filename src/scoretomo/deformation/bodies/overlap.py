@@ -11,10 +11,11 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from ...fourier import coordinates
+from ...projection import images_of
 from ..splatting import splat
 from .model import RigidBodies
 from .motions import inverse
-from .views import Band
+from .views import Band, band_of, views
 
 _EMPTY = 0.03  # of the density of full matter: voxels below do not take part
 _NONE = 1e-3  # share of a voxel that is nowhere counted twice
@@ -47,6 +48,14 @@ def overlap(model: RigidBodies, band: Band, placements: Tensor | None = None) ->
         if masses.shape[1]:
             total[some] = _coefficients(across, masses, band)
     return total
+
+
+@torch.no_grad()
+def bodies_views(model: RigidBodies) -> Tensor:
+    """Views of the molecule in all images, matter counted once, shape (n, d, d)."""
+    nothing = model.densities.new_zeros(len(model.poses), model.size, model.size)
+    band = band_of(nothing, model.size, model.size / 2)
+    return images_of(views(model.bodies(), band.points) - overlap(model, band), model.size)
 
 
 class _Solid:

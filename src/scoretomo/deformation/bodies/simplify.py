@@ -27,6 +27,7 @@ class SimplifySettings:
         trials: values of the coordinate that are tried in each image.
         quantile: the range of a coordinate leaves out so many of the images at each end.
         worse: times the residual with both modes, up to which one is enough.
+        some: images by which it is found which mode can go.
     """
 
     alike: float = 0.906
@@ -34,6 +35,7 @@ class SimplifySettings:
     trials: int = 28
     quantile: float = 0.02
     worse: float = 1.1
+    some: int = 40
 
 
 def coaxial_modes(model: RigidBodies, settings: SimplifySettings = SimplifySettings()) -> list[tuple[int, int]]:

@@ -14,6 +14,8 @@ from .derivatives import PER_BODY, by_image, linearise, residuals_of
 from .model import RigidBodies
 from .views import Band
 
+_FLAT = 1e-9  # of each curvature, is added to it: what an image does not show has a large error
+
 
 class StandardErrors(NamedTuple):
     """Of what each image has of its own."""
@@ -46,6 +48,7 @@ def standard_errors(model: RigidBodies, band: Band) -> StandardErrors:
     information = own.mT @ (grams / strength.double()[:, None, None]) @ own
     scale = information.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(own.dtype).tiny).rsqrt()
     unit = scale[:, :, None] * information * scale[:, None]
-    variances = torch.linalg.pinv(unit, hermitian=True).diagonal(dim1=1, dim2=2) * scale.square()
+    curved = unit + _FLAT * torch.eye(own.shape[2]).to(unit)
+    variances = torch.linalg.inv(curved).diagonal(dim1=1, dim2=2) * scale.square()
     turns, shifts, latent = variances.sqrt().split([3, 2, own.shape[2] - PER_BODY], 1)
     return StandardErrors(turns, shifts, latent)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ...compute import each_at_once
 from ...fourier import adjoint_transform_at, resample, transform_at
 from ...projection import half_plane, spectrum
 
@@ -87,10 +88,12 @@ def views(bodies: Bodies, points: Tensor) -> Tensor:
     Returns:
         Complex, shape (n, p).
     """
+
+    def of_body(number: int) -> Tensor:
+        return body_slices(bodies.densities[number][None], bodies.placements[bodies.of == number], points)[0].sum(0)
+
     total = points.new_zeros(bodies.placements.shape[1], len(points)).to(points.dtype.to_complex())
-    for number, density in enumerate(bodies.densities):
-        total = total + body_slices(density[None], bodies.placements[bodies.of == number], points)[0].sum(0)
-    return total
+    return sum(each_at_once(of_body, range(len(bodies.densities))), total)
 
 
 def adjoint_views(values: Tensor, bodies: Bodies, points: Tensor) -> Tensor:
@@ -104,9 +107,11 @@ def adjoint_views(values: Tensor, bodies: Bodies, points: Tensor) -> Tensor:
     Returns:
         Shape (k, d, d, d).
     """
-    size, back = bodies.densities.shape[-1], []
-    for number in range(len(bodies.densities)):
+    size = bodies.densities.shape[-1]
+
+    def of_body(number: int) -> Tensor:
         turns, shifts = turns_and_shifts(bodies.placements[bodies.of == number], size, points)
         smeared = (values * phases(points, shifts).conj()).reshape(1, -1)
-        back.append(adjoint_transform_at(smeared, (points @ turns).reshape(-1, 3), size)[0])
-    return torch.stack(back)
+        return adjoint_transform_at(smeared, (points @ turns).reshape(-1, 3), size)[0]
+
+    return torch.stack(each_at_once(of_body, range(len(bodies.densities))))

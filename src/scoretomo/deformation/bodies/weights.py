@@ -53,6 +53,13 @@ def band_residual_fractions(residuals: Tensor, band: Band, weight: Tensor) -> Te
     return (weight * residuals.abs().square()).sum(1) / signal.clamp_min(torch.finfo(weight.dtype).tiny)
 
 
+def view_residual_fractions(seen: Tensor, band: Band) -> Tensor:
+    """What views (n, p), each with the brightness that fits its image best, leave of images, all rings alike; (n,)."""
+    power = (band.weight * seen.abs().square()).sum(1).clamp_min(torch.finfo(band.weight.dtype).tiny)
+    brightness = (band.weight * (band.data * seen.conj()).real).sum(1) / power
+    return band_residual_fractions(band.data - brightness[:, None] * seen, band, band.weight)
+
+
 def weights_from_residuals(
     residuals: Tensor, band: Band, fractions: Tensor, limits: WeightLimits = WeightLimits()
 ) -> Weights:
