@@ -33,7 +33,8 @@ def cost() -> None:
         usage = usage_of("run", data / "images.mrcs", "--output", run, *numbers)
         seconds = stage_seconds(run)
         volume = statistics.mean(row.seconds for row in RunDirectory(run).volume_rows.read())
-        stages = {name: seconds[name] for name in ("consensus", "flexibility", "deformation", "score support")}
+        names = ("consensus", "flexibility", "deformation", "bodies", "motion", "score support")
+        stages = {name: seconds[name] for name in names}
         shown(
             {
                 "images": count,

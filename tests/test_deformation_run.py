@@ -17,7 +17,7 @@ from scoretomo.deformation.pose_rescue import RESCUE
 from scoretomo.deformation.schedule import DeformationSettings
 from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
-from scoretomo.pipeline import consensus, deformation, reliability, schedules
+from scoretomo.pipeline import bodies, consensus, deformation, reliability, schedules
 from scoretomo.pipeline.runner import run_landscape
 from scoretomo.presets import DEFORMATION
 from scoretomo.projection import project
@@ -158,13 +158,13 @@ def test_model_of_larger_images_is_fitted_level_by_level_and_continued_after_the
     monkeypatch.setattr(schedules, "DEFORMATION", replace(QUICK, side=8, epochs=12, finer_epochs=4))
     options = {"images": "0", "steps": 8}
     run = RunDirectory(rerun(finished, tmp_path / "run", "deformation", **options))
-    first, latent = run.coarse_model(0), run.latent.path.read_bytes()
+    first, latent = run.coarse_model, run.latent.path.read_bytes()
     assert files.read_weights(first)[1]["fitting"]["side"] == 8
     assert files.read_weights(run.model)[1]["fitting"]["side"] == 16
     model, poses = (str(path.relative_to(run.path)) for path in (run.model, run.poses.path))
     again = RunDirectory(rerun(run.path, tmp_path / "again", "score support", without=[model, poses], **options))
     assert again.latent.path.read_bytes() == latent
-    assert again.coarse_model(0).stat().st_mtime_ns == first.stat().st_mtime_ns
+    assert again.coarse_model.stat().st_mtime_ns == first.stat().st_mtime_ns
 
 
 @pytest.fixture(scope="module")
@@ -190,3 +190,58 @@ def test_images_of_a_second_molecule_get_a_consensus_of_their_own(mixture, run_w
     assert fit_of(run, 50) > 0.98
     label = {row.image: row.label for row in run.reliability.read()}
     assert label[50] == "caution"
+
+
+@pytest.fixture(scope="module")
+def smooth(finished, rerun, tmp_path_factory) -> RunDirectory:
+    """The same run, taken to deform smoothly however well rigid bodies explain the images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bodies, "BODIES", replace(bodies.BODIES, threshold=0.0))
+        folder = tmp_path_factory.mktemp("smooth") / "run"
+        return RunDirectory(rerun(finished, folder, "bodies", images=NUMBERS, steps=8))
+
+
+def test_a_run_says_which_motion_it_has_and_by_which_residuals(finished, smooth):
+    bodies, other = RunDirectory(finished).bodies_test.read(), smooth.bodies_test.read()
+    assert (bodies.motion, other.motion) == ("bodies", "smooth")
+    assert bodies.bodies_residual == other.bodies_residual < other.smooth_residual == bodies.smooth_residual
+    assert min(row.residual_fraction for row in smooth.proposals.read()) > 0
+
+
+def test_volumes_of_a_smooth_motion_are_refined(smooth):
+    assert not smooth.body_rows.exists()
+    for row in smooth.volume_rows.read():
+        assert row.steps > 0
+        assert row.view_residual > 0
+    assert all(fit_of(smooth, number) > 0.98 for number in PICKED)
+
+
+def test_volumes_of_bodies_are_those_of_the_model(finished):
+    run = RunDirectory(finished)
+    for row in run.volume_rows.read():
+        assert (row.status, row.steps, row.start_weight, row.view_residual) == ("done", 0, 1.0, None)
+        assert 0 < row.replicate_fsc < 1
+        assert run.difference(row.image).exists()
+        assert not run.convergence(row.image).path.exists()
+
+
+def test_bodies_are_named_with_the_angle_of_every_image(finished):
+    run = RunDirectory(finished)
+    first, *others = run.body_rows.read()
+    assert first.degrees is None
+    assert sum(row.mass for row in (first, *others)) == pytest.approx(1.0, abs=1e-3)
+    assert all(row.degrees > 0 or row.slide != 0 for row in others)
+    rows = run.angles.read()
+    assert [row.image for row in rows] == list(range(COUNT))
+    assert all(len(row.angle) == len(row.standard_error) == len(others) for row in rows)
+    assert np.mean([row.angle for row in rows], axis=0) == pytest.approx(np.zeros(len(others)), abs=1e-2)
+
+
+def test_a_fit_of_bodies_that_was_stopped_continues_to_the_same_volumes(finished, rerun, tmp_path):
+    run = RunDirectory(finished)
+    assert run.finer_model(0).exists()
+    without = [str(path.relative_to(run.path)) for path in (run.model, run.poses.path)]
+    options = {"without": without, "images": NUMBERS, "steps": 8}
+    again = rerun(run.path, tmp_path / "run", "score support", **options)
+    for path in sorted((run.path / "volumes").glob("*.mrc")):
+        assert (again / "volumes" / path.name).read_bytes()[1024:] == path.read_bytes()[1024:]

@@ -221,7 +221,18 @@ def test_run_writes_what_its_stages_declare_and_nothing_else(six_volumes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["flexibility", "assignment", "deformation", "score support", "landscape", "reliability", "report"]
+    "name",
+    [
+        "flexibility",
+        "assignment",
+        "deformation",
+        "bodies",
+        "motion",
+        "score support",
+        "landscape",
+        "reliability",
+        "report",
+    ],
 )
 def test_results_that_were_deleted_are_made_again_the_same(name, six_volumes, box, run_with, tmp_path):
     path = Path(shutil.copytree(six_volumes, tmp_path / "run"))
@@ -245,6 +256,8 @@ def test_results_that_were_deleted_are_made_again_the_same(name, six_volumes, bo
 def test_run_ends_with_its_verdict_and_its_report(verdict, finished, six_volumes, box, tmp_path, command):
     run = RunDirectory(Path(shutil.copytree(six_volumes, tmp_path / "run")))
     run.flexibility.write(run.flexibility.read()._replace(verdict=verdict))
+    files.make_folder(run.coarse_model.parent)
+    run.coarse_model.touch()
     if not finished:
         run.report.unlink()
     code, said = command("run", box, "--output", run.path, "--images", "0,2,4,6,8,10", "--steps", 5)

@@ -27,7 +27,7 @@ from scoretomo.pipeline import STAGES
 from scoretomo.rundir import heartbeat
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.heartbeat import Activity, beating, read_heartbeat, write_heartbeat
-from scoretomo.rundir.rows import AssignmentTest, VolumeRow
+from scoretomo.rundir.rows import AssignmentTest, BodiesTest, VolumeRow
 from scoretomo.rundir.settings_file import write_settings
 from scoretomo.rundir.tables import to_json
 
@@ -142,7 +142,8 @@ def test_a_running_job_is_at_the_first_stage_that_is_not_done(halfway):
     state = state_of(halfway)
     assert state.job == "running"
     assert stages(state) == {
-        **dict.fromkeys(("images", "consensus", "flexibility", "assignment", "deformation", "score support"), "done"),
+        **dict.fromkeys(("images", "consensus", "flexibility", "assignment", "deformation"), "done"),
+        **dict.fromkeys(("bodies", "motion", "score support"), "done"),
         "volumes": "working",
         **dict.fromkeys(("landscape", "reliability", "report"), "waiting"),
     }
@@ -157,11 +158,14 @@ def test_a_running_job_is_at_the_first_stage_that_is_not_done(halfway):
 def test_stages_that_a_run_skips_are_not_needed(halfway):
     write_heartbeat(halfway.progress, Activity("reconstructing 6 volumes"))
     state = state_of(halfway)  # of too few images for a flexibility test
-    assert [stage.name for stage in state.stages if not stage.needed] == ["assignment", "deformation"]
-    assert {f"{name}: not needed" for name in ("assignment", "deformation")} <= set(changes(halfway, None, state))
+    skipped = [stage.name for stage in state.stages if not stage.needed]
+    assert skipped == ["assignment", "deformation", "bodies", "motion"]
+    assert {f"{name}: not needed" for name in skipped} <= set(changes(halfway, None, state))
     halfway.assignment.write(AssignmentTest(0.9, 0.8, 3.0, False))
-    files.make_folder(halfway.model.parent)
-    halfway.model.touch()
+    halfway.bodies_test.write(BodiesTest(0.1, None, 1.0, "smooth"))
+    for path in (halfway.coarse_model, halfway.model):
+        files.make_folder(path.parent)
+        path.touch()
     assert all(stage.needed for stage in state_of(halfway).stages)
 
 
@@ -303,7 +307,7 @@ def test_stopping_to_watch_leaves_the_job_alone_and_is_no_mistake(number, expect
         ({"force_terminal": True, "color_system": "truecolor"}, True),
         ({"force_terminal": True, "color_system": "truecolor", "no_color": True}, False),
         ({"force_terminal": True, "color_system": "standard"}, False),
-        ({"force_terminal": True, "color_system": "truecolor", "height": 20}, False),
+        ({"force_terminal": True, "color_system": "truecolor", "height": 22}, False),
         (
             {"force_terminal": True, "color_system": "truecolor", "file": io.TextIOWrapper(io.BytesIO(), "latin-1")},
             False,

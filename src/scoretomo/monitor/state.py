@@ -21,7 +21,9 @@ Job = Literal["running", "silent", "stopped", "finished"]
 # what stages leave that a run may not need; without it they have only passed on what they read
 _RESULTS: Mapping[StageName, Callable[[RunDirectory], bool]] = {
     "assignment": lambda run: run.assignment.exists(),
-    "deformation": lambda run: run.model.exists(),
+    "deformation": lambda run: run.coarse_model.exists(),
+    "bodies": lambda run: run.motion != "none",
+    "motion": lambda run: run.model.exists(),
     "landscape": lambda run: run.landscape.rows.exists(),
 }
 

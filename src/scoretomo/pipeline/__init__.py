@@ -1,8 +1,8 @@
 """The stages of a run in their order. Running, resuming, time estimates, watching and the report derive from this
 table.
 
-    images ─► network ─► consensus ─► flexibility ─► assignment ─► deformation ─► score support ─► volumes
-                                                        volumes ─► landscape ─► reliability ─► report
+    images ─► network ─► consensus ─► flexibility ─► assignment ─► deformation ─► bodies ─► motion
+                        motion ─► score support ─► volumes ─► landscape ─► reliability ─► report
 
 Each stage reads what stages before it wrote, and writes its own files. A stage that is done is not run again, unless
 one that it needs has been run. The paper's Algorithm 1 is the short way: images, network, volumes, report.
@@ -16,14 +16,17 @@ from ..landscape import LANDSCAPE
 from ..rundir.directory import RunDirectory
 from ..rundir.stages import StageName
 from .assignment import assign_images
+from .bodies import find_bodies
 from .consensus import find_consensus
 from .costs import (
     Costs,
     Plan,
     assignment_cost,
+    bodies_cost,
     consensus_cost,
     deformation_cost,
     flexibility_cost,
+    motion_cost,
     network_cost,
     support_cost,
     volumes_cost,
@@ -33,6 +36,7 @@ from .flexibility import decide_flexibility
 from .images import prepare_images
 from .job import Job
 from .landscape import analyse_volumes, landscape_numbers
+from .motion import fit_motion
 from .reliability import judge_volumes
 from .report import write_report
 from .score_support import decide_support
@@ -76,6 +80,10 @@ def _has_landscape(run: RunDirectory, settings: ReconstructSettings) -> bool:
     return run.landscape.rows.exists() or len(landscape_numbers(run)) < LANDSCAPE.fewest
 
 
+def _has_deformation(run: RunDirectory, settings: ReconstructSettings) -> bool:
+    return run.flexibility.exists() and (run.verdict != "flexible" or run.coarse_model.exists())
+
+
 def _report(run: RunDirectory, job: Job) -> None:
     write_report(run)
 
@@ -92,11 +100,16 @@ STAGES = (
           _ensemble,       lambda run, _: run.flexibility.exists(),     flexibility_cost,   decide_flexibility),
     Stage("assignment",    ("flexibility",),            ("assignment", "consensus.mrc", "consensus-2.mrc"),
           _ensemble,       lambda run, _: run.assigned.poses.exists(),  assignment_cost,    assign_images),
-    Stage("deformation",   ("assignment",),             ("deformation", "latent.csv", "poses.csv"),
-          _ensemble,       lambda run, _: run.poses.exists(),           deformation_cost,   fit_deformation),
-    Stage("score support", ("deformation",),            ("support.json",),
+    Stage("deformation",   ("assignment",),             ("deformation",),
+          _ensemble,       _has_deformation,                            deformation_cost,   fit_deformation),
+    Stage("bodies",        ("deformation",),            ("bodies",),
+          _ensemble,       lambda run, _: run.bodies_test.exists(),     bodies_cost,        find_bodies),
+    Stage("motion",        ("bodies",),                 ("motion", "bodies.csv", "angles.csv", "latent.csv",
+                                                         "poses.csv"),
+          _ensemble,       lambda run, _: run.poses.exists(),           motion_cost,        fit_motion),
+    Stage("score support", ("motion",),                 ("support.json",),
           _closed_form,    lambda run, _: run.support.exists(),         support_cost,       decide_support),
-    Stage("volumes",       ("images", "network", "deformation", "score support"),
+    Stage("volumes",       ("images", "network", "motion", "score support"),
                                                         ("volumes", "differences", "convergence", "mean.mrc",
                                                          "volumes.csv", "volumes.star"),
           _always,         volumes_are_made,                            volumes_cost,       make_volumes),

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from ..config import ReconstructSettings, TrainSettings
 from ..consensus.starts import STARTS
 from ..deformation.flexibility import FLEXIBILITY
+from ..deformation.schedule import DeformationSettings
 from ..presets import TRAININGS
 from ..reconstruction.algorithm import Descent
 from ..rundir.rows import Verdict
@@ -28,6 +29,10 @@ _TRIALS = 2
 _EPOCH = 0.0016
 _EPOCH_POWER = 2.2
 _EPOCH_THREADS = 2
+_PROPOSALS = 3
+_PROPOSAL = 0.5  # of an image
+_DETAIL = 0.1  # of an image
+_DETAIL_POWER = 2.8
 _ASSIGNMENT = 2  # times the consensus in detail
 _SUPPORT = 0.017
 _SUPPORT_POWER = 2.6
@@ -97,14 +102,30 @@ def assignment_cost(plan: Plan) -> Costs:
 
 
 def deformation_cost(plan: Plan) -> Costs:
-    """The deformation model of a flexible molecule, level by level."""
+    """The smooth deformation model of a flexible molecule, on small images."""
     if plan.verdict != "flexible":
         return {}
-    costs = {}
-    for level, at in enumerate(deformation_settings(plan.settings, plan.size).levels(plan.size)):
-        epochs = at.epochs_for(plan.images) * (min(plan.size, at.side) / 32) ** _EPOCH_POWER
-        costs[f"deformation {level}"] = _EPOCH * plan.images * epochs / min(plan.processes, _EPOCH_THREADS)
-    return costs
+    return {"deformation": _epochs(plan, deformation_settings(plan.settings, plan.size))}
+
+
+def _epochs(plan: Plan, fitting: DeformationSettings) -> float:
+    """The epochs of a level of the deformation model."""
+    epochs = fitting.epochs_for(plan.images) * (min(plan.size, fitting.side) / 32) ** _EPOCH_POWER
+    return _EPOCH * plan.images * epochs / min(plan.processes, _EPOCH_THREADS)
+
+
+def bodies_cost(plan: Plan) -> Costs:
+    """Rigid bodies by several tolerances, on small images."""
+    if plan.verdict != "flexible":
+        return {}
+    return {"bodies": _PROPOSALS * _PROPOSAL * plan.images / min(plan.processes, _PROPOSALS)}
+
+
+def motion_cost(plan: Plan) -> Costs:
+    """The model of the motion level by level, if it is that of rigid bodies."""
+    if plan.verdict != "flexible":
+        return {}
+    return {"motion": _DETAIL * plan.images * (plan.size / 32) ** _DETAIL_POWER}
 
 
 def support_cost(plan: Plan) -> Costs:

@@ -18,6 +18,7 @@ from ..reconstruction.algorithm import DIVERGENCE
 from ..reconstruction.score_support import SUPPORT
 from ..reliability.calibration import RELIABILITY
 from ..rundir.directory import RunDirectory
+from .bodies import BODIES
 from .posed import RESOLUTION
 from .reliability import VOLUME
 from .volumes import STRENGTH
@@ -33,6 +34,7 @@ _CRITERIA: dict[str, Any] = {
     "assignment": ASSIGNMENT,
     "pose_rescue": RESCUE,
     "modes": MODES,
+    "bodies": BODIES,
     "score_support": SUPPORT,
     "resolution": RESOLUTION,
     "divergence": DIVERGENCE,

@@ -1,4 +1,4 @@
-"""Stage deformation: the deformation model of a flexible molecule, and the final pose of each image."""
+"""Stage deformation: the smooth deformation model of a flexible molecule, fitted to small images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,80 +7,50 @@ from pathlib import Path
 
 import torch
 from rich.progress import Progress
-from torch import Tensor
 
 from .. import files
 from ..compute import processes_for, random_stream
-from ..consensus.outliers import find_outliers
 from ..deformation.fit import fit
-from ..deformation.model import DeformationModel, model_views, model_volumes, sharpened_model
+from ..deformation.model import DeformationModel
 from ..deformation.pose_rescue import RESCUE, rescue_poses
 from ..deformation.schedule import DeformationSettings
-from ..fourier import low_pass
-from ..images import correlation, disc
-from ..matching import Poses, choose
 from ..monitor.progress import print_line
-from ..projection import rotate
 from ..rundir.directory import RunDirectory
-from ..rundir.rows import LatentRow
 from .flexibility import ModelData, read_model_data, start_model
 from .job import Job
-from .posed import Posed, pose_rows
 from .schedules import deformation_settings
 
 
 def fit_deformation(run: RunDirectory, job: Job) -> None:
-    """Fit the deformation model of a flexible molecule, and write the final poses: latent.csv and poses.csv."""
-    if run.verdict != "flexible":
-        run.poses.write(run.assigned.poses.read())
-        return
-    data = read_model_data(run, run.assigned)
-    if not run.model.exists():
-        _fit_levels(run, data, job)
-    _write_poses(run, data)
-
-
-def _fit_levels(run: RunDirectory, data: ModelData, job: Job) -> None:
-    """Fit to all images, and to larger ones level by level in more detail.
+    """Fit the deformation model of a flexible molecule to all images: deformation/model.safetensors.
 
     It begins anew: going on from the flexibility test, held-out images ended in wrong conformations, a whole corner of
     them.
     """
-    device = data.images.device
-    size = data.images.shape[-1]
+    if run.verdict != "flexible":
+        return
+    data = read_model_data(run, run.assigned)
     seed = job.settings.seed
-    levels = deformation_settings(job.settings, size).levels(size)
-    for level, at in enumerate(levels):
-        path = run.model if at is levels[-1] else run.coarse_model(level)
-        if path.exists():
-            continue
-        if level == 0:
-            model = start_model(data, seed, at, flexible=True)
-        else:
-            stream = random_stream(seed, "motion", "sharper", level)
-            model = sharpened_model(_read(run.coarse_model(level - 1), device), size, at, stream)
-        stream = random_stream(seed, "motion", "all", level)
-        detail = f" at {min(size, at.side)} pixels" if len(levels) > 1 else ""
-        threads = processes_for(job.workers)
-        rescue_at = RESCUE.at if level == 0 else ()
-        with job.estimate.bar(f"deformation {level}") as bar:
-            rescued = _fit(model, data, at, stream, bar, f"deformation model{detail}", threads, rescue_at)
-        if level == 0:
-            run.record("pose rescue", images=rescued)
-            if rescued:
-                print_line(f"pose rescue moved {rescued} images to other poses and conformations")
-        _write(path, model, at)
+    fitting = deformation_settings(job.settings, data.images.shape[-1])
+    model = start_model(data, seed, fitting, flexible=True)
+    stream = random_stream(seed, "motion", "all", 0)
+    with job.estimate.bar("deformation") as bar:
+        rescued = fit_model(model, data, fitting, stream, bar, "deformation model", job.workers, RESCUE.at)
+    run.record("pose rescue", images=rescued)
+    if rescued:
+        print_line(f"pose rescue moved {rescued} images to other poses and conformations")
+    write_model(run.coarse_model, model, fitting)
 
 
-def _fit(
+def fit_model(
     model: DeformationModel,
     data: ModelData,
     fitting: DeformationSettings,
     stream: torch.Generator,
     bar: Progress,
     what: str,
-    threads: int,
-    rescue_at: Sequence[float],
+    workers: int | None,
+    rescue_at: Sequence[float] = (),
 ) -> int:
     """Fit a model to all images; rescue poses after some shares of the epochs. Returns how many images were moved."""
     count = fitting.epochs_for(len(data.images))
@@ -90,6 +60,7 @@ def _fit(
     moved = torch.zeros_like(in_class_1)
     at = [round(share * count) for share in rescue_at]
     shown = bar.add_task(what, total=count)
+    threads = processes_for(workers)
     epochs = fit(model, data.images, fitting, stream, epochs=range(count), of=count, training=training, threads=threads)
     for epoch in epochs:
         if epoch in at:
@@ -100,64 +71,20 @@ def _fit(
     return int(moved.sum())
 
 
-@torch.no_grad()
-def _write_poses(run: RunDirectory, data: ModelData) -> None:
-    """latent.csv, and poses.csv: in its own conformation an image has a better pose."""
-    model = read_model(run, data.images.device)
-    size = data.images.shape[-1]
-    in_class_1 = ~data.consensus.in_class_2
-    before = data.consensus.poses
-    fits = correlation(model_views(model, size), data.images, disc(size).to(data.images))
-    poses = choose(in_class_1, Poses(model.poses(), before.shifts + model.shifts * (size / 2), fits), before)
-    columns = zip(data.numbers, model.latent.tolist(), in_class_1.tolist(), strict=True)
-    run.latent.write([LatentRow(number, tuple(z)) for number, z, is_class_1 in columns if is_class_1])
-    outliers = data.consensus.outliers.clone()
-    outliers[in_class_1] = find_outliers(poses.of(in_class_1))
-    run.poses.write(pose_rows(data.numbers, poses, outliers, data.consensus.in_class_2))
-
-
-@torch.no_grad()
-def start_volumes(run: RunDirectory, consensus: Posed, places: Sequence[int], images: Tensor) -> Tensor:
-    """What the volumes of some images start from before they are refined, in the poses of these.
-
-    Args:
-        run: the run.
-        consensus: the consensus and these images in it.
-        places: of these images among the prepared ones.
-        images: these images, centred, empty space 0, shape (b, d, d).
-
-    Returns:
-        Shape (b, d, d, d).
-    """
-    which = zip(consensus.in_class_2.tolist(), consensus.poses.rotations, strict=True)
-    starts = torch.stack([rotate(consensus.volumes[int(is_class_2)], turn) for is_class_2, turn in which])
-    if run.verdict != "flexible":
-        return starts
-    model = read_model(run, images.device)
-    moved = model_volumes(model, places, images)
-    if images.shape[-1] > model.size:  # what is finer than the model's side is as in the consensus
-        moved += starts - low_pass(starts, model.size / 2, 3)
-    return torch.where(consensus.in_class_2[:, None, None, None], starts, moved)
-
-
-def read_model(run: RunDirectory, device: torch.device) -> DeformationModel:
-    """The deformation model of a run."""
-    return _read_once(run.model, run.model.stat().st_mtime_ns, device)
-
-
-@lru_cache(maxsize=1)
-def _read_once(path: Path, written: int, device: torch.device) -> DeformationModel:
-    """Read once by each process for a file as it was written."""
-    return _read(path, device)
-
-
-def _write(path: Path, model: DeformationModel, fitting: DeformationSettings) -> None:
+def write_model(path: Path, model: DeformationModel, fitting: DeformationSettings) -> None:
+    """Write a deformation model and how it was fitted."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     files.make_folder(path.parent)
     files.write_weights(path, arrays, {"fitting": asdict(fitting), "moves": model.flexible, "voxel": model.voxel})
 
 
-def _read(path: Path, device: torch.device) -> DeformationModel:
+def read_model(path: Path, device: torch.device) -> DeformationModel:
+    """A deformation model, read once by each process for a file as it was written."""
+    return _read_once(path, path.stat().st_mtime_ns, device)
+
+
+@lru_cache(maxsize=2)
+def _read_once(path: Path, written: int, device: torch.device) -> DeformationModel:
     arrays, record = files.read_weights(path)
     state = {name: torch.from_numpy(array) for name, array in arrays.items()}
     model = DeformationModel(

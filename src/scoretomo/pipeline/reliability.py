@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..deformation.model import model_views
 from ..fourier import fourier_shell_correlation, mean_fsc, resample
 from ..images import disc
 from ..projection import project
@@ -27,9 +26,9 @@ from ..reliability.calibration import (
 )
 from ..rundir.directory import RunDirectory
 from ..rundir.rows import PoseRow, ReliabilityRow
-from .deformation import read_model
 from .images import PreparedStack, read_prepared
 from .job import Job
+from .motion import motion_views
 from .posed import centred_images, explained_images, read_consensus
 from .replicates import read_replicates, replicate_curve
 
@@ -189,7 +188,7 @@ def _rings(run: RunDirectory, prepared: PreparedStack, *, flexible: bool) -> Ten
     images = centred_images(prepared, prepared.numbers, consensus, device) - prepared.background
     side = min(SIDE, images.shape[-1])
     if flexible:
-        views = model_views(read_model(run, device), side)
+        views = motion_views(run, side, device)
     else:
         views = resample(project(consensus.volumes[0], consensus.poses.rotations), side, 2)
     mask = disc(side)

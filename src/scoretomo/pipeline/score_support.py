@@ -20,9 +20,9 @@ from ..reconstruction.score_support import ScoreSupport, consensus_views, score_
 from ..rotations import random_rotations
 from ..rundir.directory import RunDirectory
 from ..rundir.rows import SupportTest
-from .deformation import start_volumes
 from .images import PreparedStack, read_prepared
 from .job import Job
+from .motion import start_volumes
 from .network import open_network
 from .posed import Posed, centred_images, read_final
 
@@ -81,7 +81,13 @@ def _score_of_centred_images(directory: Path, denoiser: str, written: int, devic
 
 
 def decide_support(run: RunDirectory, job: Job) -> None:
-    """Decide by held-out images whether the score includes views of the consensus volume; writes support.json."""
+    """Decide by held-out images whether the score includes views of the consensus volume; writes support.json.
+
+    Nothing is tested where rigid bodies make all volumes.
+    """
+    if run.motion == "bodies" and all(row.class_number == 1 for row in run.poses.read()):
+        run.support.write(SupportTest(False, False, None, None, None, None, None))
+        return
     with job.estimate.stage("score support"), job.estimate.working("score support: denoising held-out images"):
         has_model = run.verdict == "flexible"
         support = _measure(run, job, has_model=has_model)

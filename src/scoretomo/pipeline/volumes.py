@@ -15,7 +15,7 @@ from ..compute import best_device, processes_for, random_stream, run_tasks, volu
 from ..config import ReconstructSettings
 from ..errors import NoVolumesError
 from ..fourier import mean_fsc, resample
-from ..images import correlation
+from ..images import correlation, disc
 from ..monitor.progress import print_warning
 from ..projection import project, rotate
 from ..reconstruction.algorithm import DIVERGENCE, Descent, Step, reconstruct
@@ -26,10 +26,11 @@ from ..rundir.rows import ConvergenceRow, VolumeRow
 from ..rundir.tables import to_json
 from ..wording import counted
 from ..wording import images as images_named
-from .deformation import start_volumes
 from .images import PreparedStack, read_prepared
 from .job import Job
+from .motion import body_volume, motion_views, start_volumes
 from .posed import Posed, centred_images, explained_images, read_final
+from .replicates import replicate_curve
 from .schedules import descent_schedule, refinement_start
 from .score_support import Score, open_posed_score, open_score
 
@@ -55,12 +56,19 @@ class StrengthCriteria:
 STRENGTH = StrengthCriteria()
 
 
+class AsModelled(NamedTuple):
+    """A schedule without a descent: the volumes are those of the rigid bodies."""
+
+    steps: int = 1
+    start_weight: float = 1.0
+
+
 class Batch(NamedTuple):
     """Images to reconstruct together."""
 
     directory: Path
     numbers: tuple[int, ...]
-    schedule: Descent | Refinement  # from nothing, or from the consensus volume or the deformation model
+    schedule: Descent | Refinement | AsModelled  # from nothing, or from the consensus volume or the deformation model
     seed: int
     denoiser: str
 
@@ -135,7 +143,8 @@ def _tasks(
         of_class_2 = [number for number in batch if number in class_2]
         for some, begin in ((of_class_1, start), (of_class_2, "undetermined")):
             if some:
-                schedule = descent_schedule(settings, size, begin)
+                modelled = run.motion == "bodies" and begin == start
+                schedule = AsModelled() if modelled else descent_schedule(settings, size, begin)
                 tasks.append(Batch(run.path, tuple(some), schedule, settings.seed, settings.denoiser))
     return tasks
 
@@ -173,6 +182,9 @@ class _Ended(NamedTuple):
 def reconstruct_batch(batch: Batch) -> Iterator[Progress | VolumeRow]:
     """Run Algorithm 1 on a batch and write its volumes; yields progress, then a row of volumes.csv for each image."""
     run = RunDirectory(batch.directory)
+    if isinstance(batch.schedule, AsModelled):
+        yield from _write_modelled(run, batch)
+        return
     opened = _open(run, batch)
     clock = Stopwatch()
     curve: list[Step] = []
@@ -194,6 +206,39 @@ def reconstruct_batch(batch: Batch) -> Iterator[Progress | VolumeRow]:
         if row.status == "done":
             _write_volume(run, opened, number, refined, place)
         yield row
+
+
+def _write_modelled(run: RunDirectory, batch: Batch) -> Iterator[Progress | VolumeRow]:
+    """Write the volumes of images whose conformations rigid bodies have; yields as `reconstruct_batch`."""
+    device = best_device()
+    prepared = read_prepared(run.images)
+    consensus = read_final(run, prepared, batch.numbers, device)
+    images = centred_images(prepared, batch.numbers, consensus, device)
+    places = [prepared.numbers.index(number) for number in batch.numbers]
+    residuals = motion_views(run, images.shape[-1], device, places) * disc(images.shape[-1]).to(images)
+    residuals = (residuals + prepared.background - images).flatten(1).norm(dim=1) / images.flatten(1).norm(dim=1)
+    for number, place, residual, fit in zip(
+        batch.numbers, places, residuals.tolist(), consensus.poses.correlations.tolist(), strict=True
+    ):
+        clock = Stopwatch()
+        volume, difference = body_volume(run, place, device)
+        curve = replicate_curve(resample(volume, len(difference), 3), difference)
+        files.make_folder(run.volume(number).parent)
+        files.write_map(run.volume(number), (volume * prepared.s).cpu().numpy(), prepared.pixel_size)
+        _write_difference(run, prepared, number, difference)
+        yield Progress(1)
+        yield VolumeRow(
+            image=number,
+            file=str(run.volume(number).relative_to(run.path)),
+            status="done",
+            seconds=clock.seconds(),
+            steps=0,
+            start_weight=1.0,
+            anchor_correlation=fit,
+            anchor_residual=residual,
+            view_residual=None,
+            replicate_fsc=float(mean_fsc(curve)),
+        )
 
 
 def _open(run: RunDirectory, batch: Batch) -> _Opened:
@@ -275,7 +320,7 @@ def _descend(batch: Batch, opened: _Opened) -> Iterator[Step | Refined]:
             yield step
         yield Refined(step.volumes, step.diverged, step.anchor_residual, step.view_residual, None, None)
         return
-    if consensus is None:
+    if consensus is None or not isinstance(batch.schedule, Refinement):
         raise ValueError("a refinement begins with a consensus")
     rotations = consensus.poses.rotations
     group = consensus.group
@@ -308,7 +353,7 @@ def _write_difference(run: RunDirectory, prepared: PreparedStack, number: int, d
     """Half the difference of the replicates of a volume, at 64 pixels at most."""
     size = min(DIFFERENCE_SIDE, len(difference))
     small = resample(difference, size, 3) * prepared.s
-    pixel_size = prepared.pixel_size and prepared.pixel_size * len(difference) / size
+    pixel_size = prepared.pixel_size and prepared.pixel_size * prepared.images.shape[-1] / size
     files.make_folder(run.difference(number).parent)
     files.write_map(run.difference(number), small.cpu().numpy(), pixel_size)
 

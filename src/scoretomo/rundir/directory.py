@@ -16,8 +16,11 @@ from .heartbeat import Activity, has_locked, require_alone, unlock, write_heartb
 from .inputs import digest
 from .rows import (
     FORMAT,
+    AngleRow,
     AssignmentRow,
     AssignmentTest,
+    BodiesTest,
+    BodyRow,
     ConvergenceRow,
     DenoisingRow,
     FlexibilityTest,
@@ -27,7 +30,9 @@ from .rows import (
     LatentRow,
     LossRow,
     ModeRow,
+    MotionKind,
     PoseRow,
+    ProposalRow,
     ReliabilityRow,
     StartRow,
     SupportTest,
@@ -45,6 +50,8 @@ _FOLDERS = (
     "flexibility",
     "assignment",
     "deformation",
+    "bodies",
+    "motion",
     "volumes",
     "differences",
     "convergence",
@@ -55,7 +62,17 @@ _FOLDERS = (
     EVALUATING,
 )
 _MAPS = ("consensus.mrc", "consensus-2.mrc", "mean.mrc")
-_TABLES = ("latent.csv", "poses.csv", "volumes.csv", "volumes.star", "landscape.csv", "reliability.csv", "report.html")
+_TABLES = (
+    "bodies.csv",
+    "angles.csv",
+    "latent.csv",
+    "poses.csv",
+    "volumes.csv",
+    "volumes.star",
+    "landscape.csv",
+    "reliability.csv",
+    "report.html",
+)
 IMAGES = ("images.mrcs", "images.csv", "images.json")
 
 
@@ -98,7 +115,14 @@ class RunDirectory:
         self.soft = folder / "soft.safetensors"
         self.assigned = ConsensusFolder(folder, path / "consensus.mrc", path / "consensus-2.mrc")
 
-        self.model = path / "deformation" / "model.safetensors"
+        self.coarse_model = path / "deformation" / "model.safetensors"
+        self.proposals = Table(path / "bodies" / "proposals.csv", ProposalRow)
+        self.bodies_test = Record(path / "bodies" / "test.json", BodiesTest)
+        self.coarse_bodies = path / "bodies" / "model.safetensors"
+        self.model = path / "motion" / "model.safetensors"
+        self.halves = path / "motion" / "halves.safetensors"
+        self.body_rows = Table(path / "bodies.csv", BodyRow)
+        self.angles = Table(path / "angles.csv", AngleRow)
         self.latent = Table(path / "latent.csv", LatentRow)
         self.poses = Table(path / "poses.csv", PoseRow)
 
@@ -127,9 +151,17 @@ class RunDirectory:
         """The same of the images that the consensus explains least, alone."""
         return self.path / "consensus" / f"class-2-start-{number}.safetensors"
 
-    def coarse_model(self, level: int) -> Path:
-        """The deformation model as learned from images that are smaller than those of the run."""
-        return self.path / "deformation" / f"level-{level}.safetensors"
+    def finer_model(self, level: int) -> Path:
+        """The model of the motion as fitted to larger images than those of the stages before, from level 1."""
+        return self.path / "motion" / f"level-{level}.safetensors"
+
+    def proposal(self, number: int) -> Path:
+        """Rigid bodies of one tolerance, without densities."""
+        return self.path / "bodies" / f"proposal-{number}.safetensors"
+
+    def tried_proposal(self, number: int) -> Path:
+        """The same, fitted to some of the images."""
+        return self.path / "bodies" / f"tried-{number}.safetensors"
 
     def volume(self, number: int) -> Path:
         """The volume of an image, by its number in the user's stack."""
@@ -284,6 +316,11 @@ class RunDirectory:
         """What log.jsonl holds of each volume, by the number of its image; the last of several records counts."""
         rows = (from_json(VolumeRow, record) for record in self.records() if record["event"] == "volume")
         return {row.image: row for row in rows}
+
+    @property
+    def motion(self) -> MotionKind:
+        """What the volumes move by."""
+        return self.bodies_test.read().motion if self.bodies_test.exists() else "none"
 
     @property
     def verdict(self) -> Verdict:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from .tables import CountedFrom, Decimals, Digits
 
-FORMAT = 3  # of a run directory; it changes when names or columns do
+FORMAT = 4  # of a run directory; it changes when names or columns do
 
 Two = Annotated[float, Decimals(2)]
 Three = Annotated[float, Decimals(3)]
@@ -22,6 +22,7 @@ SixDigits = Annotated[float, Digits(6)]
 Verdict = Literal["flexible", "rigid", "undetermined"]  # the last where images are too few for a test
 Label = Literal["reliable", "caution", "unreliable"]
 Status = Literal["done", "diverged"]
+MotionKind = Literal["none", "smooth", "bodies"]  # no motion, a smooth deformation, or rigid bodies
 
 
 class ImportRecord(NamedTuple):
@@ -151,10 +152,61 @@ class LatentRow(NamedTuple):
     z: tuple[Five, ...]
 
 
+class ProposalRow(NamedTuple):
+    """bodies/proposals.csv: rigid bodies among the points of the deformation model, for one tolerance."""
+
+    tolerance: SixDecimals  # deviation of points from one rigid body, in half sides of the box
+    bodies: int  # in the end
+    modes: int
+    saturation: SixDigits  # one over the density of full matter; 0 where densities add up
+    residual_fraction: Annotated[float, Decimals(8)]  # median, of held-out images
+
+
+class BodiesTest(NamedTuple):
+    """bodies/test.json: whether rigid bodies explain held-out images better than the smooth deformation model; nulls
+    where there are none.
+    """
+
+    smooth_residual: SixDecimals | None  # median residual fraction of held-out images, by the deformation model
+    bodies_residual: SixDecimals | None  # the same by the best rigid bodies
+    threshold: float  # rigid bodies where their residual is at most this times that of the deformation model
+    motion: MotionKind
+
+
+class BodyRow(NamedTuple):
+    """bodies.csv: a rigid body; the first one rests in the common frame. Its motion is a turn about an axis through a
+    pivot, and a slide along that axis; both are from the 5th to the 95th percentile of the images. Lengths are in Å, or
+    in pixels of the run where the pixel size is unknown.
+    """
+
+    body: int  # from 1
+    mass: Four  # share of the whole
+    mode: int | None  # latent coordinate by which it moves most, from 1; none of the first body
+    degrees: Two | None
+    slide: Two | None
+    axis_x: Four | None  # unit vector
+    axis_y: Four | None
+    axis_z: Four | None
+    pivot_x: Two | None  # from the middle of the box
+    pivot_y: Two | None
+    pivot_z: Two | None
+    displacement: Two | None  # of its mass, root mean square over the images
+
+
+class AngleRow(NamedTuple):
+    """angles.csv: how far each body but the first has turned in an image, from its mean; 0 of a body that only slides,
+    whose place is in latent.csv.
+    """
+
+    image: int
+    angle: tuple[Three, ...]  # degrees
+    standard_error: tuple[Three, ...]  # degrees, from the curvature of the image's residual
+
+
 class SupportTest(NamedTuple):
     """support.json: how denoising changes held-out images and views, root mean square over pixels and noise levels."""
 
-    tested: bool  # there were images enough
+    tested: bool  # there were images enough, and volumes that are not those of rigid bodies
     includes_views: bool  # the score includes views of the consensus volume besides the images
     held_out_error: float | None  # of held-out images
     held_out_error_with_views: float | None  # if the score also includes views of the consensus volume
@@ -174,7 +226,8 @@ class VolumeRow(NamedTuple):
     start_weight: float | None  # share of the start in the volume
     anchor_correlation: Five  # of the image with the view in its pose
     anchor_residual: Five  # ‖f(V, I) − x‖ / ‖x‖ of its image x, at the last step
-    view_residual: Five  # root mean square of f(V, R) − D(f(V, R), t) over random views, at the last step
+    view_residual: Five | None  # root mean square of f(V, R) − D(f(V, R), t) over random views, at the last step; empty
+    # without a descent
     replicate_fsc: Five | None  # mean FSC of pairs of replicates
     diverged_at: int | None = None  # step of its descent; empty if it did not diverge
 

@@ -9,6 +9,8 @@ StageName = Literal[
     "flexibility",
     "assignment",
     "deformation",
+    "bodies",
+    "motion",
     "score support",
     "volumes",
     "landscape",
