@@ -10,7 +10,10 @@ from scoretomo import files
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.rows import (
     FORMAT,
+    AngleRow,
     AssignmentTest,
+    BodiesTest,
+    BodyRow,
     ConsensusSummary,
     ConvergenceRow,
     DenoisingRow,
@@ -348,6 +351,30 @@ def write_landscape(
             side=20,
         )
     )
+
+
+def write_bodies(path: Path, numbers: Sequence[int]) -> None:
+    """Write three rigid bodies, one of which turns and one slides, as the source of all volumes.
+
+    Args:
+        path: of the run, with images of 16 pixels.
+        numbers: of the images.
+    """
+    run = RunDirectory(path)
+    places = [(0, -3, 0), (0, 3, 3), (3, 3, -3)]
+    densities = np.stack([ball(16, place, radius) for place, radius in zip(places, (3, 2, 2), strict=True)])
+    files.make_folder(run.model.parent)
+    files.write_weights(run.model, {"densities": densities}, {"saturation": 0.5})
+    turn = BodyRow(2, 0.2, 1, 100.26, 4.0, 1.0, -0.0595, -0.021, 0.2, 5.53, -6.97, 7.5)
+    slide = BodyRow(3, 0.2, 1, 0.0, 5.1, 0.0, 0.0, 1.0, 10.6, 10.6, -10.6, 1.5)
+    run.body_rows.write([BodyRow(1, 0.6, *(None,) * 10), turn, slide])
+    run.angles.write([AngleRow(number, (14.286 - 20 * number, 1.5), (0.16, 0.0412)) for number in numbers])
+    files.make_folder(run.bodies_test.path.parent)
+    run.bodies_test.write(BodiesTest(0.0021, 0.00175, 1.0, "bodies"))
+    rows = [row._replace(steps=0, start_weight=1.0, view_residual=None) for row in run.volume_rows.read()]
+    run.volume_rows.write(rows)
+    for row in rows:
+        run.convergence(row.image).path.unlink()
 
 
 def ball(size: int, centre: tuple[float, float, float], radius: float) -> np.ndarray:

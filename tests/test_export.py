@@ -13,16 +13,25 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
+from runs import write_bodies
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from scoretomo import files
-from scoretomo.graphics import shading, surfaces
+from scoretomo.graphics import colours, shading, surfaces
 from scoretomo.images import correlation, disc, shift
 from scoretomo.projection import project
 from scoretomo.rotations import rotations_from_euler
 from scoretomo.rundir.directory import RunDirectory
 from scoretomo.rundir.rows import LandscapeRow, StateRow, Trajectory
+
+
+@pytest.fixture
+def three_bodies(six_volumes, tmp_path) -> RunDirectory:
+    """The run as if its volumes came from rigid bodies."""
+    run = RunDirectory(shutil.copytree(six_volumes, tmp_path / "run"))
+    write_bodies(run.path, [row.image for row in run.volume_rows.read()])
+    return run
 
 
 @pytest.fixture
@@ -287,6 +296,30 @@ def test_chimerax_colours_moving_parts_as_the_report_does(six_volumes, tmp_path,
     assert f"color {pale}" in text  # of the surface
 
 
+def test_chimerax_is_given_bodies_in_the_colours_of_the_report_and_arrows(three_bodies, command):
+    run = three_bodies
+    assert command("export", run.path, "--to", "chimerax")[0] == 0
+    folder, prepared = run.export("chimerax"), run.import_record.read()
+    text = (folder / "motion.cxc").read_text()
+    opened = dict(re.findall(r'open "[^"]*/(body-\d.mrc|axis-\d.bild)" id (\d+)', text))
+    assert sorted(opened) == ["axis-2.bild", "axis-3.bild", "body-1.mrc", "body-2.mrc", "body-3.mrc"]
+    assert len(set(opened.values())) == 5
+    densities = files.read_weights(run.model)[0]["densities"] * prepared.s
+    for number, density in enumerate(densities, start=1):
+        np.testing.assert_allclose(files.read_map(folder / f"body-{number}.mrc").density, density, rtol=1e-5)
+        colour = colours.of_body(number)
+        assert re.search(rf"volume #{opened[f'body-{number}.mrc']} .*level \S+ color {colour}\n", text)
+    assert f'label #{opened["axis-2.bild"]} models text "2: 100°"' in text
+    pivot = 8 * (prepared.pixel_size or 1.0) + np.array([0.2, 5.53, -6.97])
+    colour, arrow = (folder / "axis-2.bild").read_text().splitlines()
+    tail, tip = np.array(arrow.split()[1:7], float).reshape(2, 3)
+    assert colour == f".color {colours.of_body(2)}"
+    assert np.linalg.norm(np.cross(pivot - tail, (tip - tail) / np.linalg.norm(tip - tail))) < 0.01
+    shown = re.search(r"alias bodies .*show #(\d+)-(\d+) models", text)
+    assert shown
+    assert {*map(int, opened.values())} == {*range(int(shown[1]), int(shown[2]) + 1)}
+
+
 def test_every_program_gets_the_state_of_each_image(two_states, tmp_path, command):
     for program in ("relion", "cryosparc", "eman2"):
         assert command("export", two_states, "--to", program, "--output", tmp_path / program)[0] == 0
@@ -361,9 +394,24 @@ def test_an_eman2_list_names_the_export_and_not_the_run(six_volumes, tmp_path, c
     assert not (tmp_path / "my talk").exists()
 
 
-@pytest.mark.parametrize(("program", "own"), [("relion", {"state-9.mrc"}), ("eman2", {"state-9.hdf", "state-9.lst"})])
+@pytest.mark.parametrize(
+    ("program", "own"),
+    [
+        ("relion", {"state-9.mrc"}),
+        ("eman2", {"state-9.hdf", "state-9.lst"}),
+        ("chimerax", {"body-9.mrc", "axis-9.bild"}),
+    ],
+)
 def test_only_states_of_an_earlier_export_are_removed(six_volumes, tmp_path, command, program, own):
-    mine = {"state-of-the-art.mrc", "state-9-notes.lst", "state-9.docx", "state-.hdf", "state-x9.hdf", "my-state-9.mrc"}
+    mine = {
+        "state-of-the-art.mrc",
+        "state-9-notes.lst",
+        "state-9.docx",
+        "state-.hdf",
+        "state-x9.hdf",
+        "my-state-9.mrc",
+        "body-x.mrc",
+    }
     for name in mine | own:
         (tmp_path / name).write_text("kept")
     code, said = command("export", six_volumes, "--to", program, "--output", tmp_path)

@@ -13,6 +13,7 @@ import torch
 from runs import (
     HOSTILE,
     blob,
+    write_bodies,
     write_evaluation,
     write_landscape,
     write_reliability,
@@ -111,9 +112,10 @@ def judged(judged_run: Path) -> str:
 
 
 def test_the_text_of_the_page_is_that_of_the_snapshot(tmp_path: Path) -> None:
-    """All wording of the page, for four runs; the other tests check data and structure."""
+    """All wording of the page, for five runs; the other tests check data and structure."""
     pages = {
         "a flexible molecule with a truth": flexible_run(tmp_path / "flexible"),
+        "rigid bodies": bodies_run(tmp_path / "bodies"),
         "a rigid molecule, unfinished": rigid_run(tmp_path / "rigid"),
         "too few images": small_run(tmp_path / "small"),
         "a network score without volumes": network_run(tmp_path / "network"),
@@ -142,6 +144,19 @@ def flexible_run(path: Path) -> Path:
     labels = {0: "reliable", 1: "reliable", 2: "caution", 3: "unreliable", 4: "caution"}
     write_reliability(run, labels, motions=2)
     write_evaluation(run, numbers[:3], gain=True)
+    return run
+
+
+def bodies_run(path: Path) -> Path:
+    """One mode, and an image of class 2."""
+    numbers = [0, 1, 2]
+    run = write_run(path, {number: blob(16, number) for number in numbers}, replicate_fsc=0.99)
+    files.write_text(
+        RunDirectory(run).config, '[run]\nmethod = "ensemble"\ndenoiser = "tangent"\nsymmetry = "C1"\nseed = 7\n'
+    )
+    write_shared(run, numbers, class_2=[2], support=SupportTest(True, False, 0.1, 0.11, 0.05, 0.06, True))
+    write_landscape(run, numbers[:2])
+    write_bodies(run, numbers)
     return run
 
 

@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
-from runs import blob, write_landscape, write_reliability, write_run, write_shared
+from runs import blob, write_bodies, write_landscape, write_reliability, write_run, write_shared
 
 from scoretomo.monitor import live
 from scoretomo.report import render_report
@@ -154,6 +154,15 @@ async function read() {
   await wait(50);
   noted.selected = getSelection().toString();
 
+  q("#bodies").scrollIntoView({behavior: "instant"});
+  await until(() => q(".bodies-stage").classList.contains("live"));
+  const arrow = q(".bodies-stage .stage .axes line"), end = () => arrow.getAttribute("x1");
+  await wait(500);
+  const resting = end(), turn = new KeyboardEvent("keydown", {key: "ArrowLeft", bubbles: true, cancelable: true});
+  q(".bodies-stage canvas").dispatchEvent(turn);
+  await until(() => end() !== resting);
+  noted.arrow = [resting, end()];
+
   q("#consensus").scrollIntoView({behavior: "instant"});
   await until(() => q(".consensus-stage").classList.contains("live"));
   noted.consensus = q(".consensus-stage").classList.contains("live");
@@ -206,6 +215,7 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> str:
     write_shared(run, list(LABELS), outliers=[3])
     write_landscape(run, list(LABELS), motions=2)
     write_reliability(run, LABELS, motions=2)
+    write_bodies(run, list(LABELS))
     return render_report(RunDirectory(run))
 
 
@@ -348,6 +358,13 @@ def test_text_has_contrast_in_both_schemes(html: str, tmp_path: Path, scheme: in
     noted = Visit(html, script, tmp_path, f"--blink-settings=preferredColorScheme={scheme}").noted
     assert (noted["paper"] > 0.5) == (paper == "light")
     assert noted["faint"] == {}
+
+
+def test_arrows_along_axes_turn_with_the_surface(visit: Visit) -> None:
+    before, after = visit.noted["arrow"]
+    assert before.endswith("%")
+    assert after.endswith("%")
+    assert before != after
 
 
 def test_the_table_sorts_both_ways(visit: Visit) -> None:

@@ -1,5 +1,6 @@
 """Counts, lists of numbers, lengths and durations, as sentences have them."""
 
+import math
 from collections.abc import Sequence
 
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -46,6 +47,33 @@ def duration(seconds: float) -> str:
 def length(pixels: float, pixel_size: float | None) -> str:
     """A length in Å, or in pixels without a pixel size."""
     return f"{pixels * pixel_size:.3g} Å" if pixel_size else f"{pixels:g} px"
+
+
+def signed(value: float, decimals: int) -> str:
+    """A number with a minus sign."""
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def vector(values: Sequence[float], decimals: int) -> str:
+    """A vector or a place: (1.00, −0.06, −0.02)."""
+    return f"({', '.join(signed(value, decimals) for value in values)})"
+
+
+def degrees(value: float) -> str:
+    """An angle: 100° or 4.2°."""
+    return f"{value:.0f}°" if value >= 10 else f"{value:.1f}°"
+
+
+def named_turn(body: int, turn: float | None) -> str:
+    """A rigid body, and by how many degrees it turns unless it only slides: 2: 100°."""
+    return f"{body}: {degrees(turn)}" if turn else f"{body}"
+
+
+def with_error(value: float, error: float) -> str:
+    """A value and its standard error, of which one digit counts: −39.30 ± 0.06."""
+    decimals = -math.floor(math.log10(error)) if error > 0 else 3
+    decimals = min(max(decimals, 0), 3)
+    return f"{signed(value, decimals)} ± {error:.{decimals}f}"
 
 
 def resolution(value: float, pixel_size: float | None) -> str:

@@ -11,23 +11,28 @@ import torch
 from .. import files
 from ..fourier import resample
 from ..graphics import colours, shading, surfaces
+from ..graphics.bodies import arrow_of, whole_of
 from ..images import otsu_level
 from ..landscape import soft_mask
 from ..monitor.progress import print_line, print_warning
 from ..pipeline.images import PreparedStack, read_prepared
 from ..pipeline.posed import explained_images
 from ..rotations import vector_from_rotation
+from ..rundir.bodies import read_body_densities, read_body_motions
 from ..rundir.directory import RunDirectory
 from ..rundir.poses import rotations_of
 from ..rundir.rows import PoseRow, StateRow
+from ..wording import named_turn
 
 _MASK_SIDE = 64  # pixels, at which the mask is made
+_ARROW = 0.006  # radius of an arrow, in box sides
 _CONSENSUS, _VARIABILITY, _SERIES, _LAST = 101, 102, 103, 199  # numbers of models that a ChimeraX session hardly has
-_STATES = {
+_NUMBERED = {
+    "chimerax": r"body-\d+\.mrc|axis-\d+\.bild",
     "relion": r"state-\d+\.mrc",
     "cryosparc": r"state-\d+\.mrc",
     "eman2": r"state-\d+\.(hdf|lst)",
-}  # maps and lists of them
+}  # maps, and what belongs to them
 _IF_THERE_ARE_STATES = {"relion": ("references.star",), "cryosparc": ("states.cs", "states.csg")}
 
 
@@ -89,7 +94,7 @@ def _require_readable(run: RunDirectory, folder: Path, to: files.Program, prepar
     named = {
         "relion": (run.path, folder),
         "eman2": (folder,),
-        "chimerax": (run.path,),
+        "chimerax": (run.path, folder),
     }  # the others keep paths of any kind, or none
     for path in (str(path.absolute()) for path in named.get(to, ())):
         if '"' in path:
@@ -159,8 +164,8 @@ def _mask(density: np.ndarray) -> np.ndarray:
 
 def _of_an_earlier_export(folder: Path, to: files.Program) -> list[str]:
     """Names of what an export of an earlier run may have written that this one need not write, and of nothing else."""
-    pattern = re.compile(_STATES.get(to, "$"), re.ASCII)
-    maps = [path.name for path in folder.glob("state-*") if pattern.fullmatch(path.name) and not path.is_dir()]
+    pattern = re.compile(_NUMBERED.get(to, "$"), re.ASCII)
+    maps = [path.name for path in folder.glob("*-*") if pattern.fullmatch(path.name) and not path.is_dir()]
     return sorted([*maps, *_IF_THERE_ARE_STATES.get(to, ())])
 
 
@@ -222,7 +227,9 @@ def _cryodrgn(run: RunDirectory, place: Place, prepared: PreparedStack, poses: P
 
 
 def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: Poses) -> str:
-    """motion.cxc: the consensus coloured by variability, and a series along each mode, or through all volumes."""
+    """motion.cxc: the consensus coloured by variability or rigid bodies with their axes, and a series along each mode,
+    or through all volumes.
+    """
     rows = run.landscape.summary.read().trajectories if run.landscape.rows.exists() else ()
     series = {row.name.replace("-", ""): run.landscape.frames(row.name) for row in rows}
     lines = _chimerax_consensus(run, coloured=bool(series))
@@ -237,12 +244,47 @@ def _chimerax(run: RunDirectory, place: Place, prepared: PreparedStack, poses: P
             f"alias {name} hide #{_CONSENSUS}-{_LAST} models; show #{number} models; "
             f"vseries play #{number} direction oscillate loop true",
         ]
-    lines.append(f"view #{_CONSENSUS}")
+    bodies = _chimerax_bodies(run, place, prepared, _SERIES + len(shown))
+    lines += [f"view #{_CONSENSUS}", *bodies]
     files.write_text(place.new / "motion.cxc", "\n".join(lines) + "\n")
     names = list(shown)
     effect = "it move" if series else "one after the other"
     typed = f"; then type {names[0]}{f', {names[1]} …' if len(names) > 1 else ''} to see {effect}"
+    typed += ", and bodies for the rigid bodies" if bodies else ""
     return f"for ChimeraX: open {place.folder / 'motion.cxc'}{typed}"
+
+
+def _chimerax_bodies(run: RunDirectory, place: Place, prepared: PreparedStack, first: int) -> list[str]:
+    """Write maps of the rigid bodies and arrows along their axes; commands that show them, as models from the first
+    number.
+    """
+    motions = read_body_motions(run)
+    if motions is None:
+        return []
+    model = read_body_densities(motions.path, prepared.s)
+    size, pixel_size = model.densities.shape[-1], prepared.pixel_size or 1.0
+    level = otsu_level(whole_of(model, _MASK_SIDE).density.numpy())
+    lines = []
+    for number, (row, density) in enumerate(zip(motions.rows, model.densities, strict=True), start=first):
+        name, colour = f"body-{row.body}.mrc", colours.of_body(row.body)
+        files.write_map(place.new / name, density.numpy(), prepared.pixel_size)
+        lines += [
+            f'open "{place.folder / name}" id {number}',
+            f"volume #{number} style surface step 1 level {level:.6g} color {colour}",
+        ]
+        arrow = arrow_of(row, density, size * pixel_size)
+        if arrow:
+            name, above = f"axis-{row.body}.bild", number + len(motions.rows) - 1
+            ends = (size // 2 + size * torch.cat(arrow)) * pixel_size
+            numbers = " ".join(f"{each:.3f}" for each in (*ends.tolist(), _ARROW * size * pixel_size))
+            files.write_text(place.new / name, f".color {colour}\n.arrow {numbers}\n")
+            lines += [
+                f'open "{place.folder / name}" id {above}',
+                f'label #{above} models text "{named_turn(row.body, row.degrees)}"',
+            ]
+    last = first + 2 * len(motions.rows) - 2
+    shown = f"show #{first}-{last} models"
+    return [*lines, f"hide #{_CONSENSUS} models", f"alias bodies hide #{_CONSENSUS}-{_LAST} models; {shown}"]
 
 
 def _chimerax_consensus(run: RunDirectory, *, coloured: bool) -> list[str]:

@@ -62,6 +62,12 @@ def in_light(colour: tuple[float, float, float]) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def colour_in_light(shown: str) -> tuple[float, float, float]:
+    """The colour of a surface that looks like this one, in hexadecimal, where light falls on it."""
+    red, green, blue = ((int(shown[k : k + 2], 16) / 255) ** (1 / shading.POWER) for k in (1, 3, 5))
+    return red, green, blue
+
+
 def warmed(greys: np.ndarray, amount: np.ndarray) -> np.ndarray:
     """8-bit greys coloured orange by an amount of 0 to 1, shape (y, x, 3)."""
     share = np.clip(amount, 0, 1)[..., None]
@@ -125,7 +131,8 @@ def surface(
         reach: half the width of the view, in box sides.
         side: of the picture, in pixels.
         view: rotation that turns the density into view, shape (3, 3); the viewer's first view if not given.
-        paint: how much of the surface's pale grey is orange, 0 to 1, (e, e, e) over the same box; blue without it.
+        paint: how much of the surface's pale grey is orange, 0 to 1, (e, e, e) over the same box; or its colour in
+            each place, (3, e, e, e); blue without it.
 
     Returns:
         Red, green, blue and opacity, shape (side, side, 4), uint8.
@@ -204,7 +211,9 @@ def _shaded(scene: _Scene, hit: Tensor) -> Tensor:
     sky = hidden * (shading.SKY_MIDDLE + shading.SKY_SLOPE * facing_us[:, 1])
     cue = 1 - shading.DEPTH_CUE * _smoothstep(*shading.DEPTH_RANGE, hit[:, 2])
     colour = torch.tensor(shading.SURFACE)
-    if scene.paint is not None:
+    if scene.paint is not None and scene.paint.ndim == 4:
+        colour = _sample(scene.paint, points).T
+    elif scene.paint is not None:
         share = _sample(scene.paint[None], points).T.clamp(0, 1)
         colour = (1 - share) * torch.tensor(shading.PALE) + share * torch.tensor(shading.ORANGE)
     lit = key * (shading.KEY_IN_CREVICES + (1 - shading.KEY_IN_CREVICES) * sky)

@@ -16,6 +16,7 @@ from ..files import InputError
 from ..graphics import shading, surfaces, svg
 from ..rundir.directory import RunDirectory
 from ..rundir.results import Image, Run, read_run
+from .bodies import BodiesSection, bodies_section, surface_colours
 from .consensus import ConsensusSection, consensus_section
 from .embedded import BUDGET, Budget, Embedded
 from .evaluation import evaluation_section
@@ -83,13 +84,18 @@ def environment() -> jinja2.Environment:
     for function in (
         wording.at_nyquist,
         wording.counted,
+        wording.degrees,
         wording.duration,
         wording.images,
         wording.in_letters,
         wording.joined,
         wording.length,
         wording.listing,
+        wording.named_turn,
         wording.resolution,
+        wording.signed,
+        wording.vector,
+        wording.with_error,
     ):
         templates.globals[function.__name__] = function
     return templates
@@ -101,7 +107,9 @@ def page_data(run: Run, budget: Budget = BUDGET) -> dict[str, Any]:
     sheets = list(sheets_of(run, reach, budget.volumes))
     modes = heterogeneity_section(run, reach, budget.trajectories)
     consensus = consensus_section(run, reach)
-    facts = {"unit": run.length_unit, "reach": round(reach, 3), "shading": shading.constants()}
+    bodies = bodies_section(run, reach)
+    painted = surface_colours(len(bodies.bodies) if bodies else 0).round(3).tolist()
+    facts = {"unit": run.length_unit, "reach": round(reach, 3), "shading": shading.constants(), "bodies": painted}
     return {
         "run": run,
         "summary": summary_of(run),
@@ -109,6 +117,7 @@ def page_data(run: Run, budget: Budget = BUDGET) -> dict[str, Any]:
         "fewest": FLEXIBILITY.fewest,
         "reliability": reliability_summary(run),
         "notes": notes_of(run),
+        "bodies": bodies,
         "heterogeneity": modes,
         "sheets": sheets,
         "table": volume_table(run),
@@ -122,7 +131,7 @@ def page_data(run: Run, budget: Budget = BUDGET) -> dict[str, Any]:
         "settings": in_sections(run.settings),
         "machine": machine(run.records),
         "log": [(record.get("time", ""), record.get("event", ""), in_one_line(record)) for record in run.records],
-        "embedded": [density for density in _embedded(sheets, modes, consensus) if density.data],
+        "embedded": [density for density in _embedded(sheets, modes, consensus, bodies) if density.data],
         "facts": Markup(json.dumps(facts, ensure_ascii=False)),
         "scatter_frame": svg.SCATTER,
         "style": Markup((_HERE / "assets" / "page.css").read_text(encoding="utf-8")),
@@ -145,7 +154,10 @@ def _tile(image: Image, side: int) -> str:
 
 
 def _embedded(
-    sheets: Sequence[Sheet], modes: HeterogeneitySection | None, consensus: ConsensusSection | None
+    sheets: Sequence[Sheet],
+    modes: HeterogeneitySection | None,
+    consensus: ConsensusSection | None,
+    bodies: BodiesSection | None,
 ) -> Iterator[Embedded]:
     for sheet in sheets:
         yield from sheet.densities
@@ -155,3 +167,5 @@ def _embedded(
         yield from (each.density for each in consensus.maps)
         if consensus.variability:
             yield consensus.variability
+    if bodies:
+        yield from bodies.densities

@@ -33,7 +33,7 @@ class Embedded(NamedTuple):
     box: float  # side in Å, or in pixels of the run
     level: float
     peak: float
-    kind: str  # volume | truth | variability
+    kind: str  # volume | truth | variability | bodies
     data: str  # empty if an element of this name is in the page already
     frame: str = ""  # M and offset in box sides: at Mᵀq + offset it is the volume in the common frame, at q
 
@@ -99,6 +99,11 @@ def of_variability(path: Path) -> Embedded:
     """The variability map, to colour the consensus volume with."""
     density = read_map(path).density
     return _embedded("map-variability", density, surfaces.SMALL_DENSITY_SIDE, 1.0, "variability", float(density.max()))
+
+
+def of_bodies(bodies: np.ndarray) -> Embedded:
+    """Which rigid body each place belongs to, from 0, to colour the surface of all with."""
+    return Embedded("map-colours", len(bodies), 1.0, 0.0, 1.0, "bodies", densities.packed(bodies))
 
 
 def of_trajectories(

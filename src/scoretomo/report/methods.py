@@ -21,6 +21,8 @@ _CITED = {
     "characterizing variability in cryo-EM. Nature Methods 18, 930–936.",
     "Schwab": "Schwab J, Kimanius D, Burt A, Dendooven T, Scheres SHW (2024) DynaMight: estimating molecular "
     "motions with improved reconstruction from cryo-EM images. Nature Methods 21, 1855–1862.",
+    "Nakane": "Nakane T, Kimanius D, Lindahl E, Scheres SHW (2018) Characterisation of molecular motions in cryo-EM "
+    "single-particle data by multi-body refinement in RELION. eLife 7, e36861.",
     "Scheres": "Scheres SHW (2012) RELION: implementation of a Bayesian approach to cryo-EM structure determination."
     " Journal of Structural Biology 180, 519–530.",
     "Harauz": "Harauz G, van Heel M (1986) Exact filters for general geometry three dimensional reconstruction. "
@@ -46,7 +48,7 @@ class Methods(NamedTuple):
     method: str  # ensemble | annealed | paper
     denoiser: str  # tangent | exact | network
     seed: int
-    steps: list[int]  # of the descents
+    steps: list[int]  # of the descents; empty where all volumes are those of rigid bodies
     cropped_from: tuple[
         int, ...
     ]  # height and width of the images in the file; empty where they were not Fourier-cropped
@@ -88,7 +90,7 @@ def methods_of(run: Run) -> Methods | None:
         method=str(settings["method"]),
         denoiser=str(settings.get("denoiser", "exact")),
         seed=int(settings.get("seed", 0)),
-        steps=sorted({volume.row.steps for volume in done if volume.row}),
+        steps=sorted({volume.row.steps for volume in done if volume.row and volume.row.steps}),
         cropped_from=original if original and original[0] != run.size else (),
         inverted=bool(request.get("invert")),
         recentred=bool(request.get("recentre")),

@@ -10,10 +10,12 @@ import torch
 from .. import files
 from ..requirements import parse_selection
 from ..rotations import rotations_from_euler
+from .bodies import BodyMotions, read_body_motions
 from .directory import RunDirectory
 from .folders import ConsensusFolder, SampleFolder
 from .rows import (
     AssignmentTest,
+    BodiesTest,
     ConsensusSummary,
     ConvergenceRow,
     DenoisingRow,
@@ -130,6 +132,7 @@ class ConsensusResult(NamedTuple):
     poses: list[PoseRow]
     flexibility: FlexibilityTest | None
     assignment: AssignmentTest | None
+    bodies: BodiesTest | None
     support: SupportTest | None
     start_weight: float  # the largest of all volumes; 0 before there are any
 
@@ -185,6 +188,7 @@ class Run(NamedTuple):
     evaluation: EvaluationSummary | None
     network: NetworkScore | None
     consensus: ConsensusResult | None
+    bodies: BodyMotions | None
     landscape: Landscape | None
 
     @property
@@ -250,6 +254,7 @@ def read_run(run: RunDirectory, event: Mapping[str, Any] | None = None) -> Run:
         evaluation=run.evaluation.summary.read() if run.evaluation.summary.exists() else None,
         network=_network(run),
         consensus=_consensus(run, volumes),
+        bodies=read_body_motions(run),
         landscape=_landscape(run),
     )
 
@@ -283,6 +288,7 @@ def _consensus(run: RunDirectory, volumes: Sequence[Volume]) -> ConsensusResult 
         poses=poses,
         flexibility=run.flexibility.read() if run.flexibility.exists() else None,
         assignment=run.assignment.read() if run.assignment.exists() else None,
+        bodies=run.bodies_test.read() if run.bodies_test.exists() else None,
         support=run.support.read() if run.support.exists() else None,
         start_weight=max(weights, default=0.0),
     )

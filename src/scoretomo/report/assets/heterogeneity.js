@@ -225,6 +225,20 @@
   if (trajectories.length) whenNear(stage, () => { if (!active) go(trajectories[0], 0); });
 })();
 
+/* Rigid bodies ------------------------------------------------------------------------------------------------------ */
+
+(() => {
+  const stage = document.querySelector("#bodies .bodies-stage");
+  if (!stage) return;
+  whenNear(stage, async () => {
+    const viewer = viewerOf(stage.querySelector(".viewer"), stage);
+    if (!viewer) return;
+    const [whole, colours] = await Promise.all(["map-bodies", "map-colours"].map(unpack));
+    stage.classList.add("live");
+    viewer.show([whole], [], colours);
+  });
+})();
+
 /* The consensus ------------------------------------------------------------------------------------------------------ */
 
 (() => {

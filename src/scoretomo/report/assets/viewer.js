@@ -4,7 +4,7 @@
    Coordinates on screen are those of the pictures: x right, y down, z into the page. A point of the screen u is the point Qᵀu
    of the volume, in box sides about voxel side / 2 (whole-number division). */
 
-const FACTS = JSON.parse(document.getElementById("facts").textContent);   /* unit, reach, shading */
+const FACTS = JSON.parse(document.getElementById("facts").textContent);   /* unit, reach, shading, colours of bodies */
 
 const VERTEX = `#version 300 es
 in vec2 corner;
@@ -22,8 +22,8 @@ precision highp float;
 precision highp sampler3D;
 in vec2 place;
 out vec4 pixel;
-uniform sampler3D density, next, variability;   // next: the next volume of a trajectory; variability: where it is orange
-uniform float blend, tinted, tintCentre;  // share of the next one; 1 where variability is drawn
+uniform sampler3D density, next, variability;   // next: the next volume of a trajectory; variability: where it is orange, or colours
+uniform float blend, tinted, tintCentre;  // share of the next one; 1 where variability is drawn, 2 where colours are
 uniform vec3 offset;                      // from the frame of the view to that of the density, in box sides
 uniform mat3 turn;                        // Q
 uniform float level, voxel, centre;       // voxel: one sample of the texture, in box sides
@@ -86,10 +86,11 @@ void main() {
   float sky = mix(${number(light.sky_hidden)}, 1.0, openness(p, inner)) * (${number(light.sky_middle)} + (${number(light.sky_slope)}) * n.y);
   float cue = 1.0 - ${number(light.depth_cue)} * smoothstep(${light.depth_range.map(number).join(", ")}, depth);
   vec2 range = ${vector(light.tinted)};
-  float tint = tinted > 0.0 ? clamp((texture(variability, p + tintCentre).r - range.x) / (range.y - range.x), 0.0, 1.0) : 0.0;
+  vec3 there = texture(variability, p + tintCentre).rgb, own = tinted > 1.0 ? there : colour;
+  float tint = tinted == 1.0 ? clamp((there.r - range.x) / (range.y - range.x), 0.0, 1.0) : 0.0;
   float lit = key * mix(${number(light.key_in_crevices)}, 1.0, sky);
   float bright = (${number(light.ambient)} * sky + ${number(light.facing)} * facing + ${number(light.key)} * lit) * cue;
-  vec3 shaded = mix(colour, ${vector(light.orange)}, tint) * bright + ${number(light.shine)} * shine;
+  vec3 shaded = mix(own, ${vector(light.orange)}, tint) * bright + ${number(light.shine)} * shine;
   pixel = vec4(pow(shaded, vec3(${number(light.power)})), 1);
 }`;
 
@@ -183,7 +184,8 @@ class SurfaceViewer {
   }
 
   /* densities: [{bytes, side, box, level, peak, kind, frame, offset}], one or two; box: the side in Å or pixels; frame and offset
-     only where the density is to be shown in another frame than its own. variability: a density, of where the first one is orange. */
+     only where the density is to be shown in another frame than its own. variability: a density, of where the first one is orange, or
+     which body is where. */
   show(densities, labels, variability = null) {
     this.again = () => this.show(densities, labels, variability);
     this.release();
@@ -218,17 +220,29 @@ class SurfaceViewer {
   }
 
   upload(density) {
-    const gl = this.gl;
+    if (density.kind === "bodies") return this.uploadBodies(density);
     const {values, side} = refine(density.bytes, density.side, density.side <= 24 ? 4 : density.side <= 40 ? 3 : 2);
-    const texture = gl.createTexture();
+    const factor = side / density.side, gl = this.gl;
+    return {...this.texture(side, gl.R16F, gl.RED, gl.FLOAT, values), tinted: 1, centre: (Math.floor(density.side / 2) * factor + 0.5) / side};
+  }
+
+  /* The colour of the body of each place; between two bodies the colours blend. */
+  uploadBodies({bytes, side}) {
+    const colours = new Uint8Array(3 * bytes.length), palette = FACTS.bodies.map(colour => colour.map(part => 255 * part)), gl = this.gl;
+    bytes.forEach((body, i) => colours.set(palette[body], 3 * i));
+    return {...this.texture(side, gl.RGB8, gl.RGB, gl.UNSIGNED_BYTE, colours), tinted: 2, centre: (Math.floor(side / 2) + 0.5) / side};
+  }
+
+  texture(side, format, parts, type, values) {
+    const gl = this.gl, texture = gl.createTexture();
     this.textures.push(texture);
     gl.activeTexture(gl.TEXTURE0);
     gl.bindTexture(gl.TEXTURE_3D, texture);
-    gl.texImage3D(gl.TEXTURE_3D, 0, gl.R16F, side, side, side, 0, gl.RED, gl.FLOAT, values);
+    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+    gl.texImage3D(gl.TEXTURE_3D, 0, format, side, side, side, 0, parts, type, values);
     for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_3D, name, gl.LINEAR);
     for (const name of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T, gl.TEXTURE_WRAP_R]) gl.texParameteri(gl.TEXTURE_3D, name, gl.CLAMP_TO_EDGE);
-    const factor = side / density.side;
-    return {texture, fine: side, centre: (Math.floor(density.side / 2) * factor + 0.5) / side};
+    return {texture, fine: side};
   }
 
   get factor() { return 2 ** (this.slider.value / 50); }
@@ -264,7 +278,7 @@ class SurfaceViewer {
       });
       ["density", "next", "variability"].forEach((name, unit) => gl.uniform1i(this.at(name), unit));
       gl.uniform1f(this.at("blend"), density.blend || 0);
-      gl.uniform1f(this.at("tinted"), density.tint ? 1 : 0);
+      gl.uniform1f(this.at("tinted"), density.tint?.tinted || 0);
       gl.uniform1f(this.at("tintCentre"), density.tint?.centre || 0);
       gl.uniform3fv(this.at("offset"), density.offset || [0, 0, 0]);
       gl.uniform2f(this.at("reach"), span * w, span * h);
@@ -275,7 +289,23 @@ class SurfaceViewer {
       gl.uniform3fv(this.at("colour"), COLOURS[density.kind]);
       gl.drawArrays(gl.TRIANGLES, 0, 3);
     });
+    this.point(span * w, span * h);
     this.describe(2 * span * sharp);
+  }
+
+  /* Arrows over the surface; half the width and height of the view are in box sides. */
+  point(...reach) {
+    for (const arrow of this.root.querySelectorAll("[data-ends]")) {
+      const ends = arrow.dataset.ends.split(" ").map(Number);
+      const [tail, tip, label] = [0, 3, 6].map(first => {
+        const end = ends.slice(first, first + 3);
+        return [0, 1].map(row => `${50 + 50 * this.turn[row].reduce((sum, part, k) => sum + part * end[k], 0) / reach[row]}%`);
+      });
+      const places = {x1: tail[0], y1: tail[1], x2: tip[0], y2: tip[1], x: label[0], y: label[1]};
+      for (const part of arrow.children) {
+        for (const name in places) if (part.hasAttribute(name)) part.setAttribute(name, places[name]);
+      }
+    }
   }
 
   /* The level in the file's units, and a scale bar of a round length; perPixel: box sides in a CSS pixel. */
