@@ -39,6 +39,7 @@ EXPLANATION = [
     "consensus",
     "flexibility-test",
     "deformation-model",
+    "rigid-bodies",
     "refinement",
     "landscape",
     "reliability",
