@@ -5,6 +5,7 @@ The real images are public: betagal_class_averages.mrcs of michaelhabeck/bayesia
 holds them.
 """
 
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,6 +72,16 @@ def judge(run: Path, truth: Path) -> Judged:
     """Evaluate the volumes of a run."""
     scoretomo("evaluate", run, "--truth", truth)
     return results(run)
+
+
+def some_truths(data: Path, numbers: Iterable[int]) -> Path:
+    """A folder with the truths of some images, and the table of all poses."""
+    folder = data.with_name(f"{data.name}-truths")
+    files.make_folder(folder)
+    all_truths = SimulationFolder(data)
+    for path in (all_truths.poses, *(all_truths.volume(number) for number in numbers)):
+        shutil.copy(path, folder / path.name)
+    return folder
 
 
 def results(run: Path) -> Judged:

@@ -28,6 +28,7 @@ class SimplifySettings:
         quantile: the range of a coordinate leaves out so many of the images at each end.
         worse: times the residual with both modes, up to which one is enough.
         some: images by which it is found which mode can go.
+        pairs: that are tried each time, the most alike ones.
     """
 
     alike: float = 0.906
@@ -36,10 +37,11 @@ class SimplifySettings:
     quantile: float = 0.02
     worse: float = 1.1
     some: int = 40
+    pairs: int = 12
 
 
 def coaxial_modes(model: RigidBodies, settings: SimplifySettings = SimplifySettings()) -> list[tuple[int, int]]:
-    """Pairs of modes by which bodies move in nearly the same way, as (which may go, which stays).
+    """Pairs of modes by which bodies move in nearly the same way, as (which may go, which stays), the most alike first.
 
     A symmetric molecule has none: its first body stands once, so that no copies can rest in it.
     """
@@ -47,13 +49,14 @@ def coaxial_modes(model: RigidBodies, settings: SimplifySettings = SimplifySetti
         return []
     main, units = main_modes(model), normalize(model.twists, dim=2)
     modes = range(model.latent.shape[1])
-    pairs = []
+    alike = {}
     for gone in modes:
         for kept in modes:
             first, second = units[1:][main == gone, gone], units[1:][main == kept, kept]
-            if gone != kept and bool(((first @ second.mT).abs() > settings.alike).any()):
-                pairs.append((gone, kept))
-    return pairs
+            if gone != kept and len(first) and len(second):
+                alike[gone, kept] = float((first @ second.mT).abs().max())
+    pairs = sorted((pair for pair in alike if alike[pair] > settings.alike), key=lambda pair: -alike[pair])
+    return pairs[: settings.pairs]
 
 
 def main_modes(model: RigidBodies) -> Tensor:
