@@ -156,6 +156,7 @@ def test_model_of_larger_images_is_fitted_level_by_level_and_continued_after_the
     finished, rerun, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(schedules, "DEFORMATION", replace(QUICK, side=8, epochs=12, finer_epochs=4))
+    monkeypatch.setattr(bodies, "BODIES", replace(bodies.BODIES, threshold=0.0))
     options = {"images": "0", "steps": 8}
     run = RunDirectory(rerun(finished, tmp_path / "run", "deformation", **options))
     first, latent = run.coarse_model, run.latent.path.read_bytes()

@@ -12,7 +12,7 @@ from scoretomo.monitor.progress import activity_of
 from scoretomo.monitor.time_estimate import TimeEstimate
 from scoretomo.pipeline import STAGES
 from scoretomo.pipeline.costs import Plan
-from scoretomo.rundir.rows import Verdict
+from scoretomo.rundir.rows import MotionKind, Verdict
 
 
 @pytest.fixture
@@ -95,24 +95,38 @@ def test_a_part_that_was_not_foreseen_is_not_counted(clock):
 
 
 def costs(
-    images: int, size: int, verdict: Verdict, *, processes: int = 2, batches: tuple[int, ...] = (4,) * 75
+    images: int,
+    size: int,
+    verdict: Verdict,
+    *,
+    processes: int = 2,
+    batches: tuple[int, ...] = (4,) * 75,
+    motion: MotionKind = "none",
 ) -> dict[str, float]:
     """Costs of all stages of the ensemble method, in their order."""
     settings = ReconstructSettings()
-    plan = Plan(settings, TrainSettings(), images, size, batches, processes, verdict)
+    plan = Plan(settings, TrainSettings(), images, size, batches, processes, verdict, motion)
     return {part: cost for stage in STAGES if stage.applies(settings) for part, cost in stage.cost(plan).items()}
 
 
 def test_larger_images_are_expected_to_take_longer():
     small, large = (costs(300, size, "flexible") for size in (32, 88))
     assert sum(large.values()) > 2 * sum(small.values())
-    assert [name for name in large if name not in small] == ["deformation 1", "deformation 2"]
+    assert large.keys() == small.keys()
+
+
+def test_what_is_ahead_depends_on_the_motion_that_was_chosen():
+    unknown, smooth, bodies = (costs(300, 88, "flexible", motion=motion) for motion in ("none", "smooth", "bodies"))
+    assert unknown.keys() == smooth.keys() == {*bodies, "score support"}
+    assert bodies["volumes"] < 0.2 * smooth["volumes"] == 0.2 * unknown["volumes"]
+    assert bodies["motion"] == unknown["motion"] != smooth["motion"]
+    assert costs(300, 32, "flexible", motion="smooth")["motion"] == 0
 
 
 def test_more_processes_shorten_what_has_parts():
     one, two = (costs(300, 32, "flexible", processes=processes) for processes in (1, 2))
     halved = {name for name in one if two[name] == pytest.approx(one[name] / 2)}
-    assert halved == {"starts", "flexibility", "deformation 0", "volumes"}
+    assert halved == {"starts", "flexibility", "deformation", "bodies", "volumes"}
 
 
 def test_few_images_are_expected_to_have_no_flexibility_test():
@@ -127,7 +141,7 @@ def test_starts_of_few_images_take_their_time_too():
 def test_a_rigid_molecule_is_expected_to_have_no_deformation_model():
     flexible, rigid = (costs(300, 64, verdict) for verdict in ("flexible", "rigid"))
     parts = ["starts", "consensus", "flexibility"]
-    assert list(flexible) == [*parts, "deformation 0", "deformation 1", "score support", "volumes"]
+    assert list(flexible) == [*parts, "deformation", "bodies", "motion", "score support", "volumes"]
     assert list(rigid) == [*parts, "assignment", "score support", "volumes"]
     assert sum(rigid.values()) < sum(flexible.values())
 

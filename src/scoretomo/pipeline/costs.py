@@ -14,7 +14,7 @@ from ..deformation.flexibility import FLEXIBILITY
 from ..deformation.schedule import DeformationSettings
 from ..presets import TRAININGS
 from ..reconstruction.algorithm import Descent
-from ..rundir.rows import Verdict
+from ..rundir.rows import MotionKind, Verdict
 from .schedules import Start, deformation_settings, descent_schedule, start_of_few
 
 _EXAMPLE = {"fast": 0.0075, "paper": 0.036, "paper-ribosome": 0.048}  # of the last, by its parameters
@@ -33,6 +33,8 @@ _PROPOSALS = 3
 _PROPOSAL = 0.5  # of an image
 _DETAIL = 0.1  # of an image
 _DETAIL_POWER = 2.8
+_BODIES_VOLUME = 0.12
+_BODIES_VOLUME_POWER = 2.4
 _ASSIGNMENT = 2  # times the consensus in detail
 _SUPPORT = 0.017
 _SUPPORT_POWER = 2.6
@@ -53,6 +55,7 @@ class Plan(NamedTuple):
     batches: tuple[int, ...]  # volumes of each batch that is still to be made
     processes: int
     verdict: Verdict  # of the flexibility test, or the one that is expected
+    motion: MotionKind = "none"  # what the volumes move by; none before it is decided
 
     @property
     def start(self) -> Start:
@@ -122,15 +125,18 @@ def bodies_cost(plan: Plan) -> Costs:
 
 
 def motion_cost(plan: Plan) -> Costs:
-    """The model of the motion level by level, if it is that of rigid bodies."""
+    """The model of the motion in detail: finer levels of a smooth one, or else rigid bodies."""
     if plan.verdict != "flexible":
         return {}
+    if plan.motion == "smooth":
+        _, *finer = deformation_settings(plan.settings, plan.size).levels(plan.size)
+        return {"motion": sum(_epochs(plan, at) for at in finer)}
     return {"motion": _DETAIL * plan.images * (plan.size / 32) ** _DETAIL_POWER}
 
 
 def support_cost(plan: Plan) -> Costs:
     """Denoising of held-out images."""
-    if plan.settings.denoiser == "network":
+    if plan.settings.denoiser == "network" or plan.motion == "bodies":
         return {}
     return {"score support": _SUPPORT * plan.images * (plan.size / 32) ** _SUPPORT_POWER}
 
@@ -139,6 +145,9 @@ def volumes_cost(plan: Plan) -> Costs:
     """Descents of all volumes that are still to be made."""
     if not plan.batches:
         return {}
+    if plan.motion == "bodies":
+        cost = _BODIES_VOLUME * (plan.size / 32) ** _BODIES_VOLUME_POWER
+        return {"volumes": cost * sum(plan.batches) / min(plan.processes, len(plan.batches))}
     schedule = descent_schedule(plan.settings, plan.size, plan.start)
     views = schedule.views if isinstance(schedule, Descent) else schedule.each.views
     of_a_volume = _STEP * schedule.steps * (sum(views) / 2 / _VIEWS) * (plan.size / 32) ** _STEP_POWER

@@ -117,6 +117,7 @@ def _costs(
         batches=tuple(map(len, missing)),
         processes=_processes(job, prepared),
         verdict=verdict,
+        motion=run.motion,
     )
     ahead = [stage for stage in stages if stage.applies(job.settings) and not stage.done(run, job.settings)]
     return {part: cost for stage in ahead for part, cost in stage.cost(plan).items()}
