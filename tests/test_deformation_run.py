@@ -12,12 +12,13 @@ import torch
 from scoretomo import files
 from scoretomo.compute import random_stream
 from scoretomo.consensus.starts import STARTS
+from scoretomo.deformation.bodies.fit import BodySettings, Level
 from scoretomo.deformation.flexibility import FLEXIBILITY
 from scoretomo.deformation.pose_rescue import RESCUE
 from scoretomo.deformation.schedule import DeformationSettings
 from scoretomo.fourier import coordinates
 from scoretomo.images import correlation, disc, shift
-from scoretomo.pipeline import bodies, consensus, deformation, reliability, schedules
+from scoretomo.pipeline import bodies, consensus, deformation, motion, reliability, schedules
 from scoretomo.pipeline.runner import run_landscape
 from scoretomo.presets import DEFORMATION
 from scoretomo.projection import project
@@ -30,16 +31,19 @@ COUNT = 36
 PICKED = range(0, COUNT, 3)
 NUMBERS = ",".join(map(str, PICKED))
 QUICK = replace(DEFORMATION, epochs=24, trial=0.5, blur=1.0)
+QUICK_BODIES = BodySettings(coarse=(Level(32, 13, rounds=1), Level(32, 16, rounds=2)))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """One random start finds these shapes, and few epochs these motions."""
+    """One random start finds these shapes, and few epochs and rounds these motions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(consensus, "STARTS", replace(STARTS, count=1))
         patch.setattr(schedules, "DEFORMATION", QUICK)
         patch.setattr(deformation, "RESCUE", replace(RESCUE, at=(0.5,)))
         patch.setattr(DeformationSettings, "share", lambda settings, share: settings)
+        patch.setattr(bodies, "BODY_FIT", QUICK_BODIES)
+        patch.setattr(motion, "BODY_FIT", QUICK_BODIES)
         yield
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from scoretomo import presets
 from scoretomo.commands import reproduce
+from scoretomo.config import SampleSettings
 from scoretomo.denoisers.network import NETWORKS
 from scoretomo.experiments import EXPERIMENTS
 from scoretomo.monitor.state import read_state
@@ -30,6 +32,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setitem(EXPERIMENTS, name, replace(experiment, images=5, size=16, volumes=2))
     monkeypatch.setitem(presets.TRAININGS, "fast", replace(TRAININGS["fast"], examples=64))
     monkeypatch.setitem(presets.PRESETS, "paper", replace(PRESETS["paper"], steps=6))
+    monkeypatch.setattr(reproduce, "SampleSettings", partial(SampleSettings, samples=2, steps=2))
 
 
 def test_the_papers_experiments_have_the_papers_numbers() -> None:

@@ -65,6 +65,7 @@ class _Proposed(NamedTuple):
     directory: Path
     number: int
     seed: int
+    fitting: BodySettings
 
 
 def find_bodies(run: RunDirectory, job: Job) -> None:
@@ -76,7 +77,8 @@ def find_bodies(run: RunDirectory, job: Job) -> None:
     data = read_model_data(run, run.assigned)
     learned = read_model(run.coarse_model, data.images.device)
     with job.estimate.bar("bodies") as bar:
-        tasks = [_Proposed(run.path, number, seed) for number in range(_propose(run, data, learned, seed))]
+        count = _propose(run, data, learned, seed)
+        tasks = [_Proposed(run.path, number, seed, BODY_FIT) for number in range(count)]
         shown = bar.add_task("rigid bodies", total=len(tasks) + 1)
         rows = {}
         for number, row in run_tasks(try_proposal, tasks, processes_for(job.workers)):
@@ -110,7 +112,7 @@ def try_proposal(proposed: _Proposed) -> Iterator[ProposalRow]:
     mine = Shares(shares.fitted[some], shares.judged[some])
     model = initial.of_images(some)
     for fit in (fit_coarse_bodies, simplify_bodies):
-        for step in fit(model, data.images[some], BODY_FIT, shares=mine):
+        for step in fit(model, data.images[some], proposed.fitting, shares=mine):
             last = step
         model = last.model
     write_bodies(run.tried_proposal(proposed.number), extended(model, some, initial), record)
