@@ -27,10 +27,10 @@ from .flexibility import ModelData, read_model_data
 from .images import read_prepared
 from .job import Job
 from .posed import Posed, pose_rows
+from .replicates import DIFFERENCE_SIDE
 from .schedules import deformation_settings
 
 _FIRST_ROUNDS, _LAST_ROUNDS = 2, 4
-_HALVES_SIDE = 64  # pixels of the densities of half the images, at most
 
 
 def fit_motion(run: RunDirectory, job: Job) -> None:
@@ -88,7 +88,7 @@ def _fit_bodies(run: RunDirectory, data: ModelData, job: Job) -> None:
                     model = step.model
                     bar.advance(shown, level.side**2)
             write_bodies(path, model, {})
-    side = min(_HALVES_SIDE, size)
+    side = min(DIFFERENCE_SIDE, size)
     with shared_by(processes_for(job.workers)):
         halves = half_densities(model, data.images, Level(side, side // 2), BODY_FIT, shares=shares)
     write_halves(run.halves, halves)

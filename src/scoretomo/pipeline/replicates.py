@@ -7,6 +7,8 @@ from .. import files
 from ..fourier import fourier_shell_correlation, resample
 from ..rundir.directory import RunDirectory
 
+DIFFERENCE_SIDE = 64  # pixels of what replicates differ in, at most
+
 
 def read_replicates(run: RunDirectory, number: int) -> tuple[Tensor, Tensor]:
     """A volume, at 64 pixels at most, and half of what its replicates differ by, as far as that is in it; (d, d, d)

@@ -30,11 +30,10 @@ from .images import PreparedStack, read_prepared
 from .job import Job
 from .motion import body_volume, motion_views, start_volumes
 from .posed import Posed, centred_images, explained_images, read_final
-from .replicates import replicate_curve
+from .replicates import DIFFERENCE_SIDE, replicate_curve
 from .schedules import descent_schedule, refinement_start
 from .score_support import Score, open_posed_score, open_score
 
-DIFFERENCE_SIDE = 64  # pixels of what replicates differ in, at most
 # Bytes, as benchmarks/growth.py measures them.
 _PROGRAM = 0.7e9
 _SCORE_PIXEL = 100
@@ -60,7 +59,6 @@ class AsModelled(NamedTuple):
     """A schedule without a descent: the volumes are those of the rigid bodies."""
 
     steps: int = 1
-    start_weight: float = 1.0
 
 
 class Batch(NamedTuple):
